@@ -1,0 +1,1 @@
+"""Floor 5: the demo page and everything ``scripts/demo`` starts."""

@@ -1,0 +1,70 @@
+"""Transport addresses and five-tuples: the names that every floor gives to a path."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from typing import NamedTuple
+
+__all__ = ["FiveTuple", "TransportAddress", "TransportProtocol"]
+
+
+class TransportProtocol(enum.StrEnum):
+    """What carries the bytes between two transport addresses."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+    DTLS = "dtls"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the transport delivers a byte stream rather than datagrams."""
+        return self in (TransportProtocol.TCP, TransportProtocol.TLS)
+
+
+class TransportAddress(NamedTuple):
+    """An IP literal and a port (RFC 8489 section 3).
+
+    A plain ``("192.0.2.1", 3478)`` compares and hashes equal, so the first two items that a socket reports for a peer
+    look up the same dictionary entry without building an object. ``host`` is always a canonical IP literal, never a
+    name: build from untrusted text with :meth:`parse`.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, host: str, port: int) -> TransportAddress:
+        """Return the address with ``host`` in canonical form.
+
+        Raises:
+            ValueError: ``host`` is not an IP literal or ``port`` is not in 0..65535.
+        """
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port {port} is not in 0..65535")
+        return cls(str(ipaddress.ip_address(host)), port)
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.host else 4
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        """The host as an ``ipaddress`` object."""
+        return ipaddress.ip_address(self.host)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.family == 6 else f"{self.host}:{self.port}"
+
+
+class FiveTuple(NamedTuple):
+    """One direction-free path: our address, the peer's address and what runs between them."""
+
+    local: TransportAddress
+    remote: TransportAddress
+    protocol: TransportProtocol = TransportProtocol.UDP
+
+    def __str__(self) -> str:
+        return f"{self.local} <-> {self.remote} ({self.protocol})"

@@ -1,0 +1,78 @@
+"""The contract of every protocol core: a machine does no I/O and owns no clock.
+
+A machine is fed bytes and the time, and is then drained: effects first (they are for the driver), events next (they are
+for the application), and last the driver re-arms its one timer from :meth:`Machine.next_timeout`. Nothing that comes
+from the network makes a machine raise; only a caller's misuse does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from stun.address import FiveTuple
+
+__all__ = ["Deadline", "Machine", "Outbox", "Transmit", "earliest"]
+
+EffectT = TypeVar("EffectT")
+EventT = TypeVar("EventT")
+EffectT_co = TypeVar("EffectT_co", covariant=True)
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class Deadline(NamedTuple):
+    """When a machine next wants ``handle_timeout``, in monotonic seconds, and what for."""
+
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Effect: send one datagram (or, on a stream path, these bytes) along ``path``."""
+
+    data: bytes
+    path: FiveTuple
+
+
+class Machine(Protocol[EffectT_co, EventT_co]):
+    """A protocol core that speaks datagrams. Byte-stream machines take ``receive_data(data, now)`` instead."""
+
+    def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Take one datagram that arrived on ``path``. Never raises, whatever ``data`` is."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do whatever is due at ``now``; calling early is harmless."""
+
+    def next_effect(self) -> EffectT_co | None:
+        """Return the next thing the driver has to do, or None."""
+
+    def next_event(self) -> EventT_co | None:
+        """Return the next thing the application should know, or None."""
+
+    def next_timeout(self) -> Deadline | None:
+        """Return when ``handle_timeout`` is wanted, or None for never."""
+
+
+class Outbox(Generic[EffectT, EventT]):
+    """The two queues that a machine fills and its owner drains."""
+
+    __slots__ = ("effects", "events")
+
+    def __init__(self) -> None:
+        self.effects: deque[EffectT] = deque()
+        self.events: deque[EventT] = deque()
+
+    def next_effect(self) -> EffectT | None:
+        """Return and remove the oldest effect, or None."""
+        return self.effects.popleft() if self.effects else None
+
+    def next_event(self) -> EventT | None:
+        """Return and remove the oldest event, or None."""
+        return self.events.popleft() if self.events else None
+
+
+def earliest(*deadlines: Deadline | None) -> Deadline | None:
+    """Return the soonest of several deadlines; None stands for never."""
+    return min((deadline for deadline in deadlines if deadline is not None), default=None)

@@ -1,0 +1,57 @@
+"""The port through which drivers reach a network: real sockets in ``stun.aio``, simulated ones in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from stun.address import TransportAddress
+
+__all__ = ["DatagramReceiver", "DatagramSocket", "Interface", "Network"]
+
+
+class Interface(NamedTuple):
+    """One IP address of one network interface."""
+
+    name: str
+    host: str
+    prefix_length: int
+
+
+class DatagramSocket(Protocol):
+    """A bound UDP socket that never blocks and never raises on what the network does."""
+
+    @property
+    def local(self) -> TransportAddress:
+        """The address it is bound to; the port is the real one."""
+
+    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """Send one datagram; False when the kernel or the simulated link would not take it (it is then dropped)."""
+
+    def close(self) -> None:
+        """Stop receiving and free the port; harmless twice."""
+
+
+DatagramReceiver = Callable[[bytes, tuple[str, int]], None]
+"""Called once per datagram with its bytes and the ``(host, port)`` it came from; must not raise."""
+
+
+class Network(Protocol):
+    """What a driver needs of the world below it."""
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Return every address of every interface that is up, loopback included."""
+
+    async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:
+        """Return the addresses of ``host`` (a name or an IP literal), both families.
+
+        Raises:
+            OSError: the name does not resolve.
+        """
+
+    async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> DatagramSocket:
+        """Bind a UDP socket (port 0 picks one) and deliver what arrives on it to ``receiver``.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
