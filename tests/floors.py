@@ -228,8 +228,9 @@ def missing_parts(root: Path) -> Iterator[str]:
         if name not in classes:
             yield f"{package}/errors.py does not define {name}"
         for other, node in classes.items():
-            bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
-            if other != name and not bases.intersection(classes):
+            bases = {ast.unparse(base).split(".")[-1] for base in node.bases}
+            is_enum = any(base.endswith("Enum") for base in bases)
+            if other != name and not is_enum and not bases.intersection(classes):
                 yield f"{package}/errors.py: {other} does not derive from {name}"
 
 

