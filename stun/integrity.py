@@ -1,0 +1,158 @@
+"""Message integrity and fingerprints: keys, HMACs and the CRC (RFC 8489 sections 9.1.1, 9.2.2, 14.5, 14.6 and 14.7)."""
+
+from __future__ import annotations
+
+import binascii
+import enum
+import hashlib
+import hmac
+import unicodedata
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from stun.values import PasswordAlgorithm
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = [
+    "FINGERPRINT_XOR",
+    "Integrity",
+    "fingerprint",
+    "hmac_sha1",
+    "hmac_sha256",
+    "long_term_key",
+    "opaque_string",
+    "short_term_key",
+    "userhash",
+]
+
+FINGERPRINT_XOR = 0x5354554E
+"""What the CRC-32 is XORed with (section 14.7): "STUN"."""
+
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+
+class Integrity(enum.Enum):
+    """Which integrity attributes a message is sent with."""
+
+    SHA1 = "MESSAGE-INTEGRITY"
+    SHA256 = "MESSAGE-INTEGRITY-SHA256"
+    BOTH = "MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256"
+    """What a short-term request carries while the peer's algorithm is not known (section 9.1.2)."""
+
+
+# One key signs and checks many messages, so the two keyed hash states are kept; copying them is a third of the cost of
+# a whole HMAC. The tables are bounded because a server meets as many keys as it has users.
+
+
+@lru_cache(maxsize=1024)
+def _sha1_states(key: bytes) -> tuple[_Hash, _Hash]:
+    block = (hashlib.sha1(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return hashlib.sha1(block.translate(_INNER)), hashlib.sha1(block.translate(_OUTER))
+
+
+@lru_cache(maxsize=1024)
+def _sha256_states(key: bytes) -> tuple[_Hash, _Hash]:
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
+
+
+def hmac_sha1(key: bytes, data: bytes) -> bytes:
+    """Return the 20 bytes of HMAC-SHA1 (RFC 2104)."""
+    inner, outer = _sha1_states(key)
+    first = inner.copy()
+    first.update(data)
+    second = outer.copy()
+    second.update(first.digest())
+    return second.digest()
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """Return the 32 bytes of HMAC-SHA256 (RFC 2104)."""
+    inner, outer = _sha256_states(key)
+    first = inner.copy()
+    first.update(data)
+    second = outer.copy()
+    second.update(first.digest())
+    return second.digest()
+
+
+def covered(data: bytes, position: int, value_length: int) -> bytes:
+    """Return what an integrity attribute at ``position`` signs.
+
+    That is the message up to the attribute, with the header's length as if the message ended with the attribute, whose
+    value has ``value_length`` bytes.
+    """
+    length = position + 4 + value_length - 20
+    return data[:2] + length.to_bytes(2, "big") + data[4:position]
+
+
+def signature_matches(expected: bytes, received: bytes) -> bool:
+    """Compare in constant time; ``received`` may be a truncated SHA-256 (its length is the caller's to judge)."""
+    return hmac.compare_digest(expected[: len(received)], received)
+
+
+def fingerprint(data: bytes) -> int:
+    """Return the FINGERPRINT of a message up to that attribute; the header's length already counts it."""
+    return binascii.crc32(data) ^ FINGERPRINT_XOR
+
+
+def opaque_string(text: str) -> str:
+    """Prepare a user name, realm or password with the OpaqueString profile (RFC 8265 section 4.2).
+
+    Raises:
+        ValueError: the text is empty or has characters that the profile forbids.
+    """
+    if text.isascii() and text.isprintable() and text:
+        return text
+    mapped = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
+    prepared = unicodedata.normalize("NFC", mapped)
+    if not prepared:
+        raise ValueError("an empty string is not an OpaqueString")
+    for character in prepared:
+        if unicodedata.category(character) in _FORBIDDEN or character in _IGNORABLE:
+            raise ValueError(f"U+{ord(character):04X} is not allowed in an OpaqueString")
+    return prepared
+
+
+# RFC 8264 section 9: controls, unassigned code points, surrogates and private use are out of the FreeformClass, and so
+# are the code points that are ignored by default and the old Hangul jamo.
+_FORBIDDEN = frozenset({"Cc", "Cn", "Cs", "Co", "Cf", "Zl", "Zp"})
+_IGNORABLE = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0x180B, 0x180E)))
+)
+
+
+def short_term_key(password: str) -> bytes:
+    """Return the key of a short-term credential (section 9.1.1); ICE passwords are such.
+
+    Raises:
+        ValueError: see :func:`opaque_string`.
+    """
+    return opaque_string(password).encode()
+
+
+def long_term_key(
+    username: str, realm: str, password: str, algorithm: PasswordAlgorithm = PasswordAlgorithm.MD5
+) -> bytes:
+    """Return the key of a long-term credential (section 9.2.2): what a server stores instead of the password.
+
+    Raises:
+        ValueError: see :func:`opaque_string`.
+    """
+    text = f"{opaque_string(username)}:{opaque_string(realm)}:{opaque_string(password)}".encode()
+    if algorithm is PasswordAlgorithm.SHA256:
+        return hashlib.sha256(text).digest()
+    return hashlib.md5(text, usedforsecurity=False).digest()
+
+
+def userhash(username: str, realm: str) -> bytes:
+    """Return the 32 bytes of USERHASH (section 14.4).
+
+    Raises:
+        ValueError: see :func:`opaque_string`.
+    """
+    return hashlib.sha256(f"{opaque_string(username)}:{opaque_string(realm)}".encode()).digest()
