@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import binascii
 import enum
 import hashlib
-import hmac
 import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FINGERPRINT_XOR",
     "Integrity",
-    "fingerprint",
+    "covered",
     "hmac_sha1",
     "hmac_sha256",
     "long_term_key",
@@ -63,21 +61,21 @@ def _sha256_states(key: bytes) -> tuple[_Hash, _Hash]:
 def hmac_sha1(key: bytes, data: bytes) -> bytes:
     """Return the 20 bytes of HMAC-SHA1 (RFC 2104)."""
     inner, outer = _sha1_states(key)
-    first = inner.copy()
-    first.update(data)
-    second = outer.copy()
-    second.update(first.digest())
-    return second.digest()
+    inside = inner.copy()
+    inside.update(data)
+    outside = outer.copy()
+    outside.update(inside.digest())
+    return outside.digest()
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
     """Return the 32 bytes of HMAC-SHA256 (RFC 2104)."""
     inner, outer = _sha256_states(key)
-    first = inner.copy()
-    first.update(data)
-    second = outer.copy()
-    second.update(first.digest())
-    return second.digest()
+    inside = inner.copy()
+    inside.update(data)
+    outside = outer.copy()
+    outside.update(inside.digest())
+    return outside.digest()
 
 
 def covered(data: bytes, position: int, value_length: int) -> bytes:
@@ -88,16 +86,6 @@ def covered(data: bytes, position: int, value_length: int) -> bytes:
     """
     length = position + 4 + value_length - 20
     return data[:2] + length.to_bytes(2, "big") + data[4:position]
-
-
-def signature_matches(expected: bytes, received: bytes) -> bool:
-    """Compare in constant time; ``received`` may be a truncated SHA-256 (its length is the caller's to judge)."""
-    return hmac.compare_digest(expected[: len(received)], received)
-
-
-def fingerprint(data: bytes) -> int:
-    """Return the FINGERPRINT of a message up to that attribute; the header's length already counts it."""
-    return binascii.crc32(data) ^ FINGERPRINT_XOR
 
 
 def opaque_string(text: str) -> str:

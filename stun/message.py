@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import enum
+from binascii import crc32
 from collections.abc import Container
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from struct import Struct
+from struct import error as StructError
 from typing import Any, Final, TypeVar
 
 from stun import attributes as att
 from stun import integrity as signing
 from stun.attributes import BY_CODE, Attribute, unknown_attribute
 from stun.errors import StunParseError
-from stun.integrity import Integrity
+from stun.integrity import FINGERPRINT_XOR, Integrity
 from stun.values import COOKIE, ErrorCode
 
 __all__ = ["HEADER_LENGTH", "MAX_MESSAGE", "Message", "MessageClass", "Method", "parse", "parse_classic"]
@@ -31,6 +34,7 @@ _MI_TLV = _TLV.pack(0x0008, 20)
 _MI256_TLV = _TLV.pack(0x001C, 32)
 _FP = Struct("!HHI")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+_MAX_ATTRIBUTES = 0xFFFC - 24 - 36 - 8
 
 
 class MessageClass(enum.IntEnum):
@@ -181,16 +185,17 @@ class Message:
         position = self.sha1_position
         if not position:
             return False
-        expected = signing.hmac_sha1(key, signing.covered(self.wire, position, 20))
-        return signing.signature_matches(expected, self.wire[position + 4 : position + 24])
+        wire = self.wire
+        expected = signing.hmac_sha1(key, signing.covered(wire, position, 20))
+        return compare_digest(expected, wire[position + 4 : position + 24])
 
     def _verify_sha256(self, key: bytes, least: int) -> bool:
         position = self.sha256_position
         length = self.wire[position + 3] if position else 0
         if not position or length < least:
             return False
-        expected = signing.hmac_sha256(key, signing.covered(self.wire, position, length))
-        return signing.signature_matches(expected, self.wire[position + 4 : position + 4 + length])
+        expected = signing.hmac_sha256(key, signing.covered(self.wire, position, length))[:length]
+        return compare_digest(expected, self.wire[position + 4 : position + 4 + length])
 
     # -- writing --
 
@@ -210,36 +215,39 @@ class Message:
         Raises:
             ValueError: an attribute has a value that must not be sent, or the message is longer than 65,552 bytes.
         """
-        transaction_id = self.transaction_id
-        parts = [b""]
-        length = 0
-        for attribute, value in self.attributes:
-            data = attribute.encode(value, transaction_id)
-            size = len(data)
-            padding = _PADDING[size & 3]
-            parts.append(_TLV.pack(attribute.code, size))
-            parts.append(data)
-            parts.append(padding)
-            length += 4 + size + len(padding)
-        identity = transaction_id if len(transaction_id) == 16 else COOKIE + transaction_id
+        body = self._serialize_attributes()
+        identity = self.transaction_id if len(self.transaction_id) == 16 else COOKIE + self.transaction_id
+        length = len(body)
+        if length > _MAX_ATTRIBUTES or len(identity) != 16:
+            raise ValueError(f"a message with {length} bytes of attributes and a {len(self.transaction_id)}-byte id")
         code = _TYPE_CODES[self.method, self.message_class]
-        if length > 0xFFFC - 24 - 36 - 8 or len(identity) != 16:
-            raise ValueError(f"a message with {length} bytes of attributes and a {len(transaction_id)}-byte id")
         if integrity_key is not None:
             if integrity is not Integrity.SHA256:
                 length += 24
-                parts[0] = _HEADER.pack(code, length, identity)
-                parts += (_MI_TLV, signing.hmac_sha1(integrity_key, b"".join(parts)))
+                signed = _HEADER.pack(code, length, identity) + body
+                body += _MI_TLV + signing.hmac_sha1(integrity_key, signed)
             if integrity is not Integrity.SHA1:
                 length += 36
-                parts[0] = _HEADER.pack(code, length, identity)
-                parts += (_MI256_TLV, signing.hmac_sha256(integrity_key, b"".join(parts)))
+                signed = _HEADER.pack(code, length, identity) + body
+                body += _MI256_TLV + signing.hmac_sha256(integrity_key, signed)
         if not fingerprint:
-            parts[0] = _HEADER.pack(code, length, identity)
-            return b"".join(parts)
-        parts[0] = _HEADER.pack(code, length + 8, identity)
-        body = b"".join(parts)
-        return body + _FP.pack(0x8028, 4, signing.fingerprint(body))
+            return _HEADER.pack(code, length, identity) + body
+        body = _HEADER.pack(code, length + 8, identity) + body
+        return body + _FP.pack(0x8028, 4, crc32(body) ^ FINGERPRINT_XOR)
+
+    def _serialize_attributes(self) -> bytes:
+        transaction_id = self.transaction_id
+        parts: list[bytes] = []
+        try:
+            for attribute, value in self.attributes:
+                data = attribute.encode(value, transaction_id)
+                size = len(data)
+                parts += (_TLV.pack(attribute.code, size), data)
+                if size & 3:
+                    parts.append(_PADDING[size & 3])
+        except StructError as error:
+            raise ValueError(f"{attribute.name}: {error}") from error
+        return b"".join(parts)
 
 
 def parse(data: bytes) -> Message:
@@ -277,9 +285,8 @@ def _parse(data: bytes, transaction_id: bytes) -> Message:
     end = HEADER_LENGTH + length
     if length & 3 or end != len(data):
         raise StunParseError(f"a length of {length} in a message of {len(data)} bytes")
-    message = Message(kind[0], kind[1], transaction_id, [], data)
-    found = message.attributes
-    signed = False
+    found: list[tuple[Attribute[Any], Any]] = []
+    message = Message(kind[0], kind[1], transaction_id, found, data)
     position = HEADER_LENGTH
     while position < end:
         code, size = _TLV.unpack_from(data, position)
@@ -287,38 +294,47 @@ def _parse(data: bytes, transaction_id: bytes) -> Message:
         stop = start + size
         if stop > end:
             raise StunParseError(f"attribute 0x{code:04x} is longer than the message")
-        if code in _TRAILERS:
-            _note_trailer(message, code, position, size)
-            signed = True
-        elif not signed:
-            attribute = BY_CODE.get(code) or unknown_attribute(code)
-            value = attribute.decode(data[start:stop], transaction_id)
-            if value is not None:
-                found.append((attribute, value))
+        attribute = _ORDINARY.get(code)
+        if attribute is None:
+            if code in _TRAILERS:
+                _read_trailers(message, position)
+                break
+            attribute = unknown_attribute(code)
+        value = attribute.decode(data[start:stop], transaction_id)
+        if value is not None:
+            found.append((attribute, value))
         position = (stop + 3) & ~3
     return message
 
 
 _TRAILERS: Final = frozenset({0x0008, 0x001C, 0x8028})
+_ORDINARY: Final = {code: attribute for code, attribute in BY_CODE.items() if code not in _TRAILERS}
 
 
-def _note_trailer(message: Message, code: int, position: int, size: int) -> None:
+def _read_trailers(message: Message, position: int) -> None:
     # Sections 14.5 to 14.7: only MESSAGE-INTEGRITY-SHA256 and FINGERPRINT count after MESSAGE-INTEGRITY, and only
     # FINGERPRINT after MESSAGE-INTEGRITY-SHA256; everything else there is ignored.
     wire = message.wire
-    if code == 0x8028:
-        if size != 4 or position + 8 != len(wire):
-            raise StunParseError("FINGERPRINT is not four bytes at the end")
-        if signing.fingerprint(wire[:position]) != int.from_bytes(wire[position + 4 :], "big"):
-            raise StunParseError("FINGERPRINT does not match")
-        message.has_fingerprint = True
-    elif message.sha256_position:
-        return
-    elif code == 0x001C:
-        if not 16 <= size <= 32 or size & 3:
-            raise StunParseError(f"MESSAGE-INTEGRITY-SHA256 of {size} bytes")
-        message.sha256_position = position
-    elif not message.sha1_position:
-        if size != 20:
-            raise StunParseError(f"MESSAGE-INTEGRITY of {size} bytes")
-        message.sha1_position = position
+    end = len(wire)
+    while position < end:
+        code, size = _TLV.unpack_from(wire, position)
+        stop = position + 4 + size
+        if stop > end:
+            raise StunParseError(f"attribute 0x{code:04x} is longer than the message")
+        if code == 0x8028:
+            if size != 4 or stop != end:
+                raise StunParseError("FINGERPRINT is not four bytes at the end")
+            if crc32(wire[:position]) ^ FINGERPRINT_XOR != int.from_bytes(wire[position + 4 :], "big"):
+                raise StunParseError("FINGERPRINT does not match")
+            message.has_fingerprint = True
+        elif message.sha256_position:
+            pass
+        elif code == 0x0008 and not message.sha1_position:
+            if size != 20:
+                raise StunParseError(f"MESSAGE-INTEGRITY of {size} bytes")
+            message.sha1_position = position
+        elif code == 0x001C:
+            if not 16 <= size <= 32 or size & 3:
+                raise StunParseError(f"MESSAGE-INTEGRITY-SHA256 of {size} bytes")
+            message.sha256_position = position
+        position = (stop + 3) & ~3

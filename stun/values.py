@@ -2,7 +2,8 @@
 
 A decoder takes the value's bytes without padding and the 12-byte transaction id, and returns the typed value, or None
 where the RFC has a receiver ignore the attribute. It raises :class:`~stun.errors.StunParseError` and nothing else. An
-encoder takes the value and the transaction id and raises ``ValueError`` for a value that the RFC forbids to send.
+encoder takes the value and the transaction id and raises ``ValueError`` or ``struct.error`` for a value that cannot be
+sent (the message makes one ``ValueError`` of both).
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def decode_u32(data: bytes, transaction_id: bytes) -> int:
 
 def encode_u32(value: int, transaction_id: bytes) -> bytes:
     """Four bytes."""
-    return _checked(value, 0xFFFFFFFF).to_bytes(4, "big")
+    return _U32.pack(value)
 
 
 def decode_u64(data: bytes, transaction_id: bytes) -> int:
@@ -163,7 +164,7 @@ def decode_u64(data: bytes, transaction_id: bytes) -> int:
 
 def encode_u64(value: int, transaction_id: bytes) -> bytes:
     """Eight bytes."""
-    return _checked(value, 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big")
+    return _U64.pack(value)
 
 
 def decode_flag(data: bytes, transaction_id: bytes) -> bool:
