@@ -1,0 +1,118 @@
+"""Everything that can be tuned about an ICE session; frozen, so that a running session cannot be bent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+__all__ = ["IceConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IceConfig:
+    """The settings of one ICE session. Times are in seconds, sizes in items unless a field says otherwise."""
+
+    stun_servers: Sequence[str] = ()
+    """Servers asked for server-reflexive candidates: ``stun:host[:port]`` URIs (RFC 7064) or ``host:port``, port 3478
+    by default. All of them are asked at the same time (RFC 8445 section 5.1.1.2)."""
+
+    include_loopback: bool = False
+    """Whether loopback addresses become host candidates; only for tests on one machine (RFC 8445 section 5.1.1.1
+    forbids them)."""
+    include_ipv4: bool = True
+    """Whether IPv4 addresses become host candidates."""
+    include_ipv6: bool = True
+    """Whether IPv6 addresses become host candidates."""
+    interfaces: Sequence[str] | None = None
+    """The names of the only interfaces to use, or None for all of them (RFC 8828 lets an application choose)."""
+    excluded_interfaces: Sequence[str] = ()
+    """Names of interfaces never to use."""
+    excluded_networks: Sequence[str] = ()
+    """Networks such as ``"172.17.0.0/16"`` whose addresses are neither gathered nor checked."""
+    announce_host_candidates: bool = True
+    """Whether host candidates are told to the peer (RFC 8828 modes 3 and 4 hide them); they are still bases."""
+    max_local_bases: int = 32
+    """The most addresses that sockets may be bound to for one session."""
+
+    ta: float = 0.05
+    """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""
+    triggered_ta: float = 0.005
+    """The pace of triggered checks, each of which answers an authenticated check of the peer (deviation; 5 ms is the
+    least that RFC 8445 section 14.2 allows between any two transactions)."""
+    rto: float = 0.5
+    """The least initial retransmission timeout (RFC 8445 section 14.3: never under 500 ms)."""
+    max_sends: int = 7
+    """How often a request is sent in all, Rc (RFC 8489 section 6.2.1)."""
+    final_wait: int = 16
+    """How many initial timeouts the last send is given before the transaction fails, Rm (RFC 8489 section 6.2.1)."""
+
+    nomination_patience: float = 0.2
+    """How long, from the first valid pair on, the controlling side waits for pairs of a higher priority that are
+    still being checked (RFC 8445 section 8.1.1 leaves the criterion to us)."""
+    pac_timeout: float = 39.5
+    """How long a session may not be declared failed (RFC 8863 section 4: a check with all its retransmissions)."""
+    checking_timeout: float = 60.0
+    """After this the checks are given up whatever is still open: a peer that never says that its candidates are
+    complete, or a crowd of dead pairs whose timeouts RFC 8445 section 14.3 stretches. Not under ``pac_timeout``."""
+
+    consent_interval: float = 5.0
+    """The mean time between consent checks, varied by 0.8..1.2 (RFC 7675 section 5.1)."""
+    consent_timeout: float = 30.0
+    """How long after the last answer the consent to send ends (RFC 7675 section 5.1)."""
+    disconnected_after: float = 10.0
+    """How long without an answer before the state is DISCONNECTED; it may come back until consent ends."""
+    keepalive_interval: float = 15.0
+    """How often a server-reflexive binding is refreshed while ICE runs, Tr (RFC 8445 section 11: not under 15 s)."""
+
+    gathering_timeout: float = 5.0
+    """After this, gathering is complete without the servers that have not answered."""
+    gathering_grace: float = 0.5
+    """How long the other servers get once one server has answered on the same base; none is waited for longer."""
+
+    max_pairs: int = 100
+    """The most candidate pairs in the checklist (RFC 8445 section 6.1.2.5)."""
+    max_remote_candidates: int = 200
+    """The most candidates taken from the peer's signalling."""
+    max_peer_reflexive: int = 32
+    """The most peer-reflexive candidates learned from checks, on each side."""
+    max_early_checks: int = 32
+    """The most checks remembered that came before the peer's description."""
+    max_queued_events: int = 1024
+    """The most undrained events; further ones are counted and dropped, and a driver that drains never gets there."""
+
+    ufrag_length: int = 8
+    """Characters of the local user name fragment, 6 bits each (RFC 8839 section 5.4: 4..32)."""
+    pwd_length: int = 24
+    """Characters of the local password, 6 bits each (RFC 8839 section 5.4: 22..256)."""
+
+    def __post_init__(self) -> None:
+        if self.ta < 0.005 or self.triggered_ta < 0.005:
+            raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
+        if self.rto < 0.5:
+            raise ValueError("rto must not be under 500 ms (RFC 8445 section 14.3)")
+        if self.max_sends < 1 or self.final_wait < 1:
+            raise ValueError("max_sends and final_wait must be positive")
+        if self.checking_timeout < self.pac_timeout:
+            raise ValueError("checking_timeout must not be under pac_timeout (RFC 8863 section 4)")
+        if self.consent_interval * 0.8 < 4.0 - 1e-9:
+            raise ValueError("consent checks must not come faster than every 4 s (RFC 7675 section 5.1)")
+        if not 0.0 < self.disconnected_after <= self.consent_timeout:
+            raise ValueError("disconnected_after must be between 0 and consent_timeout")
+        if self.keepalive_interval < 15.0:
+            raise ValueError("keepalive_interval must not be under 15 s (RFC 8445 section 11)")
+        if not 4 <= self.ufrag_length <= 32 or not 22 <= self.pwd_length <= 256:
+            raise ValueError("ufrag_length is 4..32 and pwd_length 22..256 (RFC 8839 section 5.4)")
+        if min(self.max_pairs, self.max_remote_candidates, self.max_local_bases) < 1:
+            raise ValueError("max_pairs, max_remote_candidates and max_local_bases must be positive")
+        if min(self.max_peer_reflexive, self.max_early_checks, self.nomination_patience, self.gathering_timeout) < 0:
+            raise ValueError("limits and times must not be negative")
+
+    @classmethod
+    def for_loopback(cls) -> Self:
+        """Return settings for two peers on one machine: loopback addresses are candidates, no server is asked."""
+        return cls(include_loopback=True)
+
+    def with_servers(self, *stun_servers: str) -> Self:
+        """Return a copy that asks these STUN servers."""
+        return replace(self, stun_servers=stun_servers)

@@ -1,0 +1,64 @@
+"""What the two sides tell each other besides candidates: credentials and options (RFC 8445 section 5.3, 8839 5.4)."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+from ice.config import IceConfig
+from ice.errors import CandidateError
+
+__all__ = ["Description", "EndOfCandidates", "generate_description"]
+
+_ICE_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# Wider than the RFC's ice-char: deployed endpoints (libp2p's WebRTC Direct among them) use more of printable ASCII.
+# A colon would break the USERNAME of checks.
+_TOKEN = re.compile(r"[!-9;-~]{4,256}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The credentials and options of one side for one ICE generation.
+
+    Raises:
+        CandidateError: the fragment or the password breaks RFC 8839 section 5.4 (4..256 and 22..256 characters).
+    """
+
+    ufrag: str
+    """The user name fragment; the peer's checks begin with it."""
+    pwd: str
+    """The password that authenticates checks sent to this side."""
+    lite: bool = False
+    """Whether this side is ICE-lite: it answers checks and sends none (RFC 8445 section 2.5)."""
+    options: tuple[str, ...] = ("trickle", "ice2")
+    """The ice-options (RFC 8839 section 5.6)."""
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.match(self.ufrag):
+            raise CandidateError(f"bad ice-ufrag of {len(self.ufrag)} characters")
+        if len(self.pwd) < 22 or not _TOKEN.match(self.pwd):
+            raise CandidateError(f"bad ice-pwd of {len(self.pwd)} characters")
+
+    @property
+    def trickles(self) -> bool:
+        """Whether this side can send candidates after its description (RFC 8838 section 3)."""
+        return "trickle" in self.options
+
+    def __repr__(self) -> str:  # the password stays out of logs
+        return f"Description(ufrag={self.ufrag!r}, lite={self.lite}, options={self.options})"
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfCandidates:
+    """No more candidates come for the generation that ``ufrag`` names (RFC 8838 section 13)."""
+
+    ufrag: str
+
+
+def generate_description(config: IceConfig, rng: random.Random) -> Description:
+    """Return fresh credentials: ``rng`` must be a CSPRNG outside of tests (RFC 8445 section 5.3)."""
+    return Description(
+        ufrag="".join(rng.choice(_ICE_CHARS) for _ in range(config.ufrag_length)),
+        pwd="".join(rng.choice(_ICE_CHARS) for _ in range(config.pwd_length)),
+    )

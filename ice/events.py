@@ -1,0 +1,91 @@
+"""What an agent tells its application (RFC 8445; names after the W3C's RTCIceTransport)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ice.candidate import Candidate
+from ice.errors import FailureReason
+from ice.pair import CandidatePair
+from ice.roles import Role
+
+__all__ = [
+    "Event",
+    "GatheringCompleted",
+    "LocalCandidateFound",
+    "PairSelected",
+    "RoleChanged",
+    "State",
+    "StateChanged",
+]
+
+
+class State(enum.StrEnum):
+    """The state of a session."""
+
+    NEW = "new"
+    """The peer's description is not known yet."""
+    CHECKING = "checking"
+    """Checks run, or wait for candidates; nothing is nominated yet."""
+    CONNECTED = "connected"
+    """A pair is nominated and carries data; candidates may still come on one of the sides."""
+    COMPLETED = "completed"
+    """A pair is nominated and both sides have said that their candidates are complete."""
+    DISCONNECTED = "disconnected"
+    """The peer has not answered for a while; this may heal until consent expires."""
+    FAILED = "failed"
+    """No pair was found, or consent to the one in use is gone."""
+    CLOSED = "closed"
+    """The owner closed the session."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether data can be sent."""
+        return self in (State.CONNECTED, State.COMPLETED, State.DISCONNECTED)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended."""
+        return self in (State.FAILED, State.CLOSED)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCandidateFound:
+    """A candidate to tell the peer."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringCompleted:
+    """No more local candidates come: tell the peer the end of candidates for ``ufrag`` (RFC 8838 section 13)."""
+
+    ufrag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The session went from ``old`` to ``new``."""
+
+    old: State
+    new: State
+    reason: FailureReason | None = None
+    """Why, when ``new`` is FAILED or CLOSED."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairSelected:
+    """Data goes along ``pair`` from now on."""
+
+    pair: CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """A role conflict was repaired by changing our role to this one (RFC 8445 section 7.3.1.1)."""
+
+    role: Role
+
+
+Event = LocalCandidateFound | GatheringCompleted | StateChanged | PairSelected | RoleChanged

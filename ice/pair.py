@@ -1,0 +1,104 @@
+"""Candidate pairs and what is known about them (RFC 8445 section 6.1.2)."""
+
+from __future__ import annotations
+
+import enum
+
+from ice.candidate import Candidate
+from ice.priority import pair_priority
+from ice.roles import Role
+from stun.address import FiveTuple, TransportAddress
+
+__all__ = ["CandidatePair", "PairState"]
+
+
+class PairState(enum.StrEnum):
+    """The states of RFC 8445 section 6.1.2.6."""
+
+    FROZEN = "frozen"
+    WAITING = "waiting"
+    IN_PROGRESS = "in-progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the pair may still succeed without anyone's doing."""
+        return self in (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
+
+
+class CandidatePair:
+    """A local and a remote candidate. The agent owns and changes it; applications read it."""
+
+    __slots__ = (
+        "local",
+        "nominate_on_success",
+        "nominated",
+        "path",
+        "priority",
+        "remote",
+        "requests_received",
+        "requests_sent",
+        "responses_received",
+        "responses_sent",
+        "round_trip_time",
+        "sent_at",
+        "state",
+        "succeeded_at",
+        "total_round_trip_time",
+        "valid",
+    )
+
+    def __init__(self, local: Candidate, remote: Candidate, role: Role) -> None:
+        base, address = local.base, remote.address
+        if base is None or not isinstance(address, TransportAddress):
+            raise ValueError("a pair needs a local candidate with a base and a remote one with an IP address")
+        self.local = local
+        """Our candidate."""
+        self.remote = remote
+        """The peer's candidate."""
+        self.path = FiveTuple(base, address)
+        """What datagrams of this pair really travel on: from our base to the peer's candidate."""
+        self.priority = 0
+        """The pair priority (section 6.1.2.3), equal on both sides."""
+        self.state = PairState.FROZEN
+        """The checklist's state of the pair."""
+        self.nominated = False
+        """Whether the controlling side chose it (section 8.1.1)."""
+        self.nominate_on_success = False
+        """The controlled side was told to use it before its own check succeeded (section 7.3.1.5)."""
+        self.valid: CandidatePair | None = None
+        """The valid pair that this pair's check produced (section 7.2.5.3.2); often the pair itself."""
+        self.sent_at: float | None = None
+        """When a check was last sent, in monotonic seconds."""
+        self.succeeded_at: float | None = None
+        """When an answer last arrived, in monotonic seconds."""
+        self.requests_sent = 0
+        self.requests_received = 0
+        self.responses_sent = 0
+        self.responses_received = 0
+        self.round_trip_time: float | None = None
+        """The latest round trip in seconds; not measured on retransmitted checks (Karn's rule)."""
+        self.total_round_trip_time = 0.0
+        self.reprioritise(role)
+
+    def reprioritise(self, role: Role) -> None:
+        """Compute the priority for our ``role`` after the role or a candidate changed."""
+        local, remote = self.local.priority, self.remote.priority
+        self.priority = pair_priority(local, remote) if role is Role.CONTROLLING else pair_priority(remote, local)
+
+    @property
+    def foundation(self) -> tuple[str, str]:
+        """Both candidates' foundations: what freezing goes by (section 6.1.2.6)."""
+        return self.local.foundation, self.remote.foundation
+
+    def note_round_trip(self, seconds: float) -> None:
+        """Record one measured round trip."""
+        self.round_trip_time = seconds
+        self.total_round_trip_time += seconds
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.local.type.value} {self.local.address} -> {self.remote.type.value} {self.remote.address}"
+            f" {self.state.value}{' nominated' if self.nominated else ''}>"
+        )

@@ -1,0 +1,64 @@
+"""The arithmetic of priorities: candidates and pairs (RFC 8445 sections 5.1.2, 6.1.2.3), dual-stack fairness (RFC 8421)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ice.candidate import CandidateType
+from stun.address import TransportAddress
+
+__all__ = [
+    "HIGHEST_PREFERENCE",
+    "MAX_PRIORITY",
+    "TYPE_PREFERENCES",
+    "candidate_priority",
+    "local_preferences",
+    "pair_priority",
+    "peer_reflexive_priority",
+]
+
+MAX_PRIORITY = 2**31 - 1
+HIGHEST_PREFERENCE = 65535
+
+TYPE_PREFERENCES: dict[CandidateType, int] = {
+    CandidateType.HOST: 126,
+    CandidateType.PEER_REFLEXIVE: 110,
+    CandidateType.SERVER_REFLEXIVE: 100,
+    CandidateType.RELAYED: 0,
+}
+"""The recommended type preferences (RFC 8445 section 5.1.2.2)."""
+
+
+def candidate_priority(type_: CandidateType, local_preference: int, component: int = 1) -> int:
+    """Return ``2^24 * type + 2^8 * local + (256 - component)`` (section 5.1.2.1)."""
+    return (TYPE_PREFERENCES[type_] << 24) + (local_preference << 8) + (256 - component)
+
+
+def peer_reflexive_priority(priority: int) -> int:
+    """Return what a check from a candidate of this priority says in PRIORITY: the same, of type prflx (7.1.1)."""
+    return (TYPE_PREFERENCES[CandidateType.PEER_REFLEXIVE] << 24) + (priority & 0xFFFFFF)
+
+
+def pair_priority(controlling: int, controlled: int) -> int:
+    """Return the pair priority from the candidate priorities of the two sides (section 6.1.2.3)."""
+    low, high = sorted((controlling, controlled))
+    return (low << 32) + 2 * high + (1 if controlling > controlled else 0)
+
+
+def local_preferences(addresses: Sequence[TransportAddress]) -> dict[TransportAddress, int]:
+    """Give each address a unique local preference, the families interleaved (RFC 8421 section 4).
+
+    Within a family the order given is kept. IPv6 comes first, with a head start of ``(N4 + N6) / N4`` addresses before
+    each IPv4 address, so that neither family is left to the end: 2 IPv4 and 6 IPv6 come out as 6666 4 66 4. A single
+    address gets 65535 (RFC 8445 section 5.1.2.1).
+    """
+    ipv6 = [address for address in addresses if address.family == 6]
+    ipv4 = [address for address in addresses if address.family == 4]
+    head_start = (len(ipv4) + len(ipv6)) // len(ipv4) if ipv4 else len(ipv6)
+    ordered: list[TransportAddress] = []
+    while ipv4 or ipv6:
+        ordered += ipv6[:head_start]
+        ipv6 = ipv6[head_start:]
+        ordered += ipv4[:1]
+        ipv4 = ipv4[1:]
+    return {address: HIGHEST_PREFERENCE - index for index, address in enumerate(ordered)}
