@@ -1,0 +1,1 @@
+"""Measured against the best of the field, both sides in one run: `python -m benchmarks`."""
