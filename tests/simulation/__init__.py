@@ -1,0 +1,63 @@
+"""A network in a box: virtual time, lossy links, NATs after RFC 4787, hosts. See docs/simulation.md."""
+
+from __future__ import annotations
+
+from tests.simulation.host import Host, SimulatedNetwork, SimulatedSocket
+from tests.simulation.link import Link, LinkProfile
+from tests.simulation.loop import Stalled, VirtualTimeLoop, run_virtual, virtual_time
+from tests.simulation.machines import Driven
+from tests.simulation.nat import Nat, NatMapping, Packet
+from tests.simulation.nat_behaviour import (
+    Filtering,
+    Hairpin,
+    Mapping,
+    NatBehaviour,
+    PayloadRewriting,
+    Pooling,
+    PortAllocation,
+    PortSharing,
+    Refresh,
+    StrayInput,
+    Translation,
+)
+from tests.simulation.oracle import NatClass, Reach, combine, direct_path_possible, nat_class, reach
+from tests.simulation.realm import Fate, Realm
+from tests.simulation.router import NatRouter
+from tests.simulation.world import World
+
+__all__ = [
+    "Driven",
+    "Fate",
+    "Filtering",
+    "Hairpin",
+    "Host",
+    "Link",
+    "LinkProfile",
+    "Mapping",
+    "Nat",
+    "NatBehaviour",
+    "NatClass",
+    "NatMapping",
+    "NatRouter",
+    "Packet",
+    "PayloadRewriting",
+    "Pooling",
+    "PortAllocation",
+    "PortSharing",
+    "Reach",
+    "Realm",
+    "Refresh",
+    "SimulatedNetwork",
+    "SimulatedSocket",
+    "Stalled",
+    "StrayInput",
+    "Translation",
+    "VirtualTimeLoop",
+    "World",
+    "combine",
+    "direct_path_possible",
+    "nat_class",
+    "reach",
+    "run_virtual",
+    "virtual_time",
+]
