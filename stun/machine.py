@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from stun.address import FiveTuple
 
-__all__ = ["Deadline", "Machine", "Outbox", "Transmit", "earliest"]
+__all__ = ["Deadline", "Machine", "Outbox", "Release", "StreamMachine", "Transmit", "earliest"]
 
 EffectT = TypeVar("EffectT")
 EventT = TypeVar("EventT")
@@ -36,6 +36,13 @@ class Transmit:
     path: FiveTuple
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Effect: close the stream ``path`` after what was already transmitted on it."""
+
+    path: FiveTuple
+
+
 class Machine(Protocol[EffectT_co, EventT_co]):
     """A protocol core that speaks datagrams. Byte-stream machines take ``receive_data(data, now)`` instead."""
 
@@ -53,6 +60,19 @@ class Machine(Protocol[EffectT_co, EventT_co]):
 
     def next_timeout(self) -> Deadline | None:
         """Return when ``handle_timeout`` is wanted, or None for never."""
+
+
+class StreamMachine(Machine[EffectT_co, EventT_co], Protocol[EffectT_co, EventT_co]):
+    """A machine that also speaks over connections, each of which is a path."""
+
+    def path_opened(self, path: FiveTuple, now: float) -> None:
+        """A connection was opened or accepted."""
+
+    def receive_data(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Take what arrived on a connection, cut anywhere; ``b""`` is the end of what the peer sends. Never raises."""
+
+    def path_closed(self, path: FiveTuple, now: float) -> None:
+        """A connection is gone; nothing more can be sent on it."""
 
 
 class Outbox(Generic[EffectT, EventT]):

@@ -1,0 +1,247 @@
+"""The driver: it runs one machine on an asyncio loop, over any :class:`stun.network.Network`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.aio.tcp import TcpConnection, TcpListener
+from stun.config import StreamConfig
+from stun.machine import Machine, Release, StreamMachine, Transmit
+from stun.network import DatagramReceiver, DatagramSocket, Network
+from stun.values import COOKIE
+
+__all__ = ["DataReceiver", "Driver", "StreamDriver"]
+
+logger = logging.getLogger("stun")
+
+EventT = TypeVar("EventT")
+
+DataReceiver = Callable[[bytes, tuple[str, int], TransportAddress], None]
+"""Called with application data, the ``(host, port)`` it came from and our own address; must not raise."""
+
+
+class Driver(Generic[EventT]):
+    """Feeds a machine its datagrams and the time, carries out its effects, and keeps its one timer.
+
+    The time is ``loop.time()``, so a loop with virtual time drives a machine just as well. Call :meth:`pump` after
+    every input that you give the machine yourself.
+    """
+
+    def __init__(
+        self,
+        machine: Machine[Any, EventT],
+        network: Network,
+        on_event: Callable[[EventT], None],
+        *,
+        on_effect: Callable[[Any], None] | None = None,
+        on_data: DataReceiver | None = None,
+    ) -> None:
+        """Args:
+        machine: what to run.
+        network: where :meth:`bind` gets sockets from.
+        on_event: takes the machine's events; it may call the machine and :meth:`pump`.
+        on_effect: takes effects other than Transmit.
+        on_data: takes datagrams that do not look like STUN, past the machine; without it the machine gets all.
+        """
+        self.machine = machine
+        self.network = network
+        self.sockets: dict[TransportAddress, DatagramSocket] = {}
+        """The bound sockets by their addresses."""
+        self.unsendable = 0
+        """Transmits whose path has no socket (any more)."""
+        self._on_event = on_event
+        self._on_effect = on_effect
+        self._on_data = on_data
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._pumping = False
+        self._closed = False
+
+    async def bind(self, local: TransportAddress) -> TransportAddress:
+        """Bind a UDP socket for the machine and return its real address.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        # The receiver needs the real port, which only the socket knows; nothing arrives before the next await.
+        holder: list[TransportAddress] = [local]
+        bound = await self.network.bind(local, self._receiver(holder))
+        holder[0] = bound.local
+        if self._closed:
+            bound.close()
+            raise OSError("the driver is closed")
+        self.sockets[bound.local] = bound
+        return bound.local
+
+    def unbind(self, local: TransportAddress) -> None:
+        """Close one socket; harmless when there is none."""
+        if (bound := self.sockets.pop(local, None)) is not None:
+            bound.close()
+
+    def pump(self) -> None:
+        """Drain effects, then events, then re-arm the timer."""
+        if self._pumping or self._closed:
+            return  # the outer call goes on draining
+        self._pumping = True
+        try:
+            self._drain()
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def close(self) -> None:
+        """Close the sockets and stop the timer; harmless twice. Effects still queued are carried out first."""
+        if self._closed:
+            return
+        self.pump()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for bound in self.sockets.values():
+            bound.close()
+        self.sockets.clear()
+
+    def _receiver(self, holder: list[TransportAddress]) -> DatagramReceiver:
+        machine = self.machine
+        time = self._loop.time
+        on_data = self._on_data
+
+        def receive(data: bytes, remote: tuple[str, int]) -> None:
+            if on_data is not None and (data[4:8] != COOKIE or data[0] > 3):
+                on_data(data, remote, holder[0])
+                return
+            path = FiveTuple(holder[0], TransportAddress(remote[0], remote[1]), TransportProtocol.UDP)
+            machine.receive_datagram(data, path, time())
+            self.pump()
+
+        return receive
+
+    def _drain(self) -> None:
+        machine = self.machine
+        while True:
+            while (effect := machine.next_effect()) is not None:
+                if isinstance(effect, Transmit):
+                    self._transmit(effect)
+                elif not self._other_effect(effect):
+                    logger.warning("nobody carries out %r", effect)
+            if (event := machine.next_event()) is None:
+                return
+            self._on_event(event)
+
+    def _transmit(self, effect: Transmit) -> None:
+        bound = self.sockets.get(effect.path.local)
+        if bound is None:
+            self.unsendable += 1
+        else:
+            bound.send(effect.data, effect.path.remote)
+
+    def _other_effect(self, effect: object) -> bool:
+        if self._on_effect is None:
+            return False
+        self._on_effect(effect)
+        return True
+
+    def _arm(self) -> None:
+        deadline = None if self._closed else self.machine.next_timeout()
+        if self._timer is not None:
+            if deadline is not None and deadline.at == self._timer_at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer_at = deadline.at
+            self._timer = self._loop.call_at(deadline.at, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        # A loop may run a timer up to its clock's resolution early; the machine shall not be woken for nothing.
+        self.machine.handle_timeout(max(self._loop.time(), self._timer_at))
+        self.pump()
+
+
+class StreamDriver(Driver[EventT]):
+    """A driver whose machine also speaks over TCP connections, opened here or accepted."""
+
+    machine: StreamMachine[Any, EventT]
+
+    def __init__(
+        self,
+        machine: StreamMachine[Any, EventT],
+        network: Network,
+        on_event: Callable[[EventT], None],
+        *,
+        on_effect: Callable[[Any], None] | None = None,
+        config: StreamConfig | None = None,
+    ) -> None:
+        """Args: as of :class:`Driver`; ``config`` has the limits of the connections."""
+        super().__init__(machine, network, on_event, on_effect=on_effect)
+        self.connections: dict[FiveTuple, TcpConnection] = {}
+        """The open connections by their paths."""
+        self._config = config or StreamConfig()
+        self._listeners: list[TcpListener] = []
+
+    async def listen(self, local: TransportAddress) -> TransportAddress:
+        """Accept TCP connections for the machine and return the real address.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        listener = await TcpListener.open(local, self._opened, self._received, self._gone, self._config)
+        self._listeners.append(listener)
+        return listener.local
+
+    async def connect(self, remote: TransportAddress, local: TransportAddress | None = None) -> FiveTuple:
+        """Open a TCP connection for the machine and return its path.
+
+        Raises:
+            OSError: it cannot be opened (a TimeoutError after ``connect_timeout``).
+        """
+        connection = await TcpConnection.open(remote, self._opened, self._received, self._gone, self._config, local)
+        return connection.path
+
+    def close(self) -> None:
+        """As of the base; connections are closed after what was already sent on them."""
+        super().close()
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections.values()):
+            connection.close()
+
+    def _opened(self, connection: TcpConnection) -> None:
+        if self._closed:
+            connection.close()
+            return
+        self.connections[connection.path] = connection
+        self.machine.path_opened(connection.path, self._loop.time())
+        self.pump()
+
+    def _received(self, data: bytes, connection: TcpConnection) -> None:
+        if not self._closed:
+            self.machine.receive_data(data, connection.path, self._loop.time())
+            self.pump()
+
+    def _gone(self, connection: TcpConnection) -> None:
+        if self.connections.pop(connection.path, None) is not None and not self._closed:
+            self.machine.path_closed(connection.path, self._loop.time())
+            self.pump()
+
+    def _transmit(self, effect: Transmit) -> None:
+        if not effect.path.protocol.is_stream:
+            super()._transmit(effect)
+        elif (connection := self.connections.get(effect.path)) is None:
+            self.unsendable += 1
+        else:
+            connection.send(effect.data)
+
+    def _other_effect(self, effect: object) -> bool:
+        if not isinstance(effect, Release):
+            return super()._other_effect(effect)
+        if (connection := self.connections.get(effect.path)) is not None:
+            connection.close()
+        return True

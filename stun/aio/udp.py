@@ -1,0 +1,216 @@
+"""UDP on real sockets: one non-blocking socket a base, read in batches straight from the loop's selector.
+
+asyncio's DatagramProtocol makes a call, a buffer and often a queue entry per datagram; here a wake-up reads until the
+kernel has no more (or the batch is full) and hands every datagram to the receiver at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import ifaddr
+
+from stun.address import TransportAddress
+from stun.config import UdpConfig
+from stun.network import DatagramReceiver, DatagramSocket, Interface
+
+__all__ = ["UdpNetwork", "UdpSocket"]
+
+
+class UdpSocket:
+    """A bound, non-blocking UDP socket (:class:`stun.network.DatagramSocket`)."""
+
+    __slots__ = (
+        "_batch",
+        "_closed",
+        "_loop",
+        "_max_datagram",
+        "_receiver",
+        "_sendto",
+        "_socket",
+        "local",
+        "send_failures",
+        "socket_errors",
+    )
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        receiver: DatagramReceiver,
+        config: UdpConfig,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        host, port = bound.getsockname()[:2]
+        self.local = TransportAddress(host, port)
+        """The address it is bound to; the port is the real one."""
+        self.send_failures = 0
+        """Datagrams that the kernel did not take."""
+        self.socket_errors = 0
+        """Errors that reads reported (an ICMP error on some platforms)."""
+        self._socket = bound
+        self._sendto = bound.sendto
+        self._receiver = receiver
+        self._batch = config.batch
+        self._max_datagram = config.max_datagram
+        self._loop = loop
+        self._closed = False
+        loop.add_reader(bound.fileno(), self._readable)
+
+    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """Send one datagram; False when the kernel would not take it (it is then dropped), never an error."""
+        try:
+            self._sendto(data, remote)
+        except OSError:  # full buffer, no route, too long, closed: to the protocols above all of them are loss
+            self.send_failures += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop receiving and free the port; harmless twice."""
+        if not self._closed:
+            self._closed = True
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+    def _readable(self) -> None:
+        receive = self._socket.recvfrom
+        receiver = self._receiver
+        size = self._max_datagram
+        for _ in range(self._batch):
+            try:
+                data, remote = receive(size)
+            except BlockingIOError:
+                return
+            except OSError:
+                # Closed by the receiver, or an ICMP error that the platform reports here.
+                if self._closed:
+                    return
+                self.socket_errors += 1
+                continue
+            receiver(data, remote)
+
+
+class _Ipv6Socket(UdpSocket):
+    """As its base; the kernel's four-tuples become ``(host, port)``, and link-local peers get our own zone."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        receiver: DatagramReceiver,
+        config: UdpConfig,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._scope: int = bound.getsockname()[3]
+
+        def without_zone(data: bytes, remote: tuple[str, int]) -> None:
+            host = remote[0]
+            receiver(data, (host.partition("%")[0] if "%" in host else host, remote[1]))
+
+        super().__init__(bound, without_zone, config, loop)
+
+    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """As the base; a link-local peer is looked for on our own link."""
+        if not self._scope:
+            return UdpSocket.send(self, data, remote)
+        try:
+            self._socket.sendto(data, (remote[0], remote[1], 0, self._scope))
+        except OSError:
+            self.send_failures += 1
+            return False
+        return True
+
+
+class UdpNetwork:
+    """The world as the operating system gives it (:class:`stun.network.Network`)."""
+
+    def __init__(self, config: UdpConfig | None = None) -> None:
+        self.config = config or UdpConfig()
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Return every address of every interface that is up, loopback included.
+
+        A link-local IPv6 address carries its zone (``fe80::1%eth0``), because it cannot be bound without.
+        """
+        found: list[Interface] = []
+        for adapter in ifaddr.get_adapters():
+            for ip in adapter.ips:
+                name = str(ip.nice_name).partition(":")[0]
+                if not _is_up(name):
+                    continue
+                if isinstance(ip.ip, str):
+                    found.append(Interface(name, ip.ip, ip.network_prefix))
+                    continue
+                host = str(ipaddress.IPv6Address(ip.ip[0].partition("%")[0]))
+                zone = f"%{name}" if ipaddress.ip_address(host).is_link_local else ""
+                found.append(Interface(name, host + zone, ip.network_prefix))
+        return found
+
+    async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:
+        """Return the addresses of ``host`` (a name or an IP literal), both families, in the resolver's order.
+
+        Raises:
+            OSError: the name does not resolve.
+        """
+        try:
+            return [TransportAddress.parse(host, port)]
+        except ValueError:
+            pass
+        try:
+            answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except UnicodeError as error:  # a label that IDNA does not take
+            raise OSError(f"{host!r} is not a host name") from error
+        found = (TransportAddress.parse(str(sockaddr[0]), port) for *_, sockaddr in answers)
+        return list(dict.fromkeys(found))
+
+    async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> DatagramSocket:
+        """Bind a UDP socket (port 0 picks one) and deliver what arrives on it to ``receiver``.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        return self.bind_now(local, receiver)
+
+    def bind_now(self, local: TransportAddress, receiver: DatagramReceiver) -> UdpSocket:
+        """As :meth:`bind`, for callers in a running loop that cannot await.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        version6 = local.family == 6
+        bound = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            bound.setblocking(False)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.config.receive_buffer)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
+            if version6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind((local.host.partition("%")[0], local.port, 0, _scope(local.host)))
+                return _Ipv6Socket(bound, receiver, self.config, loop)
+            bound.bind(local)
+            return UdpSocket(bound, receiver, self.config, loop)
+        except BaseException:
+            bound.close()
+            raise
+
+
+def _scope(host: str) -> int:
+    zone = host.partition("%")[2]
+    if not zone:
+        return 0
+    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+
+
+def _is_up(name: str) -> bool:
+    # ifaddr does not report flags. Where there is no sysfs every listed interface counts as up.
+    try:
+        return bool(int(Path("/sys/class/net", name, "flags").read_text(), 16) & 1)
+    except (OSError, ValueError):
+        return True

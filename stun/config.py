@@ -1,0 +1,94 @@
+"""Configuration of this floor: frozen, keyword-only, every field with its unit and where the RFC speaks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BindingServerConfig", "StreamConfig", "TransactionConfig", "UdpConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransactionConfig:
+    """How long and how often a client asks (RFC 8489 section 6.2)."""
+
+    initial_rto: float = 0.5
+    """Seconds before the first retransmission over UDP when nothing is known of the path (6.2.1: at least 0.5)."""
+    sends: int = 7
+    """Rc, how often a request is sent over UDP in all (6.2.1)."""
+    last_wait: float = 16.0
+    """Rm, how many initial RTOs to wait after the last send over UDP (6.2.1)."""
+    stream_timeout: float = 39.5
+    """Ti, seconds to wait for a response over TCP, TLS (6.2.2)."""
+    max_outstanding: int = 256
+    """How many transactions one table holds; more raise, because it is the caller who starts them."""
+    rtt_cache_size: int = 64
+    """How many server addresses a client remembers the RTO of (6.2.1)."""
+    rtt_cache_lifetime: float = 600.0
+    """Seconds after which an idle RTO is forgotten (6.2.1: 10 minutes)."""
+
+    def __post_init__(self) -> None:
+        if self.initial_rto <= 0 or self.sends < 1 or self.last_wait <= 0 or self.stream_timeout <= 0:
+            raise ValueError("a transaction needs positive times and at least one send")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UdpConfig:
+    """How real UDP sockets are opened and read."""
+
+    receive_buffer: int = 4 * 1024 * 1024
+    """SO_RCVBUF in bytes; the kernel caps it (net.core.rmem_max)."""
+    send_buffer: int = 4 * 1024 * 1024
+    """SO_SNDBUF in bytes; the kernel caps it (net.core.wmem_max)."""
+    batch: int = 64
+    """How many datagrams one wake-up reads before the loop's other work has its turn."""
+    max_datagram: int = 65535
+    """Bytes that one read takes; a longer datagram is cut by the kernel."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamConfig:
+    """Limits of STUN over TCP and TLS (RFC 8489 section 6.2.2)."""
+
+    max_message: int = 20 + 65532
+    """Bytes of the largest message or frame to take; a longer one closes the connection."""
+    max_write_buffer: int = 256 * 1024
+    """Bytes that may wait for a peer that does not read; more closes the connection."""
+    connect_timeout: float = 15.0
+    """Seconds for a connection to open."""
+    backlog: int = 100
+    """Connections that may wait to be accepted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BindingServerConfig:
+    """What the Binding server answers and to how many (RFC 8489 sections 6.3.1, 11 and 12)."""
+
+    software: str | None = None
+    """SOFTWARE in responses (14.14); None, as by default, tells nobody and keeps responses short."""
+    fingerprint: bool = True
+    """Whether a response to a request with FINGERPRINT has one too (7)."""
+    classic: bool = True
+    """Whether RFC 3489 clients are answered, with MAPPED-ADDRESS (11)."""
+    max_amplification: float = 2.0
+    """A UDP response is dropped when it is longer than this many times the request and than ``free_response``:
+    the source address of a UDP request may be forged."""
+    free_response: int = 64
+    """Bytes of a UDP response that are always allowed; the shortest request (20 bytes) has a response of 44."""
+    rate: float = 200.0
+    """Responses a second to one IP address (an IPv6 /64 counts as one) once ``burst`` is used up."""
+    burst: int = 400
+    """Responses to one IP address before ``rate`` limits them."""
+    max_sources: int = 8192
+    """IP addresses whose rate is kept; the longest idle one makes room."""
+    max_connections: int = 1024
+    """TCP connections at a time; more are closed at once."""
+    max_connections_per_source: int = 32
+    """TCP connections at a time from one IP address."""
+    idle_timeout: float = 60.0
+    """Seconds after which a silent TCP connection is closed."""
+    max_message: int = 2048
+    """Bytes of the largest request over TCP; a longer one closes the connection."""
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0 or self.burst < 1 or self.max_sources < 1 or self.idle_timeout <= 0:
+            raise ValueError("rates, tables and timeouts have to be positive")
