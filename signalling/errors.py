@@ -7,12 +7,16 @@ Two families: what was handed in is not well formed (also a ``ValueError``), and
 from __future__ import annotations
 
 __all__ = [
+    "CircuitRefused",
     "ConnectionClosed",
     "DecodeError",
+    "DialError",
     "EnvelopeError",
     "HandshakeError",
+    "IdentifyError",
     "KeyDecodeError",
     "LimitExceeded",
+    "LimitedConnection",
     "MessageTooLarge",
     "MultiaddrError",
     "NegotiationError",
@@ -83,3 +87,27 @@ class ProtocolViolation(SignallingError, ConnectionError):
 
 class LimitExceeded(SignallingError):
     """A limit of ours would be exceeded (streams, circuits, connections)."""
+
+
+class LimitedConnection(SignallingError, ConnectionError):
+    """The peer is reached only through a relay with limits, and the protocol did not opt in to such connections."""
+
+
+class IdentifyError(SignallingError):
+    """What a peer says about itself contradicts who it is, or cannot be read."""
+
+
+class CircuitRefused(SignallingError, ConnectionError):
+    """A relay, or the target behind it, refused; ``status`` is its code (circuit relay v2), None without one."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DialError(SignallingError, ConnectionError):
+    """A peer was reached at none of its addresses; ``failures`` holds what went wrong, by the text of the address."""
+
+    def __init__(self, message: str, failures: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.failures = failures or {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from signalling.libp2p.aio.negotiation import negotiate_outbound
 from signalling.libp2p.aio.streams import Muxer, Stream
+from signalling.libp2p.circuit_messages import Limit
 from signalling.libp2p.config import MultistreamConfig
+from signalling.libp2p.identify import PeerInfo
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.peer_id import PeerId
 
@@ -21,16 +22,6 @@ class Direction(enum.Enum):
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """What a relay allows on a relayed connection (circuit relay v2, ``Limit``); 0 means no limit of that kind."""
-
-    duration: int = 0
-    """Seconds until the relay resets the connection."""
-    data: int = 0
-    """Bytes in each direction until the relay resets the connection."""
 
 
 class Connection:
@@ -58,6 +49,8 @@ class Connection:
         self.direction = direction
         self.limit = limit
         self.negotiation = negotiation or MultistreamConfig()
+        self.peer_info: PeerInfo | None = None
+        """What the peer told about itself over identify; None until it did."""
 
     def __repr__(self) -> str:
         kind = "limited " if self.limit is not None else ""
