@@ -21,7 +21,8 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 is_root() { [ "$(id -u)" -eq 0 ]; }
-hash_of() { cat -- "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
+# hash_of FILE...: one hash over them; a file that is not there counts as empty.
+hash_of() { { cat -- "$@" 2>/dev/null || true; } | sha256sum | cut -d" " -f1; }
 
 # quietly LOG COMMAND...: run it with its output in a log, which is shown only when it fails.
 quietly() {
