@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # ---------------------------------------------------------------- words
 
-say() { printf '\033[2m[set-up]\033[0m %s\n' "$*" >&2; }
+say() { printf '[set-up] %s\n' "$*" >&2; }
 warn() { printf '[set-up] warning: %s\n' "$*" >&2; }
 fail() {
   printf '[set-up] error: %s\n' "$1" >&2
@@ -58,7 +58,8 @@ apt_install() {
   [ ${#missing[@]} -eq 0 ] && return 0
   is_root && have apt-get || return 1
   say "installing Debian packages: ${missing[*]}"
-  apt_get install --no-install-recommends "${missing[@]}" && return 0
+  # The lists may be missing or stale: that is only found out by trying.
+  apt_get install --no-install-recommends "${missing[@]}" 2>/dev/null && return 0
   apt_get update || return 1
   apt_get install --no-install-recommends "${missing[@]}"
 }
@@ -67,10 +68,16 @@ apt_get() {
   quietly "$CACHE/apt.log" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
-# apt_want COMMAND PACKAGE: install the package of a command that a test needs; without root, leave it to the test to say.
+# apt_want COMMAND:PACKAGE...: install the packages of commands that tests need. Where that fails it is no error:
+# the tests that need them are named at the end of the run.
 apt_want() {
-  if have "$1" || [ -x "/usr/sbin/$1" ]; then return 0; fi
-  apt_install "$2" || warn "$1 is missing and could not be installed (package $2); the tests that need it are named at the end"
+  local pair lacking=()
+  for pair in "$@"; do
+    if ! have "${pair%%:*}" && [ ! -x "/usr/sbin/${pair%%:*}" ]; then lacking+=("${pair##*:}"); fi
+  done
+  [ ${#lacking[@]} -eq 0 ] && return 0
+  apt_install "${lacking[@]}" && return 0
+  warn "not installed: ${lacking[*]} (as root: apt-get install ${lacking[*]})"
 }
 
 # ---------------------------------------------------------------- Python
