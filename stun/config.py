@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["BindingServerConfig", "StreamConfig", "TransactionConfig", "UdpConfig"]
+__all__ = ["BindingClientConfig", "BindingServerConfig", "StreamConfig", "TransactionConfig", "UdpConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,3 +92,19 @@ class BindingServerConfig:
     def __post_init__(self) -> None:
         if self.rate <= 0 or self.burst < 1 or self.max_sources < 1 or self.idle_timeout <= 0:
             raise ValueError("rates, tables and timeouts have to be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BindingClientConfig:
+    """How a Binding client asks (RFC 8489 sections 6 and 12)."""
+
+    transaction: TransactionConfig = field(default_factory=TransactionConfig)
+    """Retransmission and timeouts."""
+    software: str | None = None
+    """SOFTWARE in requests (14.14); None leaves it out, as section 16.1.2 lets a configuration choose."""
+    fingerprint: bool = True
+    """FINGERPRINT in requests (7); servers have to take both."""
+    max_attempts: int = 8
+    """How many transactions one question may take, challenges included (9.2.5)."""
+    max_message: int = 8192
+    """Bytes of the largest response over TCP; a longer one closes the connection."""

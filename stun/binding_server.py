@@ -1,0 +1,202 @@
+"""The Binding server over UDP and TCP (RFC 8489 sections 6.3.1, 11 and 12)."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Never
+
+from stun import attributes as att
+from stun.address import FiveTuple
+from stun.attributes import Attribute
+from stun.config import BindingServerConfig
+from stun.demux import is_stun
+from stun.errors import StunFramingError, StunParseError
+from stun.framing import StunStreamDecoder
+from stun.machine import Deadline, Outbox, Release, Transmit
+from stun.message import Message, MessageClass, Method, parse, parse_classic
+from stun.rate_limit import RateLimiter, source_key
+
+__all__ = ["BindingServer", "BindingServerStats"]
+
+_BEHAVIOUR: frozenset[Attribute[Any]] = frozenset({att.CHANGE_REQUEST, att.PADDING, att.RESPONSE_PORT})
+"""What only a server of RFC 5780 understands."""
+
+
+@dataclass(slots=True)
+class BindingServerStats:
+    """What the server has done since it started."""
+
+    responses: int = 0
+    """Success responses."""
+    errors: int = 0
+    """Error responses."""
+    unparsable: int = 0
+    """Datagrams and messages that are no STUN, or are damaged."""
+    ignored: int = 0
+    """Indications, responses, and methods other than Binding."""
+    limited: int = 0
+    """Requests over the rate of their source."""
+    too_long: int = 0
+    """Responses that would have amplified a UDP request too much."""
+    connections: int = 0
+    """TCP connections accepted."""
+    refused_connections: int = 0
+    """TCP connections closed at once because there were too many."""
+    broken_connections: int = 0
+    """TCP connections closed for what was sent on them."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    source: str
+    active: float
+    decoder: StunStreamDecoder = field(default_factory=StunStreamDecoder)
+
+
+class BindingServer:
+    """Tells every client its reflexive address.
+
+    It keeps nothing of a request: a retransmission is answered by computing the same response again (section 6.3.1
+    allows that, Binding being idempotent). Credentials and ALTERNATE-SERVER are not used (section 12).
+    """
+
+    def __init__(self, config: BindingServerConfig | None = None) -> None:
+        self.config = config or BindingServerConfig()
+        self.stats = BindingServerStats()
+        self._outbox: Outbox[Transmit | Release, Never] = Outbox()
+        self._limiter = RateLimiter(self.config.rate, self.config.burst, self.config.max_sources)
+        # In the order of their last activity, so that the first one is the next to time out.
+        self._connections: OrderedDict[FiveTuple, _Connection] = OrderedDict()
+        self._per_source: Counter[str] = Counter()
+
+    @property
+    def open_connections(self) -> int:
+        """TCP connections at this moment."""
+        return len(self._connections)
+
+    # -- inputs --
+
+    def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Answer one request over UDP. Never raises."""
+        if path.remote.port == 0:
+            self.stats.ignored += 1
+            return
+        response = self._answer(data, path, now)
+        if response is None:
+            return
+        if len(response) > max(self.config.free_response, self.config.max_amplification * len(data)):
+            self.stats.too_long += 1
+            return
+        self._outbox.effects.append(Transmit(response, path))
+
+    def path_opened(self, path: FiveTuple, now: float) -> None:
+        """A client connected."""
+        source = source_key(path.remote.host)
+        full = len(self._connections) >= self.config.max_connections
+        if full or self._per_source[source] >= self.config.max_connections_per_source:
+            self.stats.refused_connections += 1
+            self._per_source += Counter()  # drops the zero that looking up left behind
+            self._outbox.effects.append(Release(path))
+            return
+        self.stats.connections += 1
+        self._per_source[source] += 1
+        self._connections[path] = _Connection(source, now, StunStreamDecoder(self.config.max_message))
+
+    def receive_data(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Answer the requests of a connection, in their order; ``b""`` is the client's end. Never raises."""
+        connection = self._connections.get(path)
+        if connection is None:
+            return
+        if not data:
+            self._release(path)
+            return
+        try:
+            messages = connection.decoder.receive(data)
+        except StunFramingError:
+            self.stats.broken_connections += 1
+            self._release(path)
+            return
+        for message in messages:
+            # Only a request shows that the connection is of use (a trickle of bytes does not keep it).
+            connection.active = now
+            self._connections.move_to_end(path)
+            response = self._answer(message, path, now)
+            if response is not None:
+                self._outbox.effects.append(Transmit(response, path))
+
+    def path_closed(self, path: FiveTuple, now: float) -> None:
+        """A connection is gone."""
+        self._forget(path)
+
+    def handle_timeout(self, now: float) -> None:
+        """Close connections that have been silent for ``idle_timeout``."""
+        while self._connections:
+            path, connection = next(iter(self._connections.items()))
+            if connection.active + self.config.idle_timeout > now:
+                return
+            self._release(path)
+
+    # -- outputs --
+
+    def next_effect(self) -> Transmit | Release | None:
+        """Return the next response or connection to close, or None."""
+        return self._outbox.next_effect()
+
+    def next_event(self) -> None:
+        """Return None: there is nothing to tell; see :attr:`stats`."""
+        return
+
+    def next_timeout(self) -> Deadline | None:
+        """Return when the longest silent connection is to be closed."""
+        for connection in self._connections.values():
+            return Deadline(connection.active + self.config.idle_timeout, "idle connection")
+        return None
+
+    # -- inside --
+
+    def _answer(self, data: bytes, path: FiveTuple, now: float) -> bytes | None:
+        try:
+            request = parse(data) if is_stun(data) else self._parse_classic(data)
+        except StunParseError:
+            self.stats.unparsable += 1
+            return None
+        if request.message_class is not MessageClass.REQUEST or request.method is not Method.BINDING:
+            self.stats.ignored += 1
+            return None
+        if not self._limiter.take(source_key(path.remote.host), now):
+            self.stats.limited += 1
+            return None
+        response = self._respond(request, path)
+        fingerprint = self.config.fingerprint and request.has_fingerprint
+        return response.serialize(fingerprint=fingerprint)
+
+    def _parse_classic(self, data: bytes) -> Message:
+        if not self.config.classic:
+            raise StunParseError("RFC 3489 is not served")
+        return parse_classic(data)
+
+    def _respond(self, request: Message, path: FiveTuple) -> Message:
+        software: list[tuple[Attribute[Any], Any]] = []
+        if self.config.software is not None:
+            software.append((att.SOFTWARE, self.config.software))
+        unknown = request.unknown_required(_BEHAVIOUR)
+        if unknown:
+            self.stats.errors += 1
+            return request.failure(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown), *software)
+        self.stats.responses += 1
+        if len(request.transaction_id) == 16:
+            return request.success((att.MAPPED_ADDRESS, path.remote), *software)
+        return request.success((att.XOR_MAPPED_ADDRESS, path.remote), *software)
+
+    def _release(self, path: FiveTuple) -> None:
+        self._forget(path)
+        self._outbox.effects.append(Release(path))
+
+    def _forget(self, path: FiveTuple) -> None:
+        connection = self._connections.pop(path, None)
+        if connection is None:
+            return
+        self._per_source[connection.source] -= 1
+        if self._per_source[connection.source] <= 0:
+            del self._per_source[connection.source]
