@@ -48,18 +48,20 @@ class YamuxConfig:
     """Streams opened by the peer that the application has not yet accepted; further ones are reset."""
     max_unacknowledged: int = 256
     """Streams opened by us that the peer has not acknowledged; opening another one waits."""
-    max_frame: int = 64 * 1024 - 12 - 17
-    """Payload bytes of one data frame that we send, so that frame and header fit one noise message."""
-    max_received_frame: int = 16 * 1024 * 1024
-    """Payload bytes of one data frame that we take; it must fit the stream's window in any case."""
+    ack_delay: float = 0.05
+    """Seconds that the acknowledgement of a stream waits for data to ride on (the specification allows any)."""
+    max_frame: int = 65519 - 12
+    """Payload bytes of one data frame that we send, so that header and payload fill one noise message."""
     send_buffer: int = 256 * 1024
     """Bytes waiting for the connection above which ``write`` waits."""
     keepalive: float = 30.0
     """Seconds of silence after which the session is probed with a ping."""
     keepalive_timeout: float = 20.0
     """Seconds after which an unanswered ping ends the session."""
-    max_pending_pongs: int = 64
-    """Answers to pings waiting for the connection; a peer that floods pings and does not read gets no more."""
+    max_pending_answers: int = 4096
+    """Answers (pongs, refusals) that wait for the connection. A peer that provokes more and reads none is cut off."""
+    close_timeout: float = 5.0
+    """Seconds that a closing session waits for the connection to take what is queued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
