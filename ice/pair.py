@@ -31,6 +31,7 @@ class CandidatePair:
     """A local and a remote candidate. The agent owns and changes it; applications read it."""
 
     __slots__ = (
+        "last_check_at",
         "local",
         "nominate_on_success",
         "nominated",
@@ -42,7 +43,6 @@ class CandidatePair:
         "responses_received",
         "responses_sent",
         "round_trip_time",
-        "sent_at",
         "state",
         "succeeded_at",
         "total_round_trip_time",
@@ -69,8 +69,8 @@ class CandidatePair:
         """The controlled side was told to use it before its own check succeeded (section 7.3.1.5)."""
         self.valid: CandidatePair | None = None
         """The valid pair that this pair's check produced (section 7.2.5.3.2); often the pair itself."""
-        self.sent_at: float | None = None
-        """When a check was last sent, in monotonic seconds."""
+        self.last_check_at: float | None = None
+        """When a check was last sent, in monotonic seconds; None also after a role conflict, to try again at once."""
         self.succeeded_at: float | None = None
         """When an answer last arrived, in monotonic seconds."""
         self.requests_sent = 0

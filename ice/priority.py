@@ -1,4 +1,4 @@
-"""The arithmetic of priorities: candidates and pairs (RFC 8445 sections 5.1.2, 6.1.2.3), dual-stack fairness (RFC 8421)."""
+"""The arithmetic of priorities: candidates, pairs (RFC 8445 sections 5.1.2, 6.1.2.3) and families (RFC 8421)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,397 @@
+"""The agent of one ICE session, without I/O: it routes inputs to the rooms that know the rules, and drains them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from ice.candidate import Candidate
+from ice.checking import Checking
+from ice.checks import Credentials
+from ice.config import IceConfig
+from ice.consent import Consent
+from ice.description import Description, generate_description
+from ice.errors import FailureReason, IceError
+from ice.events import Event, GatheringCompleted, LocalCandidateFound, PairSelected, RoleChanged, State
+from ice.gathering import Gathering
+from ice.lifecycle import Lifecycle
+from ice.local import LocalCandidates
+from ice.pair import CandidatePair
+from ice.remote import Rejection, RemoteCandidates
+from ice.responder import EarlyChecks, Responder
+from ice.roles import Role, RoleKeeper
+from ice.sources import AcceptedSources
+from ice.stats import AgentStats
+from stun.address import FiveTuple, TransportAddress
+from stun.errors import StunParseError
+from stun.machine import Deadline, Outbox, Transmit, earliest
+from stun.message import Message, MessageClass, Method, parse
+
+__all__ = ["Agent"]
+
+
+class Agent:
+    """One ICE session with one data stream of one component, over UDP (RFC 8445).
+
+    Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
+    :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
+
+    Args:
+        config: the settings.
+        role: our role until a conflict changes it.
+        rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
+    """
+
+    __slots__ = (
+        "_candidates",
+        "_checking",
+        "_config",
+        "_consent",
+        "_credentials",
+        "_drops",
+        "_early",
+        "_gathering",
+        "_lifecycle",
+        "_local",
+        "_outbox",
+        "_remote_description",
+        "_remotes",
+        "_responder",
+        "_rng",
+        "_roles",
+        "_sources",
+        "local_description",
+    )
+
+    def __init__(self, config: IceConfig, role: Role, *, rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._roles = RoleKeeper(role, rng)
+        self.local_description = generate_description(config, rng)
+        """Our credentials, to be told to the peer."""
+        self._remote_description: Description | None = None
+        self._credentials: Credentials | None = None
+        self._local = LocalCandidates(config)
+        self._remotes = RemoteCandidates(config, rng)
+        self._gathering = Gathering(config, self._local, rng)
+        self._sources = AcceptedSources()
+        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, rng)
+        self._responder = Responder(self.local_description, self._roles)
+        self._early = EarlyChecks(config.max_early_checks)
+        self._consent: Consent | None = None
+        self._lifecycle = Lifecycle(config)
+        self._outbox: Outbox[Transmit, Event] = Outbox()
+        self._candidates: list[Candidate] = []
+        self._drops: Counter[str] = Counter()
+
+    # -- what is known --
+
+    @property
+    def role(self) -> Role:
+        """Our role; settable until the peer's description is known."""
+        return self._roles.role
+
+    @role.setter
+    def role(self, role: Role) -> None:
+        if role is self._roles.role:
+            return
+        if self._remote_description is not None:
+            raise IceError("the role is fixed once the peer's description is known")
+        self._roles.role = role
+        self._checking.role_changed()
+
+    @property
+    def state(self) -> State:
+        """The state of the session."""
+        return self._lifecycle.state
+
+    @property
+    def failure_reason(self) -> FailureReason | None:
+        """Why the session is over, or None."""
+        return self._lifecycle.reason
+
+    @property
+    def remote_description(self) -> Description | None:
+        """The peer's credentials, once known."""
+        return self._remote_description
+
+    @property
+    def local_candidates(self) -> list[Candidate]:
+        """The candidates found so far that the peer is to be told."""
+        return list(self._candidates)
+
+    @property
+    def remote_candidates(self) -> list[Candidate]:
+        """The peer's candidates that were taken, and those that its checks revealed."""
+        return self._remotes.all()
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """The nominated pair in use, or None."""
+        return self._checking.selected
+
+    @property
+    def selected_path(self) -> FiveTuple | None:
+        """Where to send data from and to; None while nothing may be sent."""
+        selected = self._checking.selected
+        return None if selected is None else selected.path
+
+    def accepted_sources(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+        """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
+
+        Raises:
+            KeyError: ``base`` was never added.
+        """
+        return self._sources.of(base)
+
+    def is_valid_path(self, local: TransportAddress, remote: tuple[str, int]) -> bool:
+        """Return whether data from ``remote`` that arrives at our ``local`` is the peer's."""
+        return local in self._sources and remote in self._sources.of(local)
+
+    def stats(self) -> AgentStats:
+        """Return a picture of the session."""
+        drops = Counter(self._drops)
+        drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
+        drops["check: early, too many or of another generation"] += self._early.dropped
+        drops["server answer: unknown or implausible"] += self._gathering.implausible
+        return AgentStats.of(self.state, self._roles, self._checking, drops)
+
+    # -- our candidates --
+
+    def add_local_base(self, address: TransportAddress, now: float) -> None:
+        """Take a bound UDP socket into use.
+
+        Raises:
+            IceError: there are as many as the configuration allows, or the address is known.
+        """
+        if address in self._sources:
+            raise IceError(f"the base {address} is known already")
+        if len(self._local.bases) >= self._config.max_local_bases:
+            raise IceError(f"there are {len(self._local.bases)} bases already")
+        self._sources.add_base(address)
+        self._local.add_base(address)
+        if self._gathering.began:
+            self.begin_gathering(now)
+
+    def gather(self, servers: Iterable[TransportAddress], now: float) -> None:
+        """Gather from all bases and these servers: the next three methods in one."""
+        self.begin_gathering(now)
+        for server in servers:
+            self.add_stun_server(server, now)
+        self.end_of_stun_servers(now)
+
+    def begin_gathering(self, now: float) -> None:
+        """Give out the host candidates; bases that are added later follow by themselves."""
+        if self.state.is_over:
+            return
+        for host in self._gathering.begin():
+            if self._config.announce_host_candidates:
+                self._found(host)
+            self._checking.pair_local(host)
+        self._outbox.effects.extend(self._gathering.handle_timeout(now))
+        self._settle(now)
+
+    def add_stun_server(self, server: TransportAddress, now: float) -> None:
+        """Ask this server from every base of its family."""
+        if self.state.is_over:
+            return
+        self._gathering.add_server(server, now)
+        self._outbox.effects.extend(self._gathering.handle_timeout(now))
+
+    def end_of_stun_servers(self, now: float) -> None:
+        """No more servers are added: gathering ends when the last answer is there or given up."""
+        if self.state.is_over:
+            return
+        self._gathering.end_of_servers()
+        self._finish_gathering()
+        self._settle(now)
+
+    def _found(self, candidate: Candidate) -> None:
+        self._candidates.append(candidate)
+        self._outbox.events.append(LocalCandidateFound(candidate))
+
+    def _finish_gathering(self) -> None:
+        if self._gathering.completes_now():
+            self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
+
+    # -- the peer's side --
+
+    def set_remote_description(self, description: Description, now: float) -> None:
+        """Take the peer's credentials; checks begin, those that came early are processed.
+
+        Raises:
+            IceError: another description was set before (ICE restart is not done here).
+        """
+        if self.state.is_over or description == self._remote_description:
+            return
+        if self._remote_description is not None:
+            raise IceError("the peer's description is known already; a new one would be an ICE restart")
+        self._remote_description = description
+        self._remotes.ufrag = description.ufrag
+        if description.lite and self._roles.role is Role.CONTROLLED:
+            self._roles.switch()  # Section 6.1.1: of a full and a lite agent the full one controls.
+            self._role_changed()
+        self._credentials = Credentials(self.local_description.ufrag, description.ufrag, description.pwd)
+        self._checking.start(self._credentials)
+        self._emit(self._lifecycle.start(now))
+        for check in self._early.take(description.ufrag):
+            self._checking.receive_check(check, now)
+        self._settle(now)
+
+    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
+        """Take one of the peer's candidates; one that cannot be used is dropped and counted."""
+        if self.state.is_over:
+            return
+        if self._checking.selected is not None:
+            self._remotes.reject(Rejection.CONCLUDED)
+            return
+        taken = self._remotes.add(candidate)
+        if taken is None:
+            return
+        added, replaced = taken
+        if replaced is not None:
+            self._checking.replace_remote(replaced, added)
+        else:
+            self._checking.pair_remote(added)
+        self._settle(now)
+
+    def end_of_remote_candidates(self, now: float) -> None:
+        """The peer has no more candidates; later ones are ignored (RFC 8838 section 14)."""
+        self._remotes.ended = True
+        self._settle(now)
+
+    # -- the network --
+
+    def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Take a STUN message that arrived on ``path``. Anything else is dropped and counted."""
+        if self.state.is_over or path.local not in self._sources:
+            self._drops["datagram: no session there"] += 1
+            return
+        try:
+            message = parse(data)
+        except StunParseError:
+            self._drops["datagram: not STUN"] += 1
+            return
+        if message.method is not Method.BINDING:
+            self._drops["datagram: not a Binding message"] += 1
+        elif message.message_class is MessageClass.REQUEST:
+            self._on_request(message, path, now)
+        elif message.message_class is not MessageClass.INDICATION:  # An indication is a keepalive and says nothing.
+            self._on_response(message, path, now)
+        self._settle(now)
+
+    def _on_request(self, request: Message, path: FiveTuple, now: float) -> None:
+        answer = self._responder.answer(request, path)
+        self._outbox.effects.append(Transmit(answer.data, path))
+        if answer.switched:
+            self._role_changed()
+        check = answer.check
+        if check is None:
+            self._drops["check: refused"] += 1
+        elif self._remote_description is None:
+            self._early.add(check)
+        elif check.peer_ufrag != self._remote_description.ufrag:
+            self._drops["check: another generation"] += 1
+        else:
+            self._checking.receive_check(check, now)
+
+    def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:
+        transaction_id = response.transaction_id
+        if self._consent is not None and transaction_id in self._consent:
+            if not self._consent.receive(response, path, now):
+                self._drops["response: no consent"] += 1
+        elif transaction_id in self._gathering:
+            candidate = self._gathering.receive(response, path, now)
+            if candidate is not None:
+                self._found(candidate)
+            self._finish_gathering()
+        elif not self._checking.receive_response(response, path, now):
+            self._drops["response: unknown or not authentic"] += 1
+
+    def handle_timeout(self, now: float) -> None:
+        """Do whatever is due."""
+        if self.state.is_over:
+            return
+        self._outbox.effects.extend(self._gathering.handle_timeout(now))
+        self._finish_gathering()
+        self._checking.handle_timeout(now)
+        if self._consent is not None and (check := self._consent.handle_timeout(now)) is not None:
+            self._outbox.effects.append(check)
+        self._settle(now)
+
+    # -- draining the rooms --
+
+    def _settle(self, now: float) -> None:
+        if self._remote_description is None or self.state.is_over:
+            return
+        checking = self._checking
+        checking.run(now)
+        self._outbox.effects.extend(checking.outbox.effects)
+        checking.outbox.effects.clear()
+        while (event := checking.outbox.next_event()) is not None:
+            self._outbox.events.append(event)
+            if isinstance(event, PairSelected):
+                self._begin_consent(event.pair, now)
+        ended = self._remotes.ended and self._gathering.complete
+        state, reason = self._lifecycle.judge(checking, self._consent, ended, now)
+        checking.selected_is_fresh = state is not State.DISCONNECTED
+        if state is State.FAILED and reason is not None:
+            self._end(state, reason)
+        else:
+            self._emit(self._lifecycle.move(state))
+
+    def _begin_consent(self, pair: CandidatePair, now: float) -> None:
+        assert self._credentials is not None
+        self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
+        self._gathering.end_keepalive()
+
+    def _role_changed(self) -> None:
+        self._checking.role_changed()
+        self._outbox.events.append(RoleChanged(self._roles.role))
+
+    # -- the end --
+
+    def revoke_consent(self, now: float) -> None:
+        """The peer ended the session in an authenticated way, such as DTLS close_notify (RFC 7675 section 5.2)."""
+        if not self.state.is_over:
+            self._end(State.FAILED, FailureReason.CONSENT_REVOKED)
+
+    def close(self, now: float) -> None:
+        """End the session: nothing is sent or accepted any more. Harmless twice."""
+        if self.state is not State.CLOSED:
+            self._outbox.effects.clear()
+            self._end(State.CLOSED, FailureReason.CLOSED)
+
+    def _end(self, state: State, reason: FailureReason) -> None:
+        self._emit(self._lifecycle.move(state, reason))
+        self._checking.stop()
+        self._gathering.stop()
+        self._sources.clear()
+        self._consent = None
+
+    # -- drained by the driver --
+
+    def _emit(self, event: Event | None) -> None:
+        if event is not None:
+            self._outbox.events.append(event)
+
+    def next_effect(self) -> Transmit | None:
+        """Return the next datagram to send, or None."""
+        return self._outbox.next_effect()
+
+    def next_event(self) -> Event | None:
+        """Return the next thing that the application should know, or None."""
+        return self._outbox.next_event()
+
+    def next_timeout(self) -> Deadline | None:
+        """Return when :meth:`handle_timeout` is wanted, or None for never."""
+        if self.state.is_over:
+            return None
+        checking, gathering = self._checking.next_timeout(), self._gathering.next_timeout()
+        return earliest(
+            None if checking is None else Deadline(checking, "connectivity checks"),
+            None if gathering is None else Deadline(gathering, "gathering"),
+            self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),
+        )

@@ -1,0 +1,242 @@
+"""The checklist: forming, pruning, freezing and the order of checks (RFC 8445 section 6.1.2, RFC 8838 sections 10-12).
+
+Every candidate of our agents has one component and one stream, so there is one checklist and "the checklist set" of the
+RFC is just this one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+
+from ice.candidate import Candidate
+from ice.pair import CandidatePair, PairState
+from ice.roles import Role
+from stun.address import FiveTuple
+
+__all__ = ["CheckList"]
+
+
+def _order(pair: CandidatePair) -> int:
+    return -pair.priority
+
+
+class CheckList:
+    """The pairs of one data stream, best first, and the queue of triggered checks.
+
+    At most ``limit`` pairs are kept. A pair is known by its path: a reflexive local candidate stands for its base, so
+    pairs that differ in it alone are one pair (section 6.1.2.4).
+    """
+
+    __slots__ = ("_active", "_by_path", "_limit", "_pairs", "_succeeded", "triggered", "trimmed", "valid")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pairs: list[CandidatePair] = []
+        self._by_path: dict[FiveTuple, CandidatePair] = {}
+        self._active: Counter[tuple[str, str]] = Counter()
+        self._succeeded: set[tuple[str, str]] = set()
+        self.triggered: dict[FiveTuple, CandidatePair] = {}
+        """The triggered-check queue (section 6.1.4.1), first in first out, each pair at most once."""
+        self.valid: dict[FiveTuple, CandidatePair] = {}
+        """The valid list (section 7.2.5.3.2), by path."""
+        self.trimmed = 0
+        """How many pairs the limit cost."""
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[CandidatePair]:
+        return iter(self._pairs)
+
+    def find(self, path: FiveTuple) -> CandidatePair | None:
+        """Return the pair on ``path``, or None."""
+        return self._by_path.get(path)
+
+    # -- forming --
+
+    def form(self, local: Candidate, remote: Candidate, role: Role) -> CandidatePair | None:
+        """Pair the two, and return the new pair; None when it is redundant or there is no room (8838 section 10).
+
+        A new pair is Waiting unless another pair of its foundation is being checked, then it is Frozen (RFC 8838
+        section 12, RFC 8445 section 6.1.2.6).
+        """
+        pair = CandidatePair(local, remote, role)
+        if pair.path in self._by_path:
+            return None  # the caller forms host pairs only, so the one that is there has no lower priority
+        if len(self._pairs) >= self._limit and not self._make_room(pair):
+            self.trimmed += 1
+            return None
+        self._insert(pair)
+        foundation = pair.foundation
+        if foundation in self._succeeded or not self._active[foundation]:
+            self.set_state(pair, PairState.WAITING)
+        elif (leader := self._waiting_of(foundation)) is not None and leader.priority < pair.priority:
+            # The best pair of each foundation is the one to wait (section 6.1.2.6).
+            self.set_state(leader, PairState.FROZEN)
+            self.set_state(pair, PairState.WAITING)
+        return pair
+
+    def _waiting_of(self, foundation: tuple[str, str]) -> CandidatePair | None:
+        candidates = (p for p in self._pairs if p.state is PairState.WAITING and p.foundation == foundation)
+        return next(candidates, None)
+
+    def _make_room(self, pair: CandidatePair) -> bool:
+        # RFC 8838 section 10: Failed pairs go first, then the lowest; running and succeeded ones stay.
+        failed = next((p for p in reversed(self._pairs) if p.state is PairState.FAILED), None)
+        if failed is not None:
+            self._remove(failed)
+            return True
+        for lowest in reversed(self._pairs):
+            if lowest.priority >= pair.priority:
+                return False
+            if lowest.state in (PairState.FROZEN, PairState.WAITING) and lowest.path not in self.triggered:
+                self._remove(lowest)
+                self.trimmed += 1
+                return True
+        return False
+
+    def _insert(self, pair: CandidatePair) -> None:
+        self._pairs.insert(bisect_left(self._pairs, -pair.priority, key=_order), pair)
+        self._by_path[pair.path] = pair
+
+    def _remove(self, pair: CandidatePair) -> None:
+        self._deactivate(pair)
+        self._pairs.remove(pair)
+        del self._by_path[pair.path]
+        self.triggered.pop(pair.path, None)
+
+    def replace_remote(self, old: Candidate, new: Candidate, role: Role) -> None:
+        """Let ``new`` take the place of the peer-reflexive ``old`` of the same address (RFC 8838 section 11).
+
+        The pairs keep their states and take the new priority and foundation.
+        """
+        for pair in [*self._pairs, *self.valid.values()]:
+            if pair.remote is old:
+                state = pair.state
+                self.set_state(pair, PairState.FROZEN)
+                pair.remote = new
+                self.set_state(pair, state)
+                pair.reprioritise(role)
+        self._pairs.sort(key=_order)
+
+    def reprioritise(self, role: Role) -> None:
+        """Compute all priorities again after a change of our role (section 7.3.1.1)."""
+        for pair in [*self._pairs, *self.valid.values()]:
+            pair.reprioritise(role)
+        self._pairs.sort(key=_order)
+
+    # -- states --
+
+    def set_state(self, pair: CandidatePair, state: PairState) -> None:
+        """Move a pair to ``state``, keeping the books that freezing goes by."""
+        self._deactivate(pair)
+        pair.state = state
+        if state in (PairState.WAITING, PairState.IN_PROGRESS):
+            self._active[pair.foundation] += 1
+
+    def _deactivate(self, pair: CandidatePair) -> None:
+        if pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and self._by_path.get(pair.path) is pair:
+            foundation = pair.foundation
+            self._active[foundation] -= 1
+            if self._active[foundation] <= 0:
+                del self._active[foundation]
+
+    def succeed(self, pair: CandidatePair) -> None:
+        """Mark a pair Succeeded and thaw every Frozen pair of its foundation (section 7.2.5.3.3)."""
+        self.set_state(pair, PairState.SUCCEEDED)
+        self.triggered.pop(pair.path, None)
+        foundation = pair.foundation
+        self._succeeded.add(foundation)
+        for other in self._pairs:
+            if other.state is PairState.FROZEN and other.foundation == foundation:
+                self.set_state(other, PairState.WAITING)
+
+    def fail(self, pair: CandidatePair) -> None:
+        """Mark a pair Failed; it is no longer valid either."""
+        self.set_state(pair, PairState.FAILED)
+        self.triggered.pop(pair.path, None)
+        self.valid.pop(pair.path, None)
+        pair.valid = None
+
+    def trigger(self, pair: CandidatePair) -> None:
+        """Put a pair into the triggered-check queue, Waiting (section 7.3.1.4)."""
+        self.set_state(pair, PairState.WAITING)
+        self.triggered.setdefault(pair.path, pair)
+
+    # -- what to check next --
+
+    def next_ordinary(self) -> CandidatePair | None:
+        """Return the pair whose ordinary check is next, or None (section 6.1.4.2)."""
+        pair = self._first_waiting()
+        if pair is None and self._thaw():
+            pair = self._first_waiting()
+        return pair
+
+    def _first_waiting(self) -> CandidatePair | None:
+        for pair in self._pairs:
+            if pair.state is PairState.WAITING and pair.path not in self.triggered:
+                return pair
+        return None
+
+    def _thaw(self) -> bool:
+        # Section 6.1.4.2, step 2: foundations of which nothing is running get their best pair going.
+        thawed = False
+        for pair in self._pairs:
+            if pair.state is PairState.FROZEN and not self._active[pair.foundation]:
+                self.set_state(pair, PairState.WAITING)
+                thawed = True
+        return thawed
+
+    @property
+    def has_ordinary(self) -> bool:
+        """Whether :meth:`next_ordinary` would return a pair."""
+        return any(
+            (pair.state is PairState.WAITING and pair.path not in self.triggered)
+            or (pair.state is PairState.FROZEN and not self._active[pair.foundation])
+            for pair in self._pairs
+        )
+
+    def count_running(self) -> int:
+        """Return how many pairs are Waiting or In-Progress: the N of the retransmission timeout (section 14.3)."""
+        return sum(self._active.values())
+
+    def open_above(self, priority: int) -> bool:
+        """Whether a pair of a higher priority may still succeed."""
+        for pair in self._pairs:
+            if pair.priority <= priority:
+                return False
+            if pair.state.is_open:
+                return True
+        return False
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no pair may still succeed and none is valid."""
+        return not self.valid and not any(pair.state.is_open for pair in self._pairs)
+
+    # -- concluding --
+
+    def add_valid(self, pair: CandidatePair) -> None:
+        """Put a pair into the valid list; one of the same path is replaced."""
+        self.valid[pair.path] = pair
+
+    def conclude(self, selected: CandidatePair) -> None:
+        """Drop every pair that is still open, now that one is selected (section 8.1.2).
+
+        Those stay which the peer nominated too and which are better: an aggressively nominating peer (RFC 5245 section
+        8.1.1.2) ends on the best of all that succeed.
+        """
+        for pair in [pair for pair in self._pairs if pair.state.is_open]:
+            if not pair.nominate_on_success or pair.priority <= selected.priority:
+                self._remove(pair)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pairs.clear()
+        self._by_path.clear()
+        self._active.clear()
+        self._succeeded.clear()
+        self.triggered.clear()
+        self.valid.clear()

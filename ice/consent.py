@@ -1,0 +1,103 @@
+"""Consent freshness: may we still send to the peer? (RFC 7675)."""
+
+from __future__ import annotations
+
+import enum
+import random
+
+from ice.checks import Credentials, binding_request, new_transaction_id
+from ice.config import IceConfig
+from ice.events import State
+from ice.pair import CandidatePair
+from ice.roles import RoleKeeper
+from stun.address import FiveTuple
+from stun.machine import Deadline, Transmit
+from stun.message import Message, MessageClass
+
+__all__ = ["Consent", "Freshness"]
+
+
+class Freshness(enum.Enum):
+    """How much the last answer is worth."""
+
+    FRESH = enum.auto()
+    STALE = enum.auto()
+    """No answer for a while; sending is still allowed."""
+    EXPIRED = enum.auto()
+    """Nothing may be sent any more."""
+
+
+class Consent:
+    """The consent checks of the selected pair.
+
+    Each check is a transaction of its own with a new id and is sent once; what counts is that one of them was answered
+    within the last 30 seconds (section 5.1).
+    """
+
+    __slots__ = ("_config", "_credentials", "_next_at", "_outstanding", "_rng", "_roles", "granted_at", "pair")
+
+    def __init__(
+        self,
+        config: IceConfig,
+        pair: CandidatePair,
+        credentials: Credentials,
+        roles: RoleKeeper,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._roles = roles
+        self._rng = rng
+        self.pair = pair
+        """The pair that consent is asked for."""
+        self.granted_at = now if pair.succeeded_at is None else pair.succeeded_at
+        """When the last answer arrived; the check that made the pair valid was the first."""
+        self._outstanding: dict[bytes, float] = {}
+        self._next_at = now + self._interval()
+
+    def _interval(self) -> float:
+        return self._config.consent_interval * self._rng.uniform(0.8, 1.2)
+
+    def __contains__(self, transaction_id: object) -> bool:
+        return transaction_id in self._outstanding
+
+    def freshness(self, now: float) -> Freshness:
+        """Return what may be done at ``now``."""
+        silence = now - self.granted_at
+        if now >= self.granted_at + self._config.consent_timeout:
+            return Freshness.EXPIRED
+        return Freshness.STALE if silence >= self._config.disconnected_after else Freshness.FRESH
+
+    def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
+        """Take a response to a consent check; return whether it renews the consent."""
+        if path != self.pair.path or not response.verify_integrity(self._credentials.key):
+            return False
+        sent_at = self._outstanding.pop(response.transaction_id, None)
+        if sent_at is None or response.message_class is not MessageClass.SUCCESS:
+            return False
+        self.pair.responses_received += 1
+        self.pair.note_round_trip(now - sent_at)
+        self.pair.succeeded_at = now
+        self.granted_at = now
+        return True
+
+    def handle_timeout(self, now: float) -> Transmit | None:
+        """Return the consent check that is due, or None."""
+        if now < self._next_at or self.freshness(now) is Freshness.EXPIRED:
+            return None
+        self._next_at = now + self._interval()
+        oldest = now - self._config.consent_timeout
+        self._outstanding = {key: at for key, at in self._outstanding.items() if at > oldest}
+        transaction_id = new_transaction_id(self._rng)
+        self._outstanding[transaction_id] = now
+        self.pair.requests_sent += 1
+        data = binding_request(transaction_id, self.pair, self._credentials, self._roles, use_candidate=False)
+        return Transmit(data, self.pair.path)
+
+    def next_timeout(self, state: State) -> Deadline:
+        """Return when something is due; ``state`` tells whether staleness has been noticed already."""
+        expiry = self.granted_at + self._config.consent_timeout
+        staleness = self.granted_at + self._config.disconnected_after
+        at = min(self._next_at, expiry if state is State.DISCONNECTED else staleness, expiry)
+        return Deadline(at, "consent (RFC 7675)")

@@ -1,0 +1,82 @@
+"""The state of a session, and when it may be called failed (RFC 8445 sections 6.1.2.1 and 8.1.2, RFC 8863)."""
+
+from __future__ import annotations
+
+from ice.checking import Checking
+from ice.config import IceConfig
+from ice.consent import Consent, Freshness
+from ice.errors import FailureReason
+from ice.events import State, StateChanged
+from stun.machine import Deadline
+
+__all__ = ["Lifecycle"]
+
+
+class Lifecycle:
+    """The state, and the timers that a failure has to wait for."""
+
+    __slots__ = ("_config", "_is_patient", "_started_at", "reason", "state")
+
+    def __init__(self, config: IceConfig) -> None:
+        self._config = config
+        self._is_patient = True
+        self._started_at: float | None = None
+        self.state = State.NEW
+        self.reason: FailureReason | None = None
+        """Why the session is over."""
+
+    def move(self, state: State, reason: FailureReason | None = None) -> StateChanged | None:
+        """Go to ``state``; return the event, or None when nothing changes. FAILED ends in CLOSED only."""
+        old = self.state
+        if state is old or old is State.CLOSED or (old is State.FAILED and state is not State.CLOSED):
+            return None
+        self.state = state
+        self.reason = self.reason or reason
+        return StateChanged(old, state, reason)
+
+    def start(self, now: float) -> StateChanged | None:
+        """Begin checking, and with it the PAC timer (RFC 8863 section 4)."""
+        self._started_at = now
+        return self.move(State.CHECKING)
+
+    def judge(
+        self, checking: Checking, consent: Consent | None, candidates_ended: bool, now: float
+    ) -> tuple[State, FailureReason | None]:
+        """Return the state that the session is in by now, and why if that is FAILED.
+
+        ``candidates_ended`` tells that neither side will have further candidates.
+        """
+        if consent is None:
+            reason = self._failure(checking, candidates_ended, now)
+            return (State.CHECKING, None) if reason is None else (State.FAILED, reason)
+        match consent.freshness(now):
+            case Freshness.EXPIRED:
+                return State.FAILED, FailureReason.CONSENT_EXPIRED
+            case Freshness.STALE:
+                return State.DISCONNECTED, None
+            case Freshness.FRESH:
+                return (State.COMPLETED if candidates_ended else State.CONNECTED), None
+
+    def _failure(self, checking: Checking, candidates_ended: bool, now: float) -> FailureReason | None:
+        if self._started_at is None or now < self._started_at + self._config.pac_timeout:
+            return None  # RFC 8863 section 4: not even with an empty checklist.
+        self._is_patient = False
+        overdue = now >= self._started_at + self._config.checking_timeout
+        checklist = checking.checklist
+        if checking.nomination_failed:
+            return FailureReason.NOMINATION_FAILED
+        if checklist.valid:
+            return FailureReason.NOT_NOMINATED if overdue else None
+        if not overdue and not (checklist.is_exhausted and candidates_ended):
+            return None
+        if not len(checklist):
+            return FailureReason.NO_CANDIDATE_PAIRS
+        return FailureReason.CHECKS_FAILED if checklist.is_exhausted else FailureReason.CHECKS_TIMED_OUT
+
+    def next_timeout(self) -> Deadline | None:
+        """Return the next of the two deadlines while checking, or None."""
+        if self.state is not State.CHECKING or self._started_at is None:
+            return None
+        if self._is_patient:
+            return Deadline(self._started_at + self._config.pac_timeout, "patience (RFC 8863)")
+        return Deadline(self._started_at + self._config.checking_timeout, "giving up")

@@ -1,0 +1,103 @@
+"""Our own candidates: bases, foundations, priorities, redundancy (RFC 8445 sections 5.1.1 to 5.1.3)."""
+
+from __future__ import annotations
+
+from ice.candidate import Candidate, CandidateType
+from ice.config import IceConfig
+from ice.priority import HIGHEST_PREFERENCE, candidate_priority, local_preferences, peer_reflexive_priority
+from stun.address import TransportAddress
+
+__all__ = ["LocalCandidates"]
+
+
+class LocalCandidates:
+    """The candidates of one session on our side."""
+
+    __slots__ = ("_by_address", "_config", "_foundations", "_learned", "_preferences", "_priorities", "bases", "hosts")
+
+    def __init__(self, config: IceConfig) -> None:
+        self._config = config
+        self.bases: list[TransportAddress] = []
+        """The addresses of the bound sockets, in the order they came."""
+        self.hosts: dict[TransportAddress, Candidate] = {}
+        """The host candidate of each base, once gathering has begun."""
+        self._by_address: dict[tuple[TransportAddress, TransportAddress], Candidate] = {}
+        self._foundations: dict[tuple[CandidateType, str, str], str] = {}
+        self._preferences: dict[TransportAddress, int] = {}
+        self._priorities: set[int] = set()
+        self._learned = 0
+
+    def add_base(self, address: TransportAddress) -> None:
+        """Take note of a bound socket."""
+        self.bases.append(address)
+
+    def make_hosts(self) -> list[Candidate]:
+        """Return host candidates for the bases that have none yet.
+
+        The first call ranks all the bases there are; later bases come after them.
+        """
+        new = [base for base in self.bases if base not in self.hosts]
+        lowest = min(self._preferences.values(), default=HIGHEST_PREFERENCE + 1)
+        offset = HIGHEST_PREFERENCE + 1 - lowest
+        for base, preference in local_preferences(new).items():
+            self._preferences[base] = max(preference - offset, 0)
+        ranked = sorted(new, key=self._preferences.__getitem__, reverse=True)
+        made = {base: self._make(CandidateType.HOST, base, base) for base in ranked}
+        self.hosts.update(made)
+        return list(made.values())
+
+    def add_reflexive(
+        self, base: TransportAddress, mapped: TransportAddress, server: TransportAddress
+    ) -> Candidate | None:
+        """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
+        if (base, mapped) in self._by_address:
+            return None
+        return self._make(CandidateType.SERVER_REFLEXIVE, base, mapped, server.host)
+
+    def at(self, base: TransportAddress, mapped: TransportAddress) -> Candidate:
+        """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
+
+        An unknown address makes a peer-reflexive candidate; beyond their limit the host candidate stands in.
+        """
+        known = self._by_address.get((base, mapped))
+        if known is not None:
+            return known
+        host = self.hosts[base]
+        if self._learned >= self._config.max_peer_reflexive:
+            return host
+        self._learned += 1
+        return self._make(CandidateType.PEER_REFLEXIVE, base, mapped)
+
+    def _make(
+        self, type_: CandidateType, base: TransportAddress, address: TransportAddress, server: str = ""
+    ) -> Candidate:
+        if type_ is CandidateType.PEER_REFLEXIVE:
+            # Section 7.2.5.3.1: the value that the check said in PRIORITY, so that both sides agree on it.
+            priority = peer_reflexive_priority(self.hosts[base].priority)
+        else:
+            priority = candidate_priority(type_, self._preferences[base])
+            while priority in self._priorities:  # Section 5.1.2: unique in the stream.
+                priority -= 1 << 8
+            self._priorities.add(priority)
+        candidate = Candidate(
+            foundation=self._foundation(type_, base.host, server),
+            component=1,
+            transport="udp",
+            priority=priority,
+            address=address,
+            type=type_,
+            related_address=self._related(base) if type_ is not CandidateType.HOST else None,
+            base=base,
+        )
+        self._by_address[base, address] = candidate
+        return candidate
+
+    def _related(self, base: TransportAddress) -> TransportAddress:
+        # RFC 8839 section 5.1: an application that hides its host addresses hides them here too.
+        if self._config.announce_host_candidates:
+            return base
+        return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
+
+    def _foundation(self, type_: CandidateType, base_host: str, server: str) -> str:
+        # Section 5.1.1.3: equal type, base host, protocol (always UDP here) and server.
+        return self._foundations.setdefault((type_, base_host, server), str(len(self._foundations) + 1))

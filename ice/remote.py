@@ -1,0 +1,163 @@
+"""The peer's candidates: which are taken, which are dropped and why (RFC 8445 5.3, RFC 8838 sections 11 and 14)."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import random
+from collections import Counter
+
+from ice.candidate import Candidate, CandidateType
+from ice.config import IceConfig
+from ice.priority import MAX_PRIORITY
+from stun.address import TransportAddress
+
+__all__ = ["Rejection", "RemoteCandidates", "unusable"]
+
+_BROADCAST = "255.255.255.255"
+
+
+class Rejection(enum.StrEnum):
+    """Why a candidate of the peer was not taken; the keys of the drop counters."""
+
+    TRANSPORT = "remote candidate: not UDP"
+    COMPONENT = "remote candidate: another component"
+    NAME = "remote candidate: a name instead of an address"
+    PORT = "remote candidate: port 0"
+    ADDRESS = "remote candidate: no unicast address that can be reached"
+    DUPLICATE = "remote candidate: known already"
+    LIMIT = "remote candidate: too many"
+    GENERATION = "remote candidate: another generation"
+    ENDED = "remote candidate: after the end of candidates"
+    CONCLUDED = "remote candidate: after a pair was selected"
+
+
+def unusable(address: TransportAddress, config: IceConfig) -> bool:
+    """Whether nothing should ever be sent to ``address``.
+
+    Unspecified, multicast and broadcast addresses, IPv4-mapped and link-local IPv6 ones, excluded networks, and
+    loopback ones unless the configuration gathers such addresses itself.
+    """
+    ip = address.ip
+    if ip.is_unspecified or ip.is_multicast or address.host == _BROADCAST or address.host.startswith("0."):
+        return True
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.ipv4_mapped is not None or ip.is_link_local):
+        return True
+    if ip.is_loopback and not config.include_loopback:
+        return True
+    return any(ip in ipaddress.ip_network(network) for network in config.excluded_networks)
+
+
+class RemoteCandidates:
+    """The candidates of one generation of the peer, signalled and learned."""
+
+    __slots__ = ("_by_address", "_config", "_learned", "_rng", "_signalled", "ended", "rejected", "ufrag")
+
+    def __init__(self, config: IceConfig, rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._by_address: dict[tuple[str, int], Candidate] = {}
+        self._signalled = 0
+        self._learned = 0
+        self.ended = False
+        """Whether the peer has said that no more come."""
+        self.ufrag: str | None = None
+        """The generation that candidates must belong to, once known."""
+        self.rejected: Counter[Rejection] = Counter()
+        """How many were dropped, by reason."""
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def all(self) -> list[Candidate]:
+        """Return the candidates in the order they became known."""
+        return list(self._by_address.values())
+
+    def at(self, address: tuple[str, int]) -> Candidate | None:
+        """Return the candidate with this address, or None."""
+        return self._by_address.get(address)
+
+    def reject(self, reason: Rejection) -> None:
+        """Count a candidate that is not taken."""
+        self.rejected[reason] += 1
+
+    def add(self, candidate: Candidate) -> tuple[Candidate, Candidate | None] | None:
+        """Take a signalled candidate; None when it is dropped (and counted).
+
+        Otherwise the candidate as taken, and the peer-reflexive one whose place it takes, if there was one
+        (RFC 8838 section 11): the caller then lets it replace that one in its pairs.
+        """
+        reason = self._reason_against(candidate)
+        if reason is not None:
+            self.rejected[reason] += 1
+            return None
+        known = self._by_address.get(candidate.address)
+        if candidate.priority > MAX_PRIORITY:
+            # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
+            candidate = _with_priority(candidate, MAX_PRIORITY)
+        self._by_address[candidate.address] = candidate
+        if known is None:
+            self._signalled += 1
+        else:
+            self._learned -= 1
+            self._signalled += 1
+        return candidate, known
+
+    def _reason_against(self, candidate: Candidate) -> Rejection | None:
+        if self.ended:
+            return Rejection.ENDED
+        if candidate.ufrag is not None and self.ufrag is not None and candidate.ufrag != self.ufrag:
+            return Rejection.GENERATION
+        if candidate.transport != "udp":
+            return Rejection.TRANSPORT
+        if candidate.component != 1:
+            return Rejection.COMPONENT
+        address = candidate.address
+        if not isinstance(address, TransportAddress):
+            return Rejection.NAME
+        if address.port == 0:
+            return Rejection.PORT
+        known = self._by_address.get(address)
+        if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
+            return Rejection.DUPLICATE
+        if self._signalled >= self._config.max_remote_candidates:
+            return Rejection.LIMIT
+        if unusable(address, self._config):
+            return Rejection.ADDRESS
+        return None
+
+    def learn(self, address: TransportAddress, priority: int) -> Candidate | None:
+        """Return the candidate that a check came from, new and peer-reflexive if its source is unknown (7.3.1.3).
+
+        None when too many have been learned.
+        """
+        known = self._by_address.get(address)
+        if known is not None:
+            return known
+        if self._learned >= self._config.max_peer_reflexive:
+            self.rejected[Rejection.LIMIT] += 1
+            return None
+        self._learned += 1
+        candidate = Candidate(
+            foundation=f"prflx{self._rng.getrandbits(64):016x}",
+            component=1,
+            transport="udp",
+            priority=min(max(priority, 1), MAX_PRIORITY),
+            address=address,
+            type=CandidateType.PEER_REFLEXIVE,
+        )
+        self._by_address[address] = candidate
+        return candidate
+
+
+def _with_priority(candidate: Candidate, priority: int) -> Candidate:
+    return Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport=candidate.transport,
+        priority=priority,
+        address=candidate.address,
+        type=candidate.type,
+        related_address=candidate.related_address,
+        extensions=candidate.extensions,
+    )

@@ -1,0 +1,123 @@
+"""Answering the peer's connectivity checks (RFC 8445 section 7.3, RFC 8489 section 9.1.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ice.description import Description
+from ice.roles import Conflict, Role, RoleKeeper
+from stun import attributes as att
+from stun.address import FiveTuple
+from stun.integrity import Integrity, short_term_key
+from stun.message import Message
+
+__all__ = ["Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCheck:
+    """A check of the peer that authenticated and was answered with success."""
+
+    path: FiveTuple
+    priority: int
+    """PRIORITY: what a peer-reflexive candidate learned from this check gets."""
+    use_candidate: bool
+    """Whether the controlling peer nominates the pair."""
+    peer_ufrag: str
+    """The second half of USERNAME: the generation of the peer that sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request led to."""
+
+    data: bytes
+    """The response to send back where the request came from."""
+    check: ReceivedCheck | None = None
+    """Set when the response is a success."""
+    switched: bool = False
+    """Whether the request made us change our role."""
+
+
+class Responder:
+    """Authenticates and answers Binding requests. It keeps no state, so a retransmission gets the same answer."""
+
+    __slots__ = ("_key", "_local", "_roles")
+
+    def __init__(self, local: Description, roles: RoleKeeper) -> None:
+        self._local = local
+        self._key = short_term_key(local.pwd)
+        self._roles = roles
+
+    def answer(self, request: Message, path: FiveTuple) -> Answer:
+        """Return the response to a parsed Binding request that came along ``path``."""
+        username = request.get(att.USERNAME)
+        integrity = request.integrity
+        if username is None or integrity is None:
+            return Answer(request.failure(400, "Bad Request").serialize(fingerprint=True))
+        ours, _, theirs = username.partition(":")
+        if ours != self._local.ufrag or not theirs or not request.verify_integrity(self._key):
+            return Answer(request.failure(401, "Unauthenticated").serialize(fingerprint=True))
+        # RFC 8489 section 9.1.3: the response is signed with the variant that the request had, the stronger if both.
+        variant = Integrity.SHA1 if integrity is Integrity.SHA1 else Integrity.SHA256
+        refusal, switched = self._refusal(request)
+        if refusal is not None:
+            return Answer(refusal.serialize(self._key, True, variant))
+        response = request.success((att.XOR_MAPPED_ADDRESS, path.remote))
+        check = ReceivedCheck(
+            path=path,
+            priority=request.get(att.PRIORITY) or 1,
+            use_candidate=att.USE_CANDIDATE in request and self._roles.role is Role.CONTROLLED,
+            peer_ufrag=theirs,
+        )
+        return Answer(response.serialize(self._key, True, variant), check, switched)
+
+    def _refusal(self, request: Message) -> tuple[Message | None, bool]:
+        """Return the error for a request that authenticated, or None, and whether our role changed."""
+        unknown = request.unknown_required()
+        if unknown:
+            return request.failure(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown)), False
+        if request.get(att.PRIORITY) is None:
+            return request.failure(400, "Bad Request"), False
+        for role, attribute in ((Role.CONTROLLING, att.ICE_CONTROLLING), (Role.CONTROLLED, att.ICE_CONTROLLED)):
+            tiebreaker = request.get(attribute)
+            if tiebreaker is None:
+                continue
+            verdict = self._roles.judge(role, tiebreaker)
+            if verdict is Conflict.REFUSE:
+                return request.failure(487, "Role Conflict"), False
+            if verdict is Conflict.YIELD:
+                self._roles.switch()
+                return None, True
+            break
+        return None, False
+
+
+class EarlyChecks:
+    """Checks that were answered before the peer's description was known; they are processed later (section 7.3)."""
+
+    __slots__ = ("_by_path", "_limit", "dropped")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_path: dict[FiveTuple, ReceivedCheck] = {}
+        self.dropped = 0
+        """How many the limit cost."""
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+    def add(self, check: ReceivedCheck) -> None:
+        """Remember a check; of several on one path a nomination is kept, else the last."""
+        known = self._by_path.get(check.path)
+        if known is None and len(self._by_path) >= self._limit:
+            self.dropped += 1
+        elif known is None or not known.use_candidate:
+            self._by_path[check.path] = check
+
+    def take(self, peer_ufrag: str) -> list[ReceivedCheck]:
+        """Return and forget the checks of the generation ``peer_ufrag``; others are dropped."""
+        checks = [check for check in self._by_path.values() if check.peer_ufrag == peer_ufrag]
+        self.dropped += len(self._by_path) - len(checks)
+        self._by_path.clear()
+        return checks

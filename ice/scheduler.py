@@ -1,0 +1,57 @@
+"""Which pair is checked when: the pace of checks (RFC 8445 sections 6.1.4.2 and 14.2)."""
+
+from __future__ import annotations
+
+from ice.checklist import CheckList
+from ice.config import IceConfig
+from ice.pair import CandidatePair
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """Hands out the pairs of a checklist, triggered ones first, ordinary ones one each Ta.
+
+    The first check of a session goes out at once. A triggered check waits only ``triggered_ta``: it answers an
+    authenticated check, so it cannot amplify anything. But it follows a check that was just sent on the same pair no
+    sooner than Ta, because the answer to that one is probably on its way.
+    """
+
+    __slots__ = ("_checklist", "_config", "_ordinary_at", "_triggered_at")
+
+    def __init__(self, config: IceConfig, checklist: CheckList) -> None:
+        self._config = config
+        self._checklist = checklist
+        self._ordinary_at = 0.0
+        self._triggered_at = 0.0
+
+    def next_pair(self, now: float) -> CandidatePair | None:
+        """Return the pair to check now, or None. Its slot is taken."""
+        pair = self._next_triggered(now) or self._next_ordinary(now)
+        if pair is not None:
+            self._ordinary_at = now + self._config.ta
+            self._triggered_at = now + self._config.triggered_ta
+        return pair
+
+    def _next_triggered(self, now: float) -> CandidatePair | None:
+        queue = self._checklist.triggered
+        if not queue or now < self._triggered_at:
+            return None
+        for path, pair in queue.items():
+            if now >= self._ready_at(pair):
+                del queue[path]
+                return pair
+        return None
+
+    def _next_ordinary(self, now: float) -> CandidatePair | None:
+        return None if now < self._ordinary_at else self._checklist.next_ordinary()
+
+    def _ready_at(self, pair: CandidatePair) -> float:
+        return 0.0 if pair.last_check_at is None else pair.last_check_at + self._config.ta
+
+    def next_timeout(self) -> float | None:
+        """Return when :meth:`next_pair` may have one, or None."""
+        times = [max(self._triggered_at, self._ready_at(pair)) for pair in self._checklist.triggered.values()]
+        if self._checklist.has_ordinary:
+            times.append(self._ordinary_at)
+        return min(times, default=None)

@@ -1,0 +1,46 @@
+"""From whom application data is accepted: the one table that the data path looks into."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from stun.address import FiveTuple, TransportAddress
+
+__all__ = ["AcceptedSources"]
+
+
+class AcceptedSources:
+    """For each of our bases, the peer's addresses that authenticated there.
+
+    An address gets in by a check that it sent or by an answer to one of ours; both are signed with the session's
+    passwords. The sets are live: a driver keeps the one of its socket and looks plain ``(host, port)`` tuples up in it.
+    """
+
+    __slots__ = ("_by_base",)
+
+    def __init__(self) -> None:
+        self._by_base: dict[TransportAddress, set[tuple[str, int]]] = {}
+
+    def __contains__(self, base: object) -> bool:
+        return base in self._by_base
+
+    def add_base(self, base: TransportAddress) -> None:
+        """Begin a set for a bound socket."""
+        self._by_base.setdefault(base, set())
+
+    def of(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+        """Return the live set of a base.
+
+        Raises:
+            KeyError: no such base was added.
+        """
+        return self._by_base[base]
+
+    def accept(self, path: FiveTuple) -> None:
+        """Accept data on ``path`` from now on."""
+        self._by_base[path.local].add(path.remote)
+
+    def clear(self) -> None:
+        """Accept nothing any more; the sets stay the same objects, empty."""
+        for sources in self._by_base.values():
+            sources.clear()
