@@ -1,12 +1,24 @@
-"""Floor 2: ICE (RFC 8445, 8838, 8839, 7675)."""
+"""Floor 2: ICE (RFC 8445, 8838, 8839, 7675).
+
+The names of the asyncio shell are looked up when they are first used, so that the cores alone load no asyncio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ice.candidate import Candidate, CandidateType, TcpType
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import State
+from ice.exchange import Exchange, ExchangeError
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
+
+if TYPE_CHECKING:
+    from ice.aio import Path, Session, StreamExchange, connect, exchange_pair
 
 __all__ = [
     "Candidate",
@@ -14,11 +26,26 @@ __all__ = [
     "CandidateType",
     "Description",
     "EndOfCandidates",
+    "Exchange",
+    "ExchangeError",
     "FailureReason",
     "IceConfig",
     "IceError",
     "PairState",
+    "Path",
     "Role",
+    "Session",
     "State",
+    "StreamExchange",
     "TcpType",
+    "connect",
+    "exchange_pair",
 ]
+
+_ASYNCIO_SHELL = frozenset({"Path", "Session", "StreamExchange", "connect", "exchange_pair"})
+
+
+def __getattr__(name: str) -> object:
+    if name in _ASYNCIO_SHELL:
+        return getattr(import_module("ice.aio"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,351 @@
+"""One ICE session on asyncio: the agent, its sockets, and the short way for data."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from pyee.asyncio import AsyncIOEventEmitter
+
+from ice.agent import Agent
+from ice.aio.gathering import Gatherer
+from ice.aio.inbox import Inbox
+from ice.aio.stats import SessionStats, Traffic
+from ice.candidate import Candidate, CandidateType
+from ice.config import IceConfig
+from ice.description import Description
+from ice.errors import FailureReason, IceError, SessionClosedError, error_for
+from ice.events import Event, GatheringCompleted, LocalCandidateFound, PairSelected, RoleChanged, State, StateChanged
+from ice.pair import CandidatePair
+from ice.roles import Role
+from stun.address import FiveTuple, TransportAddress
+from stun.aio import Driver, UdpNetwork
+from stun.demux import is_stun
+from stun.network import DatagramReceiver, Network
+
+__all__ = ["Session"]
+
+_Send = Callable[[bytes, tuple[str, int]], bool]
+
+
+class Session(AsyncIOEventEmitter):
+    """An ICE session (RFC 8445) with one peer, for one component.
+
+    Everything but the constructor wants a running loop. Events, each emitted from the loop and never from within a
+    method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"statechange"``
+    (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`) and ``"closed"``
+    (:class:`~ice.FailureReason`), the last one.
+
+    Args:
+        role: who nominates; a conflict with the peer is repaired.
+        config: limits, timers, servers.
+        network: where the sockets come from; the operating system unless told.
+        rng: randomness for credentials and transaction ids; must be a CSPRNG outside of tests.
+    """
+
+    def __init__(
+        self,
+        role: Role = Role.CONTROLLING,
+        config: IceConfig | None = None,
+        network: Network | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        super().__init__()
+        self._config = config or IceConfig()
+        self._network = network or UdpNetwork()
+        self._agent = Agent(self._config, role, rng=rng or random.SystemRandom())
+        self._driver: Driver[Event] | None = None
+        self._gatherer: Gatherer | None = None
+        self._gathering: asyncio.Task[None] | None = None
+        self._gathered = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._reason: FailureReason | None = None
+        self._local_candidates: list[Candidate] = []
+        self._remote_candidates: list[Candidate] = []
+        self._remote_description: Description | None = None
+        self._inbox = Inbox(self._config.max_queued_bytes)
+        self._traffic = Traffic()
+        self._selections = 0
+        self._send: _Send = _no_socket
+        self._peer: tuple[str, int] | None = None
+
+    # -- what is known ---------------------------------------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        """Our role; settable until the peer's description is known."""
+        return self._agent.role
+
+    @role.setter
+    def role(self, role: Role) -> None:
+        self._agent.role = role
+
+    @property
+    def state(self) -> State:
+        """The state of the session."""
+        return self._agent.state
+
+    @property
+    def local_description(self) -> Description:
+        """Our credentials and options, to be told to the peer; known from the start."""
+        return self._agent.local_description
+
+    @property
+    def local_candidates(self) -> list[Candidate]:
+        """The candidates told so far; empty before :meth:`gather`."""
+        return self._local_candidates[:]
+
+    @property
+    def remote_description(self) -> Description | None:
+        """The peer's credentials and options, or None."""
+        return self._remote_description
+
+    @property
+    def remote_candidates(self) -> list[Candidate]:
+        """The candidates that :meth:`add_remote_candidate` was given, at most ``config.max_remote_candidates``."""
+        return self._remote_candidates[:]
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """The pair that carries data, or None."""
+        return self._agent.selected_pair
+
+    @property
+    def gathering_complete(self) -> bool:
+        """Whether all local candidates are known."""
+        return self._gathered.is_set()
+
+    def stats(self) -> SessionStats:
+        """Return counters of now (after the W3C's RTCTransportStats and RTCIceCandidatePairStats)."""
+        traffic = self._traffic
+        return SessionStats(
+            packets_sent=traffic.packets_sent,
+            bytes_sent=traffic.bytes_sent,
+            packets_received=traffic.packets_received,
+            bytes_received=traffic.bytes_received,
+            send_failures=traffic.send_failures,
+            discarded=traffic.discarded,
+            overflowed=self._inbox.dropped,
+            queued=len(self._inbox),
+            selected_pair_changes=self._selections,
+            agent=self._agent.stats(),
+        )
+
+    # -- setting up ------------------------------------------------------------------------------------------------
+
+    async def gather(self) -> None:
+        """Gather candidates and return when that is complete; ``"candidate"`` tells them as they are found.
+
+        Calling again, also while it runs, waits for the same gathering.
+
+        Raises:
+            SessionClosedError: the session is closed, or was while it gathered.
+        """
+        self._start_gathering()
+        await self._gathered.wait()
+        if self._reason is not None:
+            raise error_for(self._reason)
+
+    def set_remote_description(self, description: Description) -> None:
+        """Take the peer's credentials; checks begin as soon as there are candidates.
+
+        Raises:
+            IceError: there is a description already, and a restart is not possible.
+        """
+        if self._reason is not None:
+            return
+        driver = self._driver_now()
+        self._agent.set_remote_description(description, _now())
+        self._remote_description = description
+        driver.pump()
+
+    def add_remote_candidate(self, candidate: Candidate | None) -> None:
+        """Take one of the peer's candidates; None says that there are no more.
+
+        A candidate that cannot be used (another transport, a name instead of an address, too many) is counted in
+        :meth:`stats` and otherwise ignored.
+        """
+        if self._reason is not None:
+            return
+        driver = self._driver_now()
+        if candidate is None:
+            self._agent.end_of_remote_candidates(_now())
+        else:
+            if len(self._remote_candidates) < self._config.max_remote_candidates:
+                self._remote_candidates.append(candidate)
+            self._agent.add_remote_candidate(candidate, _now())
+        driver.pump()
+
+    async def connect(self) -> None:
+        """Return when a pair is nominated; gathering is started if it was not yet.
+
+        Raises:
+            IceError: no pair was found, or the session was closed; its ``reason`` says which.
+        """
+        if self._reason is None:
+            self._start_gathering()
+        while self._reason is None and not self._agent.state.is_usable:
+            self._decided.clear()
+            await self._decided.wait()
+        if self._reason is not None:
+            raise error_for(self._reason)
+
+    async def close(self) -> None:
+        """End the session and free its sockets; harmless twice, and on a session that never gathered."""
+        self._agent.close(asyncio.get_running_loop().time())
+        self._end(FailureReason.CLOSED)
+        self._inbox.close(SessionClosedError(reason=FailureReason.CLOSED), discard=True)
+        gathering, self._gathering = self._gathering, None
+        if gathering is not None:
+            gathering.cancel()
+            await asyncio.gather(gathering, return_exceptions=True)
+
+    # -- data ------------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send one datagram on the selected pair. Like any datagram it may be lost, also on this machine.
+
+        Raises:
+            IceError: there is no pair yet, or the session has ended.
+            ValueError: ``data`` is empty; peers could not tell it from nothing.
+        """
+        if not data:
+            raise ValueError("an ICE path carries no empty datagrams")
+        if self._peer is None:
+            raise self._no_path()
+        traffic = self._traffic
+        if self._send(data, self._peer):
+            traffic.packets_sent += 1
+            traffic.bytes_sent += len(data)
+        else:
+            traffic.send_failures += 1
+
+    async def receive(self) -> bytes:
+        """Return the next datagram, never an empty one. A cancelled call loses none.
+
+        Raises:
+            IceError: the session has ended; what arrived before it failed is still returned first.
+        """
+        data = self._inbox.take()
+        return data if data is not None else await self._inbox.get()
+
+    def receive_nowait(self) -> bytes | None:
+        """Return the next datagram if one waits, else None."""
+        return self._inbox.take()
+
+    def _no_path(self) -> IceError:
+        return error_for(self._reason) if self._reason is not None else IceError("there is no selected pair")
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def _driver_now(self) -> Driver[Event]:
+        if self._driver is None:
+            self._driver = Driver(self._agent, self._network, self._on_event)
+        return self._driver
+
+    def _start_gathering(self) -> None:
+        if self._reason is not None:
+            raise error_for(self._reason)
+        if self._gathering is None:
+            driver = self._driver_now()
+            self._gatherer = Gatherer(self._agent, self._config, self._network, self._bind, driver.pump)
+            self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
+
+    async def _bind(self, wanted: TransportAddress) -> None:
+        """Bind a socket and take it into use; raises OSError."""
+        receive, open_to = self._receiver()
+        socket = await self._network.bind(wanted, receive)
+        if self._reason is not None:
+            socket.close()
+            raise OSError("the session is closed")
+        self._driver_now().sockets[socket.local] = socket
+        self._agent.add_local_base(socket.local, _now())
+        open_to(socket.local)
+
+    def _receiver(self) -> tuple[DatagramReceiver, Callable[[TransportAddress], None]]:
+        """Return what takes the datagrams of one socket, and what tells it the socket's address.
+
+        STUN goes to the agent, data to the inbox without any object around it: this is the hot path.
+        """
+        agent, traffic, driver = self._agent, self._traffic, self._driver_now()
+        put, time = self._inbox.put, asyncio.get_running_loop().time
+        local: TransportAddress | None = None
+        sources: AbstractSet[tuple[str, int]] = frozenset()
+
+        def open_to(bound: TransportAddress) -> None:
+            nonlocal local, sources
+            local, sources = bound, agent.accepted_sources(bound)
+
+        def receive(data: bytes, remote: tuple[str, int]) -> None:
+            if not data or local is None:
+                traffic.discarded += 1
+            elif data[0] < 4 and is_stun(data):
+                agent.receive_datagram(data, FiveTuple(local, TransportAddress(*remote)), time())
+                driver.pump()
+            elif remote in sources:
+                traffic.packets_received += 1
+                traffic.bytes_received += len(data)
+                put(data)
+            else:
+                traffic.discarded += 1
+
+        return receive, open_to
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case LocalCandidateFound(candidate):
+                self._local_candidates.append(candidate)
+                if candidate.type is CandidateType.SERVER_REFLEXIVE and self._gatherer is not None:
+                    self._gatherer.note_answer()
+                self._tell("candidate", candidate)
+            case GatheringCompleted():
+                self._tell("candidate", None)
+                self._gathered.set()
+            case PairSelected(pair):
+                self._selections += 1
+                self._route()
+                self._tell("selectedpair", pair)
+            case StateChanged(_, new, reason):
+                self._route()
+                self._tell("statechange", new)
+                self._decided.set()
+                if new.is_over:
+                    self._end(reason or FailureReason.CHECKS_FAILED)
+            case RoleChanged():
+                pass  # The role is a property.
+
+    def _route(self) -> None:
+        """Point :meth:`send` at the selected path."""
+        path = self._agent.selected_path
+        socket = self._driver.sockets.get(path.local) if path is not None and self._driver is not None else None
+        if path is None or socket is None:
+            self._send, self._peer = _no_socket, None
+        else:
+            self._send, self._peer = socket.send, path.remote
+
+    def _end(self, reason: FailureReason) -> None:
+        """The session is over: free what it holds and tell everyone who waits."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        if self._driver is not None:
+            self._driver.close()
+        self._send, self._peer = _no_socket, None
+        self._inbox.close(error_for(reason), discard=False)
+        self._gathered.set()
+        self._decided.set()
+        self._tell("closed", reason)
+
+    def _tell(self, event: str, argument: object) -> None:
+        # Not from within our caller: a handler may call us back, or raise.
+        asyncio.get_running_loop().call_soon(self.emit, event, argument)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _no_socket(data: bytes, remote: tuple[str, int]) -> bool:
+    return False
