@@ -1,0 +1,92 @@
+"""Limits and timings of the bridge; the gateway has its own in :mod:`webrtc_bridge.gateway.config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ice import IceConfig
+
+__all__ = ["PeerConfig", "SctpConfig", "StreamConfig", "WebRtcConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SctpConfig:
+    """One SCTP association over DTLS (RFC 8831, 8832, 9260)."""
+
+    port: int = 5000
+    """The SCTP port that our description announces (RFC 8841 section 5)."""
+    max_message_size: int = 262144
+    """Bytes of one message that we take, as our description announces (RFC 8841 section 6)."""
+    receive_window: int = 1024 * 1024
+    """Bytes that we hold, unread and unassembled, over all channels; what is free of it is announced to the peer
+    (RFC 9260 section 6.2), so that a slow reader slows the sender."""
+    window_overrun: int = 16 * 1024
+    """Bytes beyond ``receive_window`` that are still taken; further chunks are dropped (RFC 9260 section 6.2)."""
+    max_misordered: int = 16384
+    """How far ahead of the first missing chunk one is kept, in chunks. The gap blocks of a SACK reach 65535
+    (RFC 9260 section 3.3.4)."""
+    max_channels: int = 2048
+    """Data channels in the table, closing ones included; a peer that opens more breaks the association."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig:
+    """One data-only peer connection."""
+
+    ice: IceConfig = field(default_factory=IceConfig)
+    """STUN servers and limits of the ICE agent."""
+    sctp: SctpConfig = field(default_factory=SctpConfig)
+    """Limits of the SCTP association."""
+    connect_timeout: float = 30.0
+    """Seconds from the moment both descriptions are known until the association must be up."""
+    max_remote_candidates: int = 100
+    """Candidates taken from the peer, in its description and trickled; further ones are dropped and counted
+    (RFC 8445 section 6.1.2.5 has the same number for pairs)."""
+    max_description: int = 64 * 1024
+    """Characters of a description that is parsed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """libp2p streams over data channels (libp2p WebRTC specification, "Multiplexing")."""
+
+    max_frame: int = 16384
+    """Bytes of one frame that we send, length prefix included; the specification's limit."""
+    max_received_frame: int = 256 * 1024 + 16
+    """Bytes of one frame that we take; go-libp2p sends up to 256 KiB, js-libp2p never more than 16 KiB."""
+    send_buffer: int = 1024 * 1024
+    """Bytes of ``bufferedAmount`` above which ``write`` waits."""
+    send_buffer_low: int = 256 * 1024
+    """Bytes of ``bufferedAmount`` below which a waiting ``write`` goes on."""
+    fin_ack_timeout: float = 10.0
+    """Seconds to wait for the FIN_ACK of our FIN, and for the peer's FIN after our STOP_SENDING; go-libp2p and
+    js-libp2p wait as long."""
+    open_timeout: float = 10.0
+    """Seconds for a channel to open."""
+    max_streams: int = 1024
+    """Streams open at once, both directions together; a peer's further ones are reset."""
+    max_unaccepted: int = 256
+    """Streams opened by the peer that nobody has accepted yet; further ones are reset."""
+    stall_timeout: float = 4.0
+    """Seconds that the shared receive window may be shut while the stream that fills it is not read; then that stream
+    is reset, so that it does not take the others with it. js-libp2p gives a connection up when a ping takes 5 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebRtcConfig:
+    """The libp2p transport ``/webrtc``."""
+
+    peer: PeerConfig = field(default_factory=PeerConfig)
+    """The peer connections it makes."""
+    streams: StreamConfig = field(default_factory=StreamConfig)
+    """The streams on them."""
+    dial_timeout: float = 20.0
+    """Seconds for a dial, relayed connection included. js-libp2p's listener gives up after 10."""
+    accept_timeout: float = 15.0
+    """Seconds for an inbound negotiation, from its first byte."""
+    max_inbound: int = 64
+    """Inbound negotiations at once; further signalling streams are reset."""
+    max_inbound_per_peer: int = 4
+    """Inbound negotiations at once with one peer."""
+    max_signalling_message: int = 64 * 1024
+    """Bytes of one signalling message."""
