@@ -29,7 +29,7 @@ quietly() {
   local log=$1
   shift
   if ! "$@" >"$log" 2>&1; then
-    tail -n 15 "$log" | sed 's/^/         /' >&2
+    grep -v '^ *$' "$log" | tail -n 6 | sed 's/^/         /' >&2
     return 1
   fi
 }
@@ -136,9 +136,12 @@ ensure_venv() {
   done
   "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_venv "$VENV"
   say "installing Python packages (the first time takes a minute or two)"
-  pip_install "$VENV" -e "${ROOT}[$extra]" ||
-    fail "the Python packages could not be installed" "is the network in reach? the whole log: $CACHE/pip.log" \
-      "behind a mirror: set PIP_INDEX_URL, as for any pip"
+  if ! pip_install "$VENV" -e "${ROOT}[$extra]"; then
+    local help=("is the network in reach? the whole log: $CACHE/pip.log" "behind a mirror: set PIP_INDEX_URL, as for any pip")
+    [ -f "$VENV/.installed-$extra" ] || fail "the Python packages could not be installed" "${help[@]}"
+    warn "pyproject.toml has changed but the packages could not be updated; going on with those of before (${help[0]})"
+    return 0
+  fi
   printf '%s\n' "$want" >"$VENV/.installed-$extra"
 }
 
