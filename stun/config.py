@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["BindingClientConfig", "BindingServerConfig", "StreamConfig", "TransactionConfig", "UdpConfig"]
+__all__ = [
+    "BindingClientConfig",
+    "BindingServerConfig",
+    "ResolverConfig",
+    "StreamConfig",
+    "TransactionConfig",
+    "UdpConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +93,8 @@ class BindingServerConfig:
     """TCP connections at a time from one IP address."""
     idle_timeout: float = 60.0
     """Seconds after which a silent TCP connection is closed."""
+    port_tries: int = 20
+    """How often a driver that may pick a port looks for one that is free for UDP and TCP on all its addresses."""
     max_message: int = 2048
     """Bytes of the largest request over TCP; a longer one closes the connection."""
 
@@ -104,7 +113,19 @@ class BindingClientConfig:
     """SOFTWARE in requests (14.14); None leaves it out, as section 16.1.2 lets a configuration choose."""
     fingerprint: bool = True
     """FINGERPRINT in requests (7); servers have to take both."""
+    stagger: float = 0.25
+    """Seconds between the first tries of two addresses of one server (RFC 8305 section 5)."""
     max_attempts: int = 8
     """How many transactions one question may take, challenges included (9.2.5)."""
     max_message: int = 8192
     """Bytes of the largest response over TCP; a longer one closes the connection."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolverConfig:
+    """How a server's name is looked up (RFC 8489 section 8)."""
+
+    srv_timeout: float = 5.0
+    """Seconds for the SRV query."""
+    max_targets: int = 8
+    """How many SRV targets are followed; a zone may list thousands."""

@@ -1,0 +1,169 @@
+"""``python -m stun host[:port]`` prints our mapped address; ``python -m stun serve`` runs a server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import signal
+import sys
+from collections.abc import Sequence
+
+from stun.address import TransportAddress, TransportProtocol
+from stun.aio import UdpNetwork, ask_any, locate, serve
+from stun.auth import LongTermClient
+from stun.binding import Mapped
+from stun.config import BindingClientConfig, BindingServerConfig, TransactionConfig
+from stun.errors import StunError, StunUriError
+from stun.uri import ServerUri
+
+EPILOG = """examples:
+  python -m stun stun.example.org            the address that the world sees of us, over UDP
+  python -m stun 192.0.2.1:3478 --tcp        over TCP
+  python -m stun '[2001:db8::1]:3478' --json one line of JSON for scripts
+  python -m stun serve                       a server for this machine only, port 3478, UDP and TCP
+  python -m stun serve --host 0.0.0.0 --host ::    a server on every address of this machine
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, 1 when no address came back, 2 for wrong usage, 130 after Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    serving = given[:1] == ["serve"]
+    parser = _server_parser() if serving else _client_parser()
+    options = parser.parse_args(given[1:] if serving else given)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        return asyncio.run(_serve(options) if serving else _query(options, parser))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _client_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stun",
+        usage="python -m stun [options] HOST[:PORT]\n"
+        "       python -m stun serve [options]   (help: python -m stun serve -h)",
+        description="Ask a STUN server (RFC 8489) which address it sees us at.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("server", metavar="HOST[:PORT]", help="a name, an address, [IPv6]:port, or a stun: URI")
+    parser.add_argument("--tcp", action="store_true", help="ask over TCP instead of UDP")
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("--ipv4", "-4", action="store_const", dest="family", const=4, help="only IPv4")
+    family.add_argument("--ipv6", "-6", action="store_const", dest="family", const=6, help="only IPv6")
+    parser.add_argument("--user", metavar="NAME:PASSWORD", help="long-term credentials, for servers that ask for them")
+    parser.add_argument("--timeout", type=_seconds, default=10.0, metavar="S", help="give up after S seconds (10)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _server_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stun serve", description="Run a STUN server on UDP and TCP.")
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="ADDRESS",
+        help="an address to serve, or 0.0.0.0 or :: for all; may be given often (default: 127.0.0.1 and ::1)",
+    )
+    parser.add_argument("--port", type=_port, default=3478, help="port for UDP and TCP, 0 picks one (3478)")
+    parser.add_argument("--software", metavar="TEXT", help="name to tell clients (none)")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return value
+
+
+async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    try:
+        uri = _server_uri(options.server, options.tcp)
+    except StunUriError as error:
+        parser.error(str(error))
+    user, _, password = (options.user or "").partition(":")
+    if options.user is not None and not (user and password):
+        parser.error("--user needs NAME:PASSWORD")
+    config = BindingClientConfig(transaction=TransactionConfig(stream_timeout=options.timeout))
+    protocol = TransportProtocol.TCP if options.tcp else TransportProtocol.UDP
+    try:
+        async with asyncio.timeout(options.timeout):
+            servers = await locate(uri, UdpNetwork(), random.SystemRandom())
+            wanted = [server for server in servers if options.family in (None, server.family)]
+            if not wanted:
+                return _complain(options, f"{uri.host} has no IPv{options.family} address")
+            credentials = (lambda: LongTermClient(user, password)) if options.user else None
+            mapped = await ask_any(wanted, protocol=protocol, config=config, authenticator=credentials)
+    except TimeoutError:
+        return _complain(options, f"{options.server} did not answer within {options.timeout:g} s")
+    except (StunError, OSError) as error:
+        return _complain(options, str(error))
+    print(json.dumps(_as_json(mapped)) if options.json else str(mapped.address))
+    return 0
+
+
+def _server_uri(text: str, tcp: bool) -> ServerUri:
+    if text.count(":") > 1 and "[" not in text and not text.lower().startswith("stun"):
+        text = f"[{text}]"
+    uri = ServerUri.parse(text if ":" in text and text.split(":")[0].lower() in ("stun", "stuns") else f"stun:{text}")
+    if uri.scheme.is_secure:
+        raise StunUriError(f"{text}: TLS is not spoken here; use a stun: server")
+    # STUN URIs name no transport, but the SRV name to look up depends on it.
+    return ServerUri(uri.scheme, uri.host, uri.port, "tcp" if tcp else None)
+
+
+def _as_json(mapped: Mapped) -> dict[str, object]:
+    return {
+        "address": mapped.address.host,
+        "port": mapped.address.port,
+        "server": str(mapped.path.remote),
+        "protocol": str(mapped.path.protocol),
+        "round_trip_ms": round(mapped.round_trip * 1000, 3),
+        "software": mapped.software,
+    }
+
+
+def _complain(options: argparse.Namespace, problem: str) -> int:
+    print(json.dumps({"error": problem}) if options.json else f"stun: {problem}", file=sys.stderr)
+    return 1
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    hosts = options.host or ("127.0.0.1", "::1")
+    try:
+        server = await serve(hosts, options.port, config=BindingServerConfig(software=options.software))
+    except (OSError, ValueError) as error:
+        return _complain(options, f"cannot serve: {error}")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with server:
+        _announce(server.udp, options.json)
+        await stop.wait()
+    return 0
+
+
+def _announce(addresses: Sequence[TransportAddress], as_json: bool) -> None:
+    texts = [str(address) for address in addresses]
+    if as_json:
+        print(json.dumps({"udp": texts, "tcp": texts}), flush=True)
+    else:
+        print("STUN on UDP and TCP at " + ", ".join(texts) + " (Ctrl-C stops)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""From a server's name to its addresses: SRV records, A and AAAA (RFC 8489 section 8, RFC 2782)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.resolver
+
+from stun.address import TransportAddress, TransportProtocol
+from stun.config import ResolverConfig
+from stun.network import Network
+from stun.uri import ServerUri
+
+__all__ = ["SrvTarget", "locate", "lookup_srv", "order_targets"]
+
+_SRV_PROTOCOL = {
+    TransportProtocol.UDP: "_udp",
+    TransportProtocol.DTLS: "_udp",
+    TransportProtocol.TCP: "_tcp",
+    TransportProtocol.TLS: "_tcp",
+}
+
+
+class SrvTarget(NamedTuple):
+    """One SRV record."""
+
+    priority: int
+    weight: int
+    port: int
+    host: str
+
+
+async def locate(
+    uri: ServerUri, network: Network, rng: random.Random, config: ResolverConfig | None = None
+) -> list[TransportAddress]:
+    """Return the addresses of a server in the order in which to try them.
+
+    A literal and a URI with a port are looked up as they are; a bare name is asked for SRV records first, and falls
+    back to its own addresses with the default port (section 8.1).
+
+    Args:
+        uri: the server.
+        network: resolves host names.
+        rng: spreads load over SRV records of one priority.
+        config: time and limits.
+
+    Raises:
+        OSError: nothing resolves, or the domain says that it has no such service.
+    """
+    config = config or ResolverConfig()
+    targets: list[SrvTarget] = []
+    if uri.port is None and not uri.is_literal and "." in uri.host.rstrip("."):
+        targets = order_targets(await lookup_srv(uri, config.srv_timeout), rng)[: config.max_targets]
+    if not targets:
+        return list(await network.resolve(uri.host, uri.effective_port))
+    if all(target.host in ("", ".") for target in targets):
+        raise OSError(f"{uri.host} says that it has no {uri.scheme} service")
+    found: list[TransportAddress] = []
+    problem: OSError | None = None
+    for target in targets:
+        try:
+            found += await network.resolve(target.host.rstrip("."), target.port)
+        except OSError as error:
+            problem = error
+    if not found and problem is not None:
+        raise problem
+    return list(dict.fromkeys(found))
+
+
+async def lookup_srv(uri: ServerUri, timeout: float) -> list[SrvTarget]:
+    """Return the SRV records of a service; none when there are none, or when no name server answers in time."""
+    name = f"_{uri.scheme}.{_SRV_PROTOCOL[uri.protocol]}.{uri.host}"
+    try:
+        answer = await dns.asyncresolver.resolve(name, "SRV", lifetime=timeout)
+    except (dns.exception.DNSException, OSError, ValueError):
+        # No record, no such name, no resolver: the RFC's fallback is the same for all of them.
+        return []
+    return [SrvTarget(record.priority, record.weight, record.port, str(record.target)) for record in answer]
+
+
+def order_targets(targets: Sequence[SrvTarget], rng: random.Random) -> list[SrvTarget]:
+    """Return SRV records in the order of RFC 2782: by priority, and by weighted chance within one."""
+    ordered: list[SrvTarget] = []
+    for priority in sorted({target.priority for target in targets}):
+        # Records of weight 0 go first, so that a draw of 0 can reach them.
+        left = sorted((target for target in targets if target.priority == priority), key=lambda target: target.weight)
+        while left:
+            draw = rng.randint(0, sum(target.weight for target in left))
+            for target in left:
+                draw -= target.weight
+                if draw <= 0:
+                    break
+            ordered.append(target)
+            left.remove(target)
+    return ordered
