@@ -121,9 +121,10 @@ pip_install() {
   local venv=$1 try
   shift
   for try in 1 2; do
-    quietly "$CACHE/pip.log" "$venv/bin/python" -m pip install -q --progress-bar off "$@" && return 0
+    quietly "$CACHE/pip.log" "$venv/bin/python" -m pip install -q --progress-bar off "$@" 2>/dev/null && return 0
     [ "$try" = 1 ] && say "pip failed, trying once more"
   done
+  grep -o 'ERROR: .*' "$CACHE/pip.log" | sort -u | head -n 3 >&2 || true
   return 1
 }
 
