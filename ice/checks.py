@@ -17,8 +17,9 @@ from stun.address import FiveTuple, TransportAddress
 from stun.integrity import short_term_key
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.transaction import new_transaction_id
 
-__all__ = ["Check", "CheckClient", "CheckResult", "Credentials", "Outcome", "binding_request", "new_transaction_id"]
+__all__ = ["Check", "CheckClient", "CheckResult", "Credentials", "Outcome", "binding_request"]
 
 
 class Outcome(enum.StrEnum):
@@ -42,11 +43,6 @@ class Credentials:
     def __init__(self, local_ufrag: str, remote_ufrag: str, remote_pwd: str) -> None:
         self.username = f"{remote_ufrag}:{local_ufrag}"
         self.key = short_term_key(remote_pwd)
-
-
-def new_transaction_id(rng: random.Random) -> bytes:
-    """Return the 96 random bits of a new transaction (RFC 8489 section 5)."""
-    return rng.getrandbits(96).to_bytes(12, "big")
 
 
 def binding_request(

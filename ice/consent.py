@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import random
 
-from ice.checks import Credentials, binding_request, new_transaction_id
+from ice.checks import Credentials, binding_request
 from ice.config import IceConfig
 from ice.events import State
 from ice.pair import CandidatePair
@@ -13,6 +13,7 @@ from ice.roles import RoleKeeper
 from stun.address import FiveTuple
 from stun.machine import Deadline, Transmit
 from stun.message import Message, MessageClass
+from stun.transaction import new_transaction_id
 
 __all__ = ["Consent", "Freshness"]
 

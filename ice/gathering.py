@@ -6,7 +6,6 @@ import random
 from collections import deque
 
 from ice.candidate import Candidate
-from ice.checks import new_transaction_id
 from ice.config import IceConfig
 from ice.keepalive import BindingKeepalive
 from ice.local import LocalCandidates
@@ -15,6 +14,7 @@ from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.transaction import new_transaction_id
 
 __all__ = ["Gathering", "is_plausible_mapping"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from ice.checks import new_transaction_id
 from stun.address import FiveTuple
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.transaction import new_transaction_id
 
 __all__ = ["BindingKeepalive"]
 
