@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -11,9 +13,14 @@ from ice.agent import Agent
 from ice.config import IceConfig
 from ice.interfaces import usable_addresses
 from stun.address import TransportAddress
+from stun.aio.resolve import locate
+from stun.errors import StunUriError
 from stun.network import Network
+from stun.uri import Scheme, ServerUri
 
-__all__ = ["Gatherer"]
+__all__ = ["Gatherer", "stun_servers"]
+
+_SCHEME = re.compile(r"(stuns?|turns?):(?!\d+$)", re.IGNORECASE)
 
 logger = logging.getLogger("ice")
 
@@ -24,8 +31,19 @@ Bind = Callable[[TransportAddress], Awaitable[None]]
 class Gatherer:
     """One session's gathering, up to the point where the agent can finish alone."""
 
-    def __init__(self, agent: Agent, config: IceConfig, network: Network, bind: Bind, pump: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        config: IceConfig,
+        servers: Sequence[ServerUri],
+        network: Network,
+        rng: random.Random,
+        bind: Bind,
+        pump: Callable[[], None],
+    ) -> None:
         self._agent = agent
+        self._servers = servers
+        self._rng = rng
         self._config = config
         self._network = network
         self._bind = bind
@@ -40,11 +58,10 @@ class Gatherer:
         """Bind the bases, let host candidates out, then ask every server as soon as its name is known."""
         loop = asyncio.get_running_loop()
         await self._bind_all()
-        servers = tuple(dict.fromkeys(self._config.stun_servers))
         self._agent.begin_gathering(loop.time())
         self._pump()
-        if servers:
-            await self._resolve_all(servers)
+        if self._servers:
+            await self._resolve_all()
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 
@@ -61,8 +78,8 @@ class Gatherer:
             except OSError as error:  # An address may vanish, or not be usable yet.
                 logger.debug("no socket on %s: %s", host, error)
 
-    async def _resolve_all(self, servers: Sequence[str]) -> None:
-        tasks = [asyncio.create_task(self._resolve(server), name=f"ice: resolve {server}") for server in servers]
+    async def _resolve_all(self) -> None:
+        tasks = [asyncio.create_task(self._resolve(server), name=f"ice: find {server}") for server in self._servers]
         patience = asyncio.create_task(self._patience(), name="ice: patience with resolvers")
         try:
             pending: set[asyncio.Task[None]] = set(tasks)
@@ -82,32 +99,28 @@ class Gatherer:
             return
         await asyncio.sleep(self._config.gathering_grace)
 
-    async def _resolve(self, server: str) -> None:
+    async def _resolve(self, server: ServerUri) -> None:
         try:
-            host, port = _host_and_port(server)
-            addresses = await self._network.resolve(host, port)
-        except (OSError, ValueError) as error:
+            addresses = await locate(server, self._network, self._rng)
+        except OSError as error:
             logger.info("STUN server %s is left out: %s", server, error)
             return
-        for address in addresses:
+        # A server that has many addresses is still one server: one of each family, those that the resolver put first.
+        for address in {address.family: address for address in reversed(addresses)}.values():
             self._agent.add_stun_server(address, asyncio.get_running_loop().time())
         self._pump()
 
 
-def _host_and_port(server: str) -> tuple[str, int]:
-    """Return what ``stun:host[:port]`` or ``host[:port]`` names; an IPv6 literal with a port is in brackets.
+def stun_servers(config: IceConfig) -> list[ServerUri]:
+    """Return what ``config.stun_servers`` names, each once.
 
     Raises:
-        ValueError: the text is neither.
+        StunUriError: one of them is neither a ``stun:`` URI nor ``host[:port]``.
     """
-    text = server.removeprefix("stun:")
-    if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-    elif text.count(":") > 1:
-        host, rest = text, ""
-    else:
-        host, colon, rest = text.partition(":")
-        rest = colon + rest
-    if not host or "/" in host or (rest and not (rest[0] == ":" and rest[1:].isdecimal() and int(rest[1:]) < 65536)):
-        raise ValueError("not a STUN server's URI")
-    return host, int(rest[1:]) if rest else 3478
+    found = []
+    for text in config.stun_servers:
+        uri = ServerUri.parse(text if _SCHEME.match(text) else f"stun:{text}")
+        if uri.scheme is not Scheme.STUN:
+            raise StunUriError(f"{text!r}: gathering over UDP asks stun: servers only")
+        found.append(uri)
+    return list(dict.fromkeys(found))

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from pyee.asyncio import AsyncIOEventEmitter
 
 from ice.agent import Agent
-from ice.aio.gathering import Gatherer
+from ice.aio.gathering import Gatherer, stun_servers
 from ice.aio.inbox import Inbox
 from ice.aio.stats import SessionStats, Traffic
 from ice.candidate import Candidate, CandidateType
@@ -43,6 +43,9 @@ class Session(AsyncIOEventEmitter):
         config: limits, timers, servers.
         network: where the sockets come from; the operating system unless told.
         rng: randomness for credentials and transaction ids; must be a CSPRNG outside of tests.
+
+    Raises:
+        StunUriError: ``config.stun_servers`` has an entry that is no STUN server (a ValueError).
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class Session(AsyncIOEventEmitter):
         super().__init__()
         self._config = config or IceConfig()
         self._network = network or UdpNetwork()
-        self._agent = Agent(self._config, role, rng=rng or random.SystemRandom())
+        self._servers = stun_servers(self._config)
+        self._rng = rng or random.SystemRandom()
+        self._agent = Agent(self._config, role, rng=self._rng)
         self._driver: Driver[Event] | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
@@ -250,7 +255,9 @@ class Session(AsyncIOEventEmitter):
             raise error_for(self._reason)
         if self._gathering is None:
             driver = self._driver_now()
-            self._gatherer = Gatherer(self._agent, self._config, self._network, self._bind, driver.pump)
+            self._gatherer = Gatherer(
+                self._agent, self._config, self._servers, self._network, self._rng, self._bind, driver.pump
+            )
             self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
 
     async def _bind(self, wanted: TransportAddress) -> None:
@@ -310,9 +317,9 @@ class Session(AsyncIOEventEmitter):
             case StateChanged(_, new, reason):
                 self._route()
                 self._tell("statechange", new)
-                self._decided.set()
                 if new.is_over:
                     self._end(reason or FailureReason.CHECKS_FAILED)
+                self._decided.set()
             case RoleChanged():
                 pass  # The role is a property.
 
@@ -326,17 +333,17 @@ class Session(AsyncIOEventEmitter):
             self._send, self._peer = socket.send, path.remote
 
     def _end(self, reason: FailureReason) -> None:
-        """The session is over: free what it holds and tell everyone who waits."""
+        """The session is over: free what it holds and tell everyone who waits, the listeners first."""
         if self._reason is not None:
             return
         self._reason = reason
         if self._driver is not None:
             self._driver.close()
         self._send, self._peer = _no_socket, None
+        self._tell("closed", reason)
         self._inbox.close(error_for(reason), discard=False)
         self._gathered.set()
         self._decided.set()
-        self._tell("closed", reason)
 
     def _tell(self, event: str, argument: object) -> None:
         # Not from within our caller: a handler may call us back, or raise.
