@@ -138,6 +138,11 @@ class Transmission:
 SignallingItem = RemoteDescription | IceCandidate | EndOfCandidates | SignallingFailed
 
 
+_OWN = {
+    SignallingRole.DIALLER: MessageType.SDP_OFFER,
+    SignallingRole.LISTENER: MessageType.SDP_ANSWER,
+}
+
 _EXPECTED = {
     SignallingRole.DIALLER: MessageType.SDP_ANSWER,
     SignallingRole.LISTENER: MessageType.SDP_OFFER,
@@ -159,6 +164,9 @@ def candidate_message(candidate: IceCandidate | None) -> bytes:
     value = None if candidate is None else candidate.to_json()
     data = json.dumps(value, separators=(",", ":"))
     return SignallingMessage(type=MessageType.ICE_CANDIDATE, data=data).serialize()
+
+
+_MESSAGES = {MessageType.SDP_OFFER: offer_message, MessageType.SDP_ANSWER: answer_message}
 
 
 def parse_candidate(data: str) -> IceCandidate | EndOfCandidates:
@@ -210,19 +218,20 @@ class SignallingSession:
         """Return the next thing that the peer said, or None."""
         return self._outbox.next_event()
 
-    def send_description(self, sdp: str) -> None:
+    def send_description(self, kind: MessageType, sdp: str) -> None:
         """Send our offer (as dialler) or our answer (as listener).
 
         Raises:
-            RuntimeError: it was sent before, or the listener has not got the offer yet.
+            RuntimeError: the kind is the other side's, it was sent before, or the listener has not got the offer yet.
         """
+        if kind is not _OWN[self._role]:
+            raise RuntimeError(f"a {self._role.value} does not send an {kind.name}")
         if self._sent_description:
             raise RuntimeError("the description was sent before")
-        if self._role is SignallingRole.LISTENER and self._awaited is not None:
+        if kind is MessageType.SDP_ANSWER and self._awaited is not None:
             raise RuntimeError("an answer needs the offer first")
         self._sent_description = True
-        message = offer_message(sdp) if self._role is SignallingRole.DIALLER else answer_message(sdp)
-        self._outbox.effects.append(Transmission(message))
+        self._outbox.effects.append(Transmission(_MESSAGES[kind](sdp)))
 
     def send_candidate(self, candidate: IceCandidate | None) -> None:
         """Send a candidate of ours; None sends nothing, as js-libp2p does: the end of candidates is unspecified.
