@@ -1,0 +1,197 @@
+"""``ice.connect`` in virtual time and on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import ice
+from ice.aio import Path, Session
+from ice.aio.exchange import ExchangeConfig, MemoryExchange
+from ice.exchange import Item
+from stun.aio import UdpNetwork
+from tests.ice.sessions import STUN, WIRE, behind
+from tests.simulation import NatBehaviour, World, virtual_time
+from tests.simulation.stun_server import stun_server
+
+User = Callable[[Path], Coroutine[Any, Any, None]]
+
+
+async def greet(path: Path) -> None:
+    """Say a word, hear one, and wait for the other side to have heard."""
+    await path.send(b"hi")
+    assert await path.receive() == b"hi"
+    await asyncio.sleep(1)
+
+
+async def both_ends(world: World, first: User, second: User, nat: NatBehaviour | None = None) -> None:
+    """Connect two hosts of ``world`` and let each run its user."""
+    config = ice.IceConfig(stun_servers=[STUN])
+    hosts = [behind(world, index, nat, link=WIRE) for index in (1, 2)]
+    ends = ice.exchange_pair()
+
+    async def side(index: int, role: ice.Role, user: User) -> None:
+        network = hosts[index].network()
+        async with ice.connect(ends[index], role=role, config=config, network=network) as path:
+            await user(path)
+
+    await asyncio.gather(side(0, ice.Role.CONTROLLING, first), side(1, ice.Role.CONTROLLED, second))
+    assert not any(host.sockets for host in hosts)
+
+
+@virtual_time
+async def test_connect_and_talk() -> None:
+    world = World()
+    stun_server(world, STUN)
+
+    async def look(path: Path) -> None:
+        await greet(path)
+        assert path.selected_pair is not None
+        assert path.stats().packets_sent == 1
+        assert isinstance(path.session, Session)
+
+    await both_ends(world, greet, look, NatBehaviour.port_restricted_cone())
+
+
+@virtual_time
+async def test_an_error_in_the_block_comes_out_and_everything_is_closed() -> None:
+    world = World()
+
+    async def fail(path: Path) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await both_ends(world, fail, greet)
+    await asyncio.sleep(60)
+
+
+@virtual_time
+async def test_cancelling_closes_everything() -> None:
+    world = World()
+    host = behind(world, 1, None)
+    mine, theirs = ice.exchange_pair()
+
+    async def wait() -> None:
+        async with ice.connect(mine, role=ice.Role.CONTROLLING, network=host.network()):
+            pytest.fail("nobody is there to connect to")
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(5)
+    assert host.sockets
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not host.sockets
+    await theirs.send(ice.EndOfCandidates("abcd"))
+
+
+@virtual_time
+async def test_unreachable_peers_raise_with_the_reason() -> None:
+    world = World()
+    stun_server(world, STUN)
+    with pytest.raises(ice.IceError) as caught:
+        await both_ends(world, greet, greet, NatBehaviour.symmetric())
+    assert caught.value.reason is ice.FailureReason.CHECKS_FAILED
+    await asyncio.sleep(60)
+
+
+@virtual_time
+async def test_signalling_that_ends_too_early_is_an_error_at_once() -> None:
+    world = World()
+    host = behind(world, 1, None)
+    mine, theirs = ice.exchange_pair()
+    theirs.close()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ice.ExchangeError):
+        async with ice.connect(mine, role=ice.Role.CONTROLLING, network=host.network()):
+            pytest.fail("there is no peer")
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+@virtual_time
+async def test_signalling_that_raises_is_an_error_at_once() -> None:
+    class Broken(MemoryExchange):
+        async def __aiter__(self) -> AsyncIterator[Item]:
+            raise ice.ExchangeError("the line is cut")
+            yield
+
+    world = World()
+    exchange = Broken(ExchangeConfig())
+    with pytest.raises(ice.IceError, match=r"closed|cut"):
+        async with ice.connect(exchange, role=ice.Role.CONTROLLED, network=behind(world, 1, None).network()):
+            pytest.fail("there is no peer")
+
+
+@virtual_time
+async def test_signalling_may_end_once_it_has_told_everything() -> None:
+    world = World()
+
+    class Short:
+        """Ends after the description and one candidate, without an end of candidates."""
+
+        def __init__(self, inner: MemoryExchange) -> None:
+            self._inner = inner
+
+        async def send(self, item: Item) -> None:
+            await self._inner.send(item)
+
+        async def __aiter__(self) -> AsyncIterator[Item]:
+            seen = 0
+            async for item in self._inner:
+                yield item
+                seen += 1
+                if seen == 2:
+                    return
+
+    first, second = ice.exchange_pair()
+    hosts = [behind(world, index, None) for index in (1, 2)]
+
+    async def side(exchange: ice.Exchange, role: ice.Role, index: int) -> None:
+        async with ice.connect(exchange, role=role, network=hosts[index].network()) as path:
+            await greet(path)
+
+    await asyncio.gather(side(Short(first), ice.Role.CONTROLLING, 0), side(Short(second), ice.Role.CONTROLLED, 1))
+
+
+async def test_on_real_sockets_over_a_real_tcp_exchange() -> None:
+    done = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with ice.connect(ice.StreamExchange(reader, writer), role=ice.Role.CONTROLLED) as path:
+            for _ in range(100):
+                await path.send(await path.receive())
+            await done.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        async with ice.connect(ice.StreamExchange(reader, writer), role=ice.Role.CONTROLLING) as path:
+            for index in range(100):
+                await path.send(index.to_bytes(2, "big") * 100)
+                assert await path.receive() == index.to_bytes(2, "big") * 100
+            done.set()
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+async def test_on_real_sockets_of_each_family_over_loopback(family: int) -> None:
+    config = ice.IceConfig(include_loopback=True, interfaces=["lo"], include_ipv4=family == 4, include_ipv6=family == 6)
+    ends = ice.exchange_pair()
+    done = asyncio.Barrier(2)
+
+    async def side(exchange: MemoryExchange, role: ice.Role) -> None:
+        async with ice.connect(exchange, role=role, config=config) as path:
+            await path.send(role.encode())
+            assert await path.receive() == role.other.encode()
+            assert path.selected_pair is not None
+            assert path.selected_pair.local.address.host == ("127.0.0.1" if family == 4 else "::1")
+            await done.wait()
+
+    if family == 6 and not any(interface.host == "::1" for interface in UdpNetwork().interfaces()):
+        pytest.skip("this machine has no IPv6")
+    await asyncio.gather(side(ends[0], ice.Role.CONTROLLING), side(ends[1], ice.Role.CONTROLLED))
