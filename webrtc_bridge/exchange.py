@@ -1,4 +1,4 @@
-"""One ``/webrtc-signaling/0.0.1`` stream on asyncio: the machine of ``signalling`` between a stream and its owner.
+"""One ``/webrtc-signaling/0.0.1`` stream with an owner that must not wait: candidates are queued, a task writes them.
 
 The peer connections of this process (:mod:`webrtc_bridge.negotiation`) and the pages behind the gateway
 (:mod:`webrtc_bridge.gateway`) use it alike.
@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from signalling.errors import ConnectionClosed, DecodeError
+from signalling.errors import ConnectionClosed, ProtocolViolation
 from signalling.libp2p.aio.streams import Stream
+from signalling.libp2p.aio.webrtc_signalling import SignallingStream
 from signalling.libp2p.host_config import SignallingConfig
-from signalling.libp2p.webrtc_signalling import (
-    EndOfCandidates,
-    IceCandidate,
-    SignallingItem,
-    SignallingRole,
-    SignallingSession,
-)
+from signalling.libp2p.webrtc_signalling import EndOfCandidates, IceCandidate, RemoteDescription, SignallingRole
 
 __all__ = ["SignallingExchange", "linger"]
 
@@ -40,17 +36,13 @@ class SignallingExchange:
     """
 
     def __init__(self, stream: Stream, role: SignallingRole, config: SignallingConfig | None = None) -> None:
-        self.stream = stream
-        self._config = config or SignallingConfig()
-        self._machine = SignallingSession(role, self._config)
+        self._role = role
+        self._signalling = SignallingStream(stream, role, config)
+        self._queue: deque[str | IceCandidate] = deque()
         self._to_write = asyncio.Event()
         self._finishing = False
+        self._described = False
         self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """What the peer said that was passed over, by reason."""
-        return dict(self._machine.counters)
 
     async def __aenter__(self) -> Self:
         self._writer = asyncio.create_task(self._write(), name="webrtc signalling: writer")
@@ -66,48 +58,62 @@ class SignallingExchange:
             await self._stop(clean=kind is None)
 
     def send_description(self, sdp: str) -> None:
-        """Send our offer (as dialler) or answer (as listener), before any candidate."""
-        self._machine.send_description(sdp)
+        """Send our offer (as dialler) or, once the offer has come, our answer (as listener)."""
+        self._described = True
+        self._queue.append(sdp)
         self._to_write.set()
 
     def send_candidate(self, candidate: IceCandidate | None) -> None:
-        """Send a candidate of ours. None is not sent: js-libp2p neither sends nor needs an end of candidates."""
-        if not self._finishing:
-            self._machine.send_candidate(candidate)
+        """Send a candidate of ours, after the description; one that comes too early or too late is not sent.
+
+        Nor is None: js-libp2p neither sends nor needs an end of candidates.
+        """
+        if self._described and candidate is not None and not self._finishing:
+            self._queue.append(candidate)
             self._to_write.set()
 
-    async def items(self) -> AsyncIterator[SignallingItem]:
-        """Yield the peer's description, candidates and, at most once and last, ``SignallingFailed``.
+    async def items(self) -> AsyncIterator[RemoteDescription | IceCandidate | EndOfCandidates]:
+        """Yield the peer's description, then candidates.
 
-        Ends without an item when the peer has closed or reset the stream after its description: js-libp2p does so as
-        soon as its side is connected, and goes on connecting when the stream breaks.
+        Ends when the peer has closed or reset the stream after its description: js-libp2p does so as soon as its side
+        is connected, and goes on connecting when the stream breaks.
+
+        Raises:
+            ProtocolViolation: the peer broke the conversation.
+            ConnectionClosed: the stream was gone before the description came.
         """
-        while not self._machine.ended:
+        described = False
+        while True:
             try:
-                message = await self.stream.read_delimited(self._config.max_message)
-            except (ConnectionClosed, DecodeError) as error:
+                item = await self._signalling.receive()
+            except ConnectionClosed as error:
+                if not described:
+                    raise
                 logger.debug("signalling stream ended: %s", error)
-                message = None
-            if message is None:
-                self._machine.receive_eof()
-                event = self._machine.next_event()
-                if event is not None and not isinstance(event, EndOfCandidates):
-                    yield event
                 return
-            self._machine.receive_message(message)
-            while (event := self._machine.next_event()) is not None:
-                yield event
+            if item is None:
+                return
+            described = described or isinstance(item, RemoteDescription)
+            yield item
 
     async def _write(self) -> None:
-        with contextlib.suppress(ConnectionClosed):
+        with contextlib.suppress(ConnectionClosed, ProtocolViolation):
             while True:
                 self._to_write.clear()
-                while (effect := self._machine.next_effect()) is not None:
-                    await self.stream.write_delimited(effect.message)
+                while self._queue:
+                    await self._send(self._queue.popleft())
                 if self._finishing:
-                    await self.stream.close_write()
+                    await self._signalling.close_write()
                     return
                 await self._to_write.wait()
+
+    async def _send(self, item: str | IceCandidate) -> None:
+        if isinstance(item, IceCandidate):
+            await self._signalling.send_candidate(item)
+        elif self._role is SignallingRole.DIALLER:
+            await self._signalling.send_offer(item)
+        else:
+            await self._signalling.send_answer(item)
 
     async def _finish(self) -> None:
         self._finishing = True
@@ -122,7 +128,7 @@ class SignallingExchange:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         if not clean:
-            await self.stream.reset()
+            await self._signalling.reset()
 
 
 async def linger(stream: Stream) -> None:

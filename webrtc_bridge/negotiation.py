@@ -16,14 +16,13 @@ from contextlib import asynccontextmanager
 
 from aiortc import RTCDataChannel
 
+from signalling.errors import SignallingError
 from signalling.libp2p.aio.streams import Stream
 from signalling.libp2p.host_config import SignallingConfig
 from signalling.libp2p.webrtc_signalling import (
     EndOfCandidates,
     IceCandidate,
     RemoteDescription,
-    SignallingFailed,
-    SignallingItem,
     SignallingRole,
 )
 from webrtc_bridge.config import WebRtcConfig
@@ -62,7 +61,7 @@ async def negotiate(
             if init is not None:
                 await _close_init(init)
         return muxer
-    except (PeerFailed, SdpError) as error:
+    except (PeerFailed, SdpError, SignallingError) as error:
         await peer.close()
         raise NegotiationFailed(str(error)) from error
     except BaseException:
@@ -106,7 +105,9 @@ async def _read(exchange: SignallingExchange, peer: DataPeer) -> None:
         _take(item, exchange, peer)
 
 
-def _take(item: SignallingItem, exchange: SignallingExchange, peer: DataPeer) -> None:
+def _take(
+    item: RemoteDescription | IceCandidate | EndOfCandidates, exchange: SignallingExchange, peer: DataPeer
+) -> None:
     match item:
         case RemoteDescription(sdp=sdp):
             peer.set_remote_description(sdp)
@@ -117,8 +118,6 @@ def _take(item: SignallingItem, exchange: SignallingExchange, peer: DataPeer) ->
             peer.add_ice_candidate(item)
         case EndOfCandidates():
             peer.add_ice_candidate(None)
-        case SignallingFailed(reason=reason):
-            raise NegotiationFailed(reason)
 
 
 async def _close_init(init: RTCDataChannel) -> None:
