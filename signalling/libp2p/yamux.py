@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections import deque
 
 from signalling.errors import ConnectionClosed, LimitExceeded
+from signalling.libp2p import yamux_events as event
 from signalling.libp2p.config import YamuxConfig
 from signalling.libp2p.roles import Role
-from signalling.libp2p.yamux_events import (
-    GoAwayReceived,
-    SessionEnded,
-    StreamOpened,
-    StreamReadable,
-    StreamWritable,
-    YamuxEvent,
-)
 from signalling.libp2p.yamux_frames import (
     ACK,
     FIN,
@@ -32,6 +25,7 @@ from signalling.libp2p.yamux_frames import (
     GoAwayCode,
     encode_header,
 )
+from signalling.libp2p.yamux_keepalive import Keepalive
 from signalling.libp2p.yamux_stream import YamuxStream
 from stun.machine import Deadline
 
@@ -46,7 +40,7 @@ class Yamux:
     def __init__(self, role: Role, now: float, config: YamuxConfig | None = None) -> None:
         """Start a session at ``now``; the initiator opens odd streams, the responder even ones."""
         self.config = config or YamuxConfig()
-        self.events: deque[YamuxEvent] = deque()
+        self.events: deque[event.YamuxEvent] = deque()
         self.ended: str | None = None
         """Why the session is over; None while it lives."""
         self.queued_bytes = 0
@@ -57,8 +51,6 @@ class Yamux:
         """Streams of the peer that were reset because of a limit."""
         self.dropped_frames = 0
         """Frames for streams that are gone."""
-        self.round_trip: float | None = None
-        """Seconds that the last answered ping took."""
         self._output: list[bytes | memoryview] = []
         self._answers = 0
         self._streams: dict[int, YamuxStream] = {}
@@ -73,9 +65,7 @@ class Yamux:
         self._payload_left = 0
         self._payload_stream: YamuxStream | None = None
         self._payload_fin = False
-        self._heard_at = now
-        self._ping_sent: tuple[int, float] | None = None
-        self._pings = 0
+        self._keepalive = Keepalive(self.config, now)
 
     def __len__(self) -> int:
         """Return how many streams are open."""
@@ -130,15 +120,20 @@ class Yamux:
                 return stream
         return None
 
-    def close(self) -> None:
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds that the last answered keepalive ping took; None before the first."""
+        return self._keepalive.round_trip
+
+    def close(self, reason: str = "the connection was closed by us") -> None:
         """End the session: every stream that is not finished breaks off. Harmless twice."""
-        self._end("the connection was closed by us", GoAwayCode.NORMAL)
+        self._end(reason, GoAwayCode.NORMAL)
 
     def lose(self, reason: str) -> None:
         """End the session because the connection below it is gone or of no use. Harmless twice."""
         self._end(reason, None)
 
-    def next_event(self) -> YamuxEvent | None:
+    def next_event(self) -> event.YamuxEvent | None:
         """Return and remove the oldest event, or None."""
         return self.events.popleft() if self.events else None
 
@@ -156,11 +151,7 @@ class Yamux:
         """When an acknowledgement or a ping is due, or a ping has gone unanswered for too long."""
         if self.ended is not None:
             return None
-        if self._ping_sent is not None:
-            heard_at = max(self._ping_sent[1], self._heard_at)
-            deadline = Deadline(heard_at + self.config.keepalive_timeout, "yamux ping timeout")
-        else:
-            deadline = Deadline(self._heard_at + self.config.keepalive, "yamux keepalive")
+        deadline = self._keepalive.next_timeout()
         if self._owed_acks:
             deadline = min(deadline, Deadline(next(iter(self._owed_acks.values())), "yamux acknowledgement"))
         return deadline
@@ -170,19 +161,16 @@ class Yamux:
         if self.ended is not None:
             return
         self._flush_flags(now)
-        if self._ping_sent is not None:
-            if now >= max(self._ping_sent[1], self._heard_at) + self.config.keepalive_timeout:
-                self._end("the peer does not answer", GoAwayCode.NORMAL)
-        elif now >= self._heard_at + self.config.keepalive:
-            self._pings += 1
-            self._ping_sent = (self._pings & MAX_LENGTH, now)
-            self.queue_frame(FrameType.PING, SYN, 0, self._ping_sent[0])
+        if self._keepalive.expired(now):
+            self._end("the peer does not answer", GoAwayCode.NORMAL)
+        elif (opaque := self._keepalive.next_ping(now)) is not None:
+            self.queue_frame(FrameType.PING, SYN, 0, opaque)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take what arrived; ``b""`` is the end of the byte stream. Ignored once the session is over."""
         if not data:
             self.lose("the peer closed the connection")
-        self._heard_at = now
+        self._keepalive.heard(now)
         offset, size = 0, len(data)
         while offset < size and self.ended is None:
             if self._payload_left:
@@ -252,7 +240,7 @@ class Yamux:
         stream.acknowledged = True
         self._streams[stream_id] = stream
         self._backlog.append(stream)
-        self.events.append(StreamOpened())
+        self.events.append(event.StreamOpened())
         return stream
 
     def _receive_for_nobody(self, kind: int, flags: int, stream_id: int, length: int) -> None:
@@ -283,21 +271,21 @@ class Yamux:
             return
         self.buffered += len(data)
         if not stream.buffered:
-            self.events.append(StreamReadable(stream))
+            self.events.append(event.StreamReadable(stream))
         stream.deliver(data)
 
     def _finish(self, stream: YamuxStream) -> None:
         if not stream.remote_closed:
             stream.remote_closed = True
             if not stream.buffered:
-                self.events.append(StreamReadable(stream))
+                self.events.append(event.StreamReadable(stream))
             self.settle(stream)
 
     def _widen(self, stream: YamuxStream, credit: int) -> None:
         stream.send_window += credit
         if stream.starved and credit:
             stream.starved = False
-            self.events.append(StreamWritable(stream))
+            self.events.append(event.StreamWritable(stream))
 
     def _acknowledge(self, stream: YamuxStream) -> None:
         stream.acknowledged = True
@@ -307,20 +295,19 @@ class Yamux:
     def _may_open(self) -> None:
         if self._opening_wanted and self._unacknowledged < self.config.max_unacknowledged:
             self._opening_wanted = False
-            self.events.append(StreamWritable(None))
+            self.events.append(event.StreamWritable(None))
 
     def _receive_ping(self, flags: int, opaque: int, now: float) -> None:
         if flags & SYN:
             self._answer(FrameType.PING, ACK, 0, opaque)
-        elif self._ping_sent is not None and opaque == self._ping_sent[0]:
-            self.round_trip = now - self._ping_sent[1]
-            self._ping_sent = None
+        elif flags & ACK:
+            self._keepalive.answered(opaque, now)
 
     def _receive_go_away(self, code: int) -> None:
         if code == GoAwayCode.NORMAL:
             if not self._going_away:
                 self._going_away = True
-                self.events += (GoAwayReceived(), StreamWritable(None))
+                self.events += (event.GoAwayReceived(), event.StreamWritable(None))
         else:
             self._end(f"the peer ended the session with code {code}", None)
 
@@ -389,7 +376,7 @@ class Yamux:
         self._may_open()
 
     def _wake(self, stream: YamuxStream) -> None:
-        self.events += (StreamReadable(stream), StreamWritable(stream))
+        self.events += (event.StreamReadable(stream), event.StreamWritable(stream))
 
     def _violated(self, what: str) -> None:
         self._end(f"the peer broke the yamux protocol: {what}", GoAwayCode.PROTOCOL_ERROR)
@@ -410,4 +397,4 @@ class Yamux:
         self._backlog.clear()
         self._owed_acks.clear()
         self._unacknowledged = 0
-        self.events += (StreamWritable(None), SessionEnded(reason, code or GoAwayCode.NORMAL))
+        self.events += (event.StreamWritable(None), event.SessionEnded(reason, code or GoAwayCode.NORMAL))

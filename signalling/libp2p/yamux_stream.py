@@ -140,6 +140,7 @@ class YamuxStream:
         if self.write_closed or self.reset_reason is not None:
             return
         self.write_closed = True
+        self.starved = False
         self._session.queue_frame(FrameType.WINDOW_UPDATE, self.take_flags() | FIN, self.id, 0)
         self._session.settle(self)
 
@@ -169,6 +170,7 @@ class YamuxStream:
     def broke_off(self, reason: str, *, keep_unread: bool = False) -> None:
         """Note that the stream is dead (for the session)."""
         self.reset_reason = reason
+        self.starved = False
         if not keep_unread:
             self._discard()
 

@@ -25,7 +25,9 @@ class StreamTransport(asyncio.Transport):
         self._pending = bytearray()
         self._paused = False
         self._closing = False
+        self._aborted = False
         self._lost = False
+        self._writer_runs = False
         self._readable = asyncio.Event()
         self._readable.set()
         self._writable = asyncio.Event()
@@ -97,10 +99,12 @@ class StreamTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """Reset the stream; what is queued is lost."""
-        self._closing = True
+        if self._aborted:
+            return
+        self._closing = self._aborted = True
         self._pending.clear()
-        if not self._lost:
-            self._reader.cancel()
+        self._reader.cancel()
+        if self._writer_runs:  # a task cancelled before its first step would never give the stream back
             self._writer.cancel()
 
     async def _read_loop(self) -> None:
@@ -126,35 +130,40 @@ class StreamTransport(asyncio.Transport):
             self._end(error)
 
     async def _write_loop(self) -> None:
+        """Write until the transport closes, then give the stream back and tell the protocol."""
+        error: ConnectionError | None = None
+        finished = False
+        self._writer_runs = True
         try:
-            while await self._next_write():
-                pass
-            await self._stream.close()
-            self._end(None)
+            if not self._aborted:
+                await self._drain()
+                await self._stream.close()
+                finished = True
         except ConnectionError as exc:
+            error = exc
+        except asyncio.CancelledError:
+            if not self._aborted:
+                raise
+        finally:
             self._closing = True
             self._reader.cancel()
-            self._end(exc)
-        except asyncio.CancelledError:
-            await self._stream.reset()
-            self._end(None)
-            raise
+            if not finished:
+                await self._stream.reset()
+            self._end(error)
 
-    async def _next_write(self) -> bool:
-        """Send what is queued; False once everything is sent and the transport is closing."""
-        if not self._pending:
-            if self._closing:
-                return False
-            self._writable.clear()
-            await self._writable.wait()
-            return True
-        data = bytes(self._pending)
-        self._pending.clear()
-        await self._stream.write(data)
-        if self._paused and len(self._pending) <= self._low:
-            self._paused = False
-            self._protocol.resume_writing()
-        return True
+    async def _drain(self) -> None:
+        """Send what is queued, until the transport closes and nothing is left."""
+        while self._pending or not self._closing:
+            if not self._pending:
+                self._writable.clear()
+                await self._writable.wait()
+                continue
+            data = bytes(self._pending)
+            self._pending.clear()
+            await self._stream.write(data)
+            if self._paused and len(self._pending) <= self._low:
+                self._paused = False
+                self._protocol.resume_writing()
 
     def _end(self, error: Exception | None) -> None:
         if not self._lost:

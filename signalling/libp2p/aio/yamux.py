@@ -318,7 +318,7 @@ class YamuxMuxer(asyncio.Protocol):
                 case StreamOpened():
                     self._accept_waiters.wake_one()
                 case GoAwayReceived() if not len(session):
-                    session.close()
+                    session.close("the peer closed the connection")
                 case SessionEnded(reason):
                     self._shut_down(reason)
         if session.queued_bytes:
