@@ -55,9 +55,7 @@ async def pair(
 
 def tell_credentials(session: Session, connection: aioice.Connection) -> None:
     """Exchange the descriptions."""
-    session.set_remote_description(
-        Description(connection.local_username, connection.local_password, options=("trickle",))
-    )
+    session.set_remote_description(Description(connection.local_username, connection.local_password, options=()))
     connection.remote_username = session.local_description.ufrag
     connection.remote_password = session.local_description.pwd
 
@@ -169,12 +167,20 @@ async def test_early_checks_of_aioice_are_answered_before_we_know_its_descriptio
 
 async def test_wrong_credentials_do_not_connect() -> None:
     async with pair(Role.CONTROLLING) as (session, connection):
-        await tell_all(session, connection)
-        connection.remote_password = "wrong" * 8
+        await asyncio.gather(session.gather(), connection.gather_candidates())
+        session.set_remote_description(Description(connection.local_username, "wrong" * 8))
+        connection.remote_username, connection.remote_password = session.local_description.ufrag, "wrong" * 8
+        for candidate in session.local_candidates:
+            await connection.add_remote_candidate(
+                aioice.Candidate.from_sdp(candidate.to_sdp().removeprefix("candidate:"))
+            )
+        for candidate in connection.local_candidates:
+            session.add_remote_candidate(Candidate.from_sdp(candidate.to_sdp()))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):  # Giving up takes both sides longer than a test should.
                 await connection.connect()
         assert not session.state.is_usable
+        assert session.stats().agent.dropped, "what came is counted"
         with pytest.raises(IceError):
             session.send(b"x")
 

@@ -1,0 +1,138 @@
+"""How fast 1200-byte datagrams go through a connected pair, against aioice and against raw sockets.
+
+All three do the same: one end sends a batch, the other receives it, one batch after the other, in one process on one
+thread over one loopback-reachable address. Over ICE that means `send` and awaited `receive` on two connected sessions
+(aioice: `await send`, `await recv`), on the stock asyncio loop. Raw means two non-blocking, unconnected UDP sockets and
+nothing but `sendto` and `recvfrom`, without any loop: the most that Python can do, and what no library can reach.
+Rounds of the three alternate, and the best round of each counts, since whatever disturbs a round makes it slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aioice
+
+import ice
+from benchmarks.results import Result
+
+SIZE = 1200
+BATCH = 50
+BATCHES = 200
+ROUNDS = 9
+PAYLOAD = b"\x80" * SIZE
+
+
+def run() -> list[Result]:
+    """Measure the three and return the two ratios."""
+    return asyncio.run(_run())
+
+
+async def _run() -> list[Result]:
+    rates: dict[str, list[float]] = {"ours": [], "aioice": [], "raw": []}
+    async with _sessions() as ours, _connections() as theirs:
+        host = ours[0].selected_pair
+        assert host is not None
+        for _ in range(ROUNDS):
+            rates["ours"].append(await _ours(*ours))
+            rates["raw"].append(_raw(host.local.address.host))
+            rates["aioice"].append(await _theirs(*theirs))
+    best = {name: max(values) for name, values in rates.items()}
+    note = f"best of {ROUNDS} alternating rounds of {BATCH * BATCHES} datagrams in batches of {BATCH}"
+    return [
+        Result(
+            name="ICE: 1200-byte datagrams through a connected pair",
+            ours=best["ours"],
+            theirs=best["aioice"],
+            unit="datagrams/s",
+            goal=4.0,
+            peer=f"aioice {aioice.__version__}",
+            note=note,
+        ),
+        Result(
+            name="ICE: 1200-byte datagrams, share of what raw sockets do",
+            ours=best["ours"],
+            theirs=best["raw"],
+            unit="datagrams/s",
+            goal=0.75,
+            peer="raw non-blocking sockets",
+            note=note,
+        ),
+    ]
+
+
+async def _ours(sender: ice.Session, receiver: ice.Session) -> float:
+    send, receive = sender.send, receiver.receive
+    began = time.perf_counter()
+    for _ in range(BATCHES):
+        for _ in range(BATCH):
+            send(PAYLOAD)
+        for _ in range(BATCH):
+            await receive()
+    return BATCH * BATCHES / (time.perf_counter() - began)
+
+
+async def _theirs(sender: aioice.Connection, receiver: aioice.Connection) -> float:
+    send, receive = sender.send, receiver.recv
+    began = time.perf_counter()
+    for _ in range(BATCHES):
+        for _ in range(BATCH):
+            await send(PAYLOAD)
+        for _ in range(BATCH):
+            await receive()
+    return BATCH * BATCHES / (time.perf_counter() - began)
+
+
+def _raw(host: str) -> float:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sender, socket.socket(family, socket.SOCK_DGRAM) as receiver:
+        for end in (sender, receiver):
+            end.setblocking(False)
+            end.bind((host, 0))
+        target = receiver.getsockname()
+        send, receive = sender.sendto, receiver.recvfrom
+        began = time.perf_counter()
+        for _ in range(BATCHES):
+            for _ in range(BATCH):
+                send(PAYLOAD, target)
+            for _ in range(BATCH):
+                receive(2048)
+        return BATCH * BATCHES / (time.perf_counter() - began)
+
+
+@asynccontextmanager
+async def _sessions() -> AsyncIterator[tuple[ice.Session, ice.Session]]:
+    config = ice.IceConfig(include_ipv6=False)
+    first, second = ice.Session(ice.Role.CONTROLLING, config), ice.Session(ice.Role.CONTROLLED, config)
+    await asyncio.gather(first.gather(), second.gather())
+    for session, peer in ((first, second), (second, first)):
+        session.set_remote_description(peer.local_description)
+        for candidate in peer.local_candidates:
+            session.add_remote_candidate(candidate)
+        session.add_remote_candidate(None)
+    await asyncio.gather(first.connect(), second.connect())
+    try:
+        yield first, second
+    finally:
+        await asyncio.gather(first.close(), second.close())
+
+
+@asynccontextmanager
+async def _connections() -> AsyncIterator[tuple[aioice.Connection, aioice.Connection]]:
+    first = aioice.Connection(ice_controlling=True, use_ipv6=False)
+    second = aioice.Connection(ice_controlling=False, use_ipv6=False)
+    await asyncio.gather(first.gather_candidates(), second.gather_candidates())
+    for connection, peer in ((first, second), (second, first)):
+        connection.remote_username, connection.remote_password = peer.local_username, peer.local_password
+        for candidate in peer.local_candidates:
+            await connection.add_remote_candidate(candidate)
+        await connection.add_remote_candidate(None)
+    await asyncio.gather(first.connect(), second.connect())
+    try:
+        yield first, second
+    finally:
+        await asyncio.gather(first.close(), second.close())
