@@ -187,7 +187,7 @@ class Agent:
         if self.state.is_over:
             return
         for host in self._gathering.begin():
-            if self._config.announce_host_candidates:
+            if self._config.announce_host_candidates and not self._gathering.complete:
                 self._found(host)
             self._checking.pair_local(host)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
@@ -244,7 +244,7 @@ class Agent:
         """Take one of the peer's candidates; one that cannot be used is dropped and counted."""
         if self.state.is_over:
             return
-        if self._checking.selected is not None:
+        if self._checking.selected is not None and self._remotes.at(candidate.address) is None:
             self._remotes.reject(Rejection.CONCLUDED)
             return
         taken = self._remotes.add(candidate)
@@ -345,7 +345,8 @@ class Agent:
     def _begin_consent(self, pair: CandidatePair, now: float) -> None:
         assert self._credentials is not None
         self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
-        self._gathering.end_keepalive()
+        self._gathering.stop()
+        self._finish_gathering()
 
     def _role_changed(self) -> None:
         self._checking.role_changed()

@@ -255,6 +255,11 @@ class Checking:
     # -- the end --
 
     @property
+    def has_nominated(self) -> bool:
+        """Whether we have asked the peer to use a pair."""
+        return self._nomination.attempted is not None
+
+    @property
     def nomination_failed(self) -> bool:
         """Whether the pair that we nominated did not answer (section 8.1.1)."""
         return self._nomination.failed

@@ -65,10 +65,10 @@ class Consent:
 
     def freshness(self, now: float) -> Freshness:
         """Return what may be done at ``now``."""
-        silence = now - self.granted_at
+        # The same sums as in next_timeout: a difference could round the other way and wake the driver for nothing.
         if now >= self.granted_at + self._config.consent_timeout:
             return Freshness.EXPIRED
-        return Freshness.STALE if silence >= self._config.disconnected_after else Freshness.FRESH
+        return Freshness.STALE if now >= self.granted_at + self._config.disconnected_after else Freshness.FRESH
 
     def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
         """Take a response to a consent check; return whether it renews the consent."""

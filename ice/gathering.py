@@ -50,7 +50,6 @@ class Gathering:
         "_deadline",
         "_grace_at",
         "_keepalive",
-        "_keepalive_is_wanted",
         "_local",
         "_next_at",
         "_open",
@@ -76,7 +75,6 @@ class Gathering:
         self._next_at = 0.0
         self._deadline: float | None = None
         self._keepalive = BindingKeepalive(config.keepalive_interval, rng)
-        self._keepalive_is_wanted = True
         self.began = False
         """Whether host candidates have been given out."""
         self.complete = False
@@ -96,7 +94,7 @@ class Gathering:
 
     def add_server(self, server: TransportAddress, now: float) -> None:
         """Ask this server too, from every base of its family."""
-        if server not in self._servers:
+        if server not in self._servers and not self.complete:
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
             self._queue()
@@ -134,8 +132,7 @@ class Gathering:
             self.implausible += 1
             return None
         self._grace_at.setdefault(path.local, now + self._config.gathering_grace)
-        if self._keepalive_is_wanted:
-            self._keepalive.add(path, now)
+        self._keepalive.add(path, now)
         return self._local.add_reflexive(path.local, mapped, path.remote)
 
     def handle_timeout(self, now: float) -> list[Transmit]:
@@ -177,13 +174,12 @@ class Gathering:
         self.complete = True
         return True
 
-    def end_keepalive(self) -> None:
-        """Let the servers' bindings go and make none any more: ICE has ended (section 5.1.1.4)."""
-        self._keepalive.clear()
-        self._keepalive_is_wanted = False
-
     def stop(self) -> None:
-        """Ask nothing more and keep nothing alive."""
+        """Ask nothing more and let the servers' bindings go (section 5.1.1.4): ICE has ended.
+
+        RFC 8838 section 13: nothing is gathered once a pair is nominated.
+        """
+        self._servers_ended = True
         self._waiting.clear()
         self._open.clear()
         self._keepalive.clear()

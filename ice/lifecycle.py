@@ -65,9 +65,9 @@ class Lifecycle:
         checklist = checking.checklist
         if checking.nomination_failed:
             return FailureReason.NOMINATION_FAILED
-        if checklist.valid:
-            return FailureReason.NOT_NOMINATED if overdue else None
-        if not overdue and not (checklist.is_exhausted and candidates_ended):
+        if checklist.valid and overdue:
+            return FailureReason.NOMINATION_FAILED if checking.has_nominated else FailureReason.NOT_NOMINATED
+        if checklist.valid or (not overdue and not (checklist.is_exhausted and candidates_ended)):
             return None
         if not len(checklist):
             return FailureReason.NO_CANDIDATE_PAIRS

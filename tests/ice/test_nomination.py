@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from ice.checklist import CheckList
+from ice.config import IceConfig
+from ice.nomination import Nomination
+from ice.pair import CandidatePair
+from ice.roles import Role
+from tests.ice.builders import local, pair, remote
+
+
+def setup(*preferences: int) -> tuple[Nomination, CheckList, list[CandidatePair]]:
+    checklist = CheckList(100)
+    pairs = [
+        checklist.form(local(1), remote(number, str(number), preference), Role.CONTROLLING)
+        for number, preference in enumerate(preferences)
+    ]
+    return Nomination(IceConfig(nomination_patience=0.2)), checklist, [one for one in pairs if one is not None]
+
+
+def succeed(nomination: Nomination, checklist: CheckList, one: CandidatePair, now: float) -> None:
+    checklist.succeed(one)
+    checklist.add_valid(one)
+    nomination.note_valid(now)
+
+
+def test_nothing_is_chosen_without_a_valid_pair() -> None:
+    nomination, checklist, _ = setup(1, 2)
+    assert nomination.choose(checklist, 100.0) is None
+    assert nomination.next_timeout() is None
+
+
+def test_the_best_pair_is_nominated_at_once() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, high, 0.0)
+    assert nomination.choose(checklist, 0.0) is high
+    assert low.state.is_open
+
+
+def test_a_better_open_pair_is_waited_for_but_not_for_ever() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, low, 1.0)
+    assert nomination.choose(checklist, 1.0) is None
+    assert nomination.next_timeout() == 1.2
+    assert nomination.choose(checklist, 1.19) is None
+    assert nomination.choose(checklist, 1.2) is low
+    assert high.state.is_open
+
+
+def test_a_better_pair_that_succeeds_meanwhile_is_taken() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, low, 1.0)
+    succeed(nomination, checklist, high, 1.1)
+    assert nomination.choose(checklist, 1.1) is high
+
+
+def test_a_better_pair_that_fails_is_waited_for_no_longer() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, low, 1.0)
+    checklist.fail(high)
+    assert nomination.choose(checklist, 1.0) is low
+
+
+def test_there_is_one_nomination_only() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, low, 0.0)
+    assert nomination.choose(checklist, 5.0) is low
+    succeed(nomination, checklist, high, 6.0)
+    assert nomination.choose(checklist, 6.0) is None
+    assert nomination.next_timeout() is None
+    nomination.reset()
+    assert nomination.choose(checklist, 6.0) is high
+
+
+def test_of_several_nominated_pairs_the_best_is_used_unless_it_is_silent() -> None:
+    low, high = pair(1, 1), pair(2, 9)
+    switch = Nomination.should_switch
+    assert switch(None, low, True)
+    assert switch(low, high, True)
+    assert not switch(high, low, True)
+    assert not switch(high, high, False)
+    assert switch(high, low, False)
