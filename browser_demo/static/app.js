@@ -150,4 +150,6 @@ class App {
   }
 }
 
-new App().start();
+// For the console of the curious, and for tests.
+globalThis.lastresort = new App();
+globalThis.lastresort.start();

@@ -132,7 +132,7 @@ export class Files extends EventTarget {
     try {
       await this.#receive(stream, header, transfer);
     } catch (error) {
-      transfer.set({ state: 'failed', reason: error.message });
+      if (!transfer.endedAt) transfer.set({ state: 'failed', reason: error.message });
       throw error;
     }
   }
@@ -151,9 +151,9 @@ export class Files extends EventTarget {
     const sha256 = hash.digest();
     const ok = transfer.moved === header.size && sha256 === header.sha256;
     await sendJson(stream, { ok, size: transfer.moved, sha256 });
-    await stream.closeWrite();
     if (ok) transfer.set({ state: 'verified', sha256, blob: new Blob(parts) });
     else transfer.set({ state: 'failed', sha256, reason: 'size or hash differs from what was announced' });
+    await stream.closeWrite();
   }
 
   /** Return the files that the peer shares: [{name, size}]. */
