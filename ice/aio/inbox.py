@@ -64,7 +64,7 @@ class Inbox:
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
                     self._wake_one()  # It was for us to take a datagram; somebody else has to.
-                else:
+                elif waiter in self._waiters:  # A datagram that came after the cancellation has removed it already.
                     self._waiters.remove(waiter)
                 raise
         return data
