@@ -30,6 +30,7 @@ def names(requirements: Iterable[str]) -> set[str]:
 def undeclared(source: Source, declared: set[str], distributions: Mapping[str, list[str]]) -> set[str]:
     """Return the modules that a file imports and no declared distribution brings."""
     tops = {found.top for found in source.imports()} - set(sys.stdlib_module_names) - set(floors.FLOORS)
+    tops.discard(floors.COMPUTED)
     return {top for top in tops if not declared & names(distributions.get(top, ()))}
 
 
