@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from aiortc import RTCCertificate, RTCDtlsTransport
 from aiortc.rtcdtlstransport import RTCDtlsParameters
@@ -43,8 +42,7 @@ class DtlsTransport(RTCDtlsTransport):
         task = self._task
         await self.stop()
         if task is not None:
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)  # aiortc has logged what was unexpected
 
 
 def fingerprint_of(certificate: RTCCertificate) -> Fingerprint:

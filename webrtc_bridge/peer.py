@@ -9,7 +9,6 @@ found, and taken by :meth:`DataPeer.add_ice_candidate` as they come.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import logging
 import random
@@ -384,15 +383,16 @@ class DataPeer(AsyncIOEventEmitter):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(ConnectionError):
+        try:
             await self.sctp.stop()
-        await self._dtls.shut_down()
-        await self.session.close()
-        if not self._ready.done():
-            self._ready.set_result(False)
-        self._ended.set()
-        self.emit("closed", reason)
-        self.remove_all_listeners()
+            await self._dtls.shut_down()
+            await self.session.close()
+        finally:
+            if not self._ready.done():
+                self._ready.set_result(False)
+            self._ended.set()
+            self.emit("closed", reason)
+            self.remove_all_listeners()
 
 
 def _effective(local: Setup, remote: Setup) -> Setup:
