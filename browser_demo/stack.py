@@ -89,6 +89,7 @@ class Demo:
         family = ipaddress.ip_address(host).version
         self.relay = await enter(Host(PrivateKey.generate()))
         self.relay_service = RelayService(self.relay, RelayConfig.private())
+        self._stack.push_async_callback(self.relay_service.close)
         self.presence = PresenceService(self.relay)
         self._stack.push_async_callback(self.presence.close)
         for suffix in ("", "/ws"):

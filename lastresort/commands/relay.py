@@ -70,7 +70,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     listen = options.listen or [Multiaddr("/ip4/127.0.0.1/tcp/4001"), Multiaddr("/ip4/127.0.0.1/tcp/4002/ws")]
     with stop_requested() as stop:
         async with Host(load_identity(options.identity)) as host:
-            RelayService(host, relay_config(options))
+            service = RelayService(host, relay_config(options))
             presence = PresenceService(host)
             for address in listen:
                 await host.listen(address)
@@ -80,6 +80,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
             output.event("ready", f"relay {host.peer_id} is up, Ctrl-C stops it", peer=str(host.peer_id))
             await stop.wait()
             await presence.close()
+            await service.close()
     output.event("stopped")
     return 0
 
