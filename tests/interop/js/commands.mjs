@@ -5,7 +5,7 @@
 //   connections {}                          -> {connections}
 //   addresses {}                            -> {addresses}
 //   peer {target}                           -> {protocols, addresses: [{address, certified}], agent}
-//   ping {target}                           -> {ms}
+//   ping {target}                           -> {ms}, on limited connections too
 //   echo {target, bytes, chunk?, protocol?, limited?} -> {bytes, ms, same}
 //   send {target, bytes, limited?}          -> {bytes, same} (through the sink protocol)
 //   fetch {target, bytes, limited?}         -> {bytes, sha256} (through the source protocol)
@@ -40,11 +40,30 @@ export function describe (connection) {
   }
 }
 
+// By a peer id, the stream runs on a connection that is there: js-libp2p itself would dial rather than take a limited one.
 async function open (node, { target, limited }, protocol) {
-  return node.dialProtocol(targetOf(target), protocol, {
-    runOnLimitedConnection: limited === true,
-    signal: AbortSignal.timeout(20_000)
-  })
+  const options = { runOnLimitedConnection: limited === true, signal: AbortSignal.timeout(20_000) }
+  if (!target.startsWith('/')) {
+    const connections = node.getConnections(peerIdFromString(target)).filter(one => one.status === 'open')
+    const connection = connections.find(one => one.limits == null) ?? connections[0]
+    if (connection != null) {
+      return connection.newStream(protocol, options)
+    }
+  }
+  return node.dialProtocol(targetOf(target), protocol, options)
+}
+
+async function ping (node, { target }) {
+  const stream = await open(node, { target, limited: true }, '/ipfs/ping/1.0.0')
+  const started = now()
+  const payload = crypto.getRandomValues(new Uint8Array(32))
+  await write(stream, payload)
+  await stream.close()
+  const { length, sha256 } = await digestOf(stream)
+  if (length !== 32 || !sha256.equals(createHash('sha256').update(payload).digest())) {
+    throw new Error('the ping came back changed')
+  }
+  return { ms: now() - started }
 }
 
 async function echo (node, command) {
@@ -136,7 +155,7 @@ export const commands = {
   connections: async (node) => ({ connections: node.getConnections().map(describe) }),
   addresses: async (node) => addresses(node),
   peer,
-  ping: async (node, { target }) => ({ ms: await node.services.ping.ping(targetOf(target)) }),
+  ping,
   echo,
   send,
   fetch,
