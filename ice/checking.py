@@ -182,14 +182,14 @@ class Checking:
                     self._nomination.failed = True
 
     def _change_role(self, result: CheckResult) -> None:
-        # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once.
+        # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
+        # succeeded before and this was its nomination: if both sides gave way, one has to speak to find it out.
         if self._roles.refused(result.check.role):
             self.role_changed()
             self.outbox.events.append(RoleChanged(self._roles.role))
-        pair = result.check.pair
-        if pair.state is not PairState.SUCCEEDED:
-            pair.last_check_at = None
-            self.checklist.trigger(pair)
+        if self.selected is None:
+            result.check.pair.last_check_at = None
+            self.checklist.trigger(result.check.pair)
 
     def _succeed(self, result: CheckResult, now: float) -> None:
         check, pair = result.check, result.check.pair
