@@ -98,8 +98,10 @@ class YamuxStream:
     def _take(self, max_bytes: int) -> bytes:
         chunk = self._chunks[0]
         if len(chunk) > max_bytes:
-            data = bytes(memoryview(chunk)[:max_bytes])
-            self._chunks[0] = chunk[max_bytes:]
+            if isinstance(chunk, bytes):
+                chunk = self._chunks[0] = bytearray(chunk)  # whose front is cut off without moving the rest
+            data = bytes(chunk[:max_bytes])
+            del chunk[:max_bytes]
             return data
         self._chunks.popleft()
         return bytes(chunk)
