@@ -86,27 +86,28 @@ class Checking:
         """Form the pairs of a new host candidate with all of the peer's."""
         if self.selected is None:
             for remote in self._remotes.all():
-                self._pair(host, remote)
+                if self._can_pair(host, remote):
+                    self.checklist.form(host, remote, self._roles.role)
 
     def pair_remote(self, remote: Candidate) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
         if self.selected is None:
             for host in self._local.hosts.values():
-                self._pair(host, remote)
+                if self._can_pair(host, remote):
+                    self.checklist.form(host, remote, self._roles.role)
 
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
         """A signalled candidate takes the place of a peer-reflexive one (RFC 8838 section 11)."""
         self.checklist.replace_remote(old, new, self._roles.role)
         self.pair_remote(new)
 
-    def _pair(self, host: Candidate, remote: Candidate) -> CandidatePair | None:
+    @staticmethod
+    def _can_pair(host: Candidate, remote: Candidate) -> bool:
         # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
         ours, theirs = host.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
-            return None
-        if ours.family != theirs.family or ours.ip.is_loopback != theirs.ip.is_loopback:
-            return None
-        return self.checklist.form(host, remote, self._roles.role)
+            return False
+        return ours.family == theirs.family and ours.ip.is_loopback == theirs.ip.is_loopback
 
     def role_changed(self) -> None:
         """Sort and nominate anew, in the role that we have now."""
@@ -123,7 +124,7 @@ class Checking:
         self._sources.accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
-            pair = self._pair(self._local.hosts[check.path.local], remote)
+            pair = self.checklist.form_reached(self._local.hosts[check.path.local], remote, self._roles.role)
         if pair is None:
             return
         pair.requests_received += 1

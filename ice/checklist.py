@@ -63,9 +63,20 @@ class CheckList:
         section 12, RFC 8445 section 6.1.2.6).
         """
         pair = CandidatePair(local, remote, role)
+        return self._add(pair, worth=pair.priority)
+
+    def form_reached(self, local: Candidate, remote: Candidate, role: Role) -> CandidatePair | None:
+        """As :meth:`form`, for a pair on which the peer has just reached us.
+
+        In a full list it takes the place of any pair that is untried: a crowd of signalled candidates must not keep
+        out the one path that is known to work one way.
+        """
+        return self._add(CandidatePair(local, remote, role), worth=2**64)
+
+    def _add(self, pair: CandidatePair, worth: int) -> CandidatePair | None:
         if pair.path in self._by_path:
             return None  # the caller forms host pairs only, so the one that is there has no lower priority
-        if len(self._pairs) >= self._limit and not self._make_room(pair):
+        if len(self._pairs) >= self._limit and not self._make_room(worth):
             self.trimmed += 1
             return None
         self._insert(pair)
@@ -82,14 +93,14 @@ class CheckList:
         candidates = (p for p in self._pairs if p.state is PairState.WAITING and p.foundation == foundation)
         return next(candidates, None)
 
-    def _make_room(self, pair: CandidatePair) -> bool:
+    def _make_room(self, worth: int) -> bool:
         # RFC 8838 section 10: Failed pairs go first, then the lowest; running and succeeded ones stay.
         failed = next((p for p in reversed(self._pairs) if p.state is PairState.FAILED), None)
         if failed is not None:
             self._remove(failed)
             return True
         for lowest in reversed(self._pairs):
-            if lowest.priority >= pair.priority:
+            if lowest.priority >= worth:
                 return False
             if lowest.state in (PairState.FROZEN, PairState.WAITING) and lowest.path not in self.triggered:
                 self._remove(lowest)

@@ -125,6 +125,21 @@ def test_a_triggered_pair_is_not_trimmed() -> None:
     assert list(checklist) == [pair]
 
 
+def test_a_pair_that_the_peer_reached_us_on_takes_the_place_of_an_untried_one() -> None:
+    checklist = CheckList(2)
+    high = checklist.form(local(1), remote(1, "1", 90), C)
+    low = checklist.form(local(1), remote(2, "2", 80), C)
+    assert high is not None
+    assert low is not None
+    checklist.set_state(low, PairState.IN_PROGRESS)
+    reached = checklist.form_reached(local(1), remote(3, "3", 1), C)
+    assert list(checklist) == [low, reached]
+    checklist.trigger(low)
+    assert reached is not None
+    checklist.set_state(reached, PairState.IN_PROGRESS)
+    assert checklist.form_reached(local(1), remote(4, "4", 99), C) is None
+
+
 def test_the_triggered_queue_is_first_in_first_out_and_has_each_pair_once() -> None:
     checklist = CheckList(100)
     low = checklist.form(local(1), remote(1, "1", 10), C)
