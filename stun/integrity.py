@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FINGERPRINT_XOR",
     "Integrity",
-    "covered",
     "hmac_sha1",
     "hmac_sha256",
     "long_term_key",
@@ -76,16 +75,6 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
     outside = outer.copy()
     outside.update(inside.digest())
     return outside.digest()
-
-
-def covered(data: bytes, position: int, value_length: int) -> bytes:
-    """Return what an integrity attribute at ``position`` signs.
-
-    That is the message up to the attribute, with the header's length as if the message ended with the attribute, whose
-    value has ``value_length`` bytes.
-    """
-    length = position + 4 + value_length - 20
-    return data[:2] + length.to_bytes(2, "big") + data[4:position]
 
 
 def opaque_string(text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from stun.address import TransportAddress
 
-__all__ = ["DatagramReceiver", "DatagramSocket", "Interface", "Network"]
+__all__ = ["ConnectableSocket", "DatagramReceiver", "DatagramSocket", "Interface", "Network"]
 
 
 class Interface(NamedTuple):
@@ -30,6 +30,17 @@ class DatagramSocket(Protocol):
 
     def close(self) -> None:
         """Stop receiving and free the port; harmless twice."""
+
+
+@runtime_checkable
+class ConnectableSocket(Protocol):
+    """A :class:`DatagramSocket` that can also give one peer a socket of its own, which is faster."""
+
+    def connect(self, remote: tuple[str, int]) -> DatagramSocket | None:
+        """Return a socket on the same port, with the same receiver, for ``remote`` alone; None when there is none.
+
+        What comes from elsewhere still arrives at this socket, and this one can still send anywhere.
+        """
 
 
 DatagramReceiver = Callable[[bytes, tuple[str, int]], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class UdpSocket:
     __slots__ = (
         "_batch",
         "_closed",
+        "_config",
         "_loop",
         "_max_datagram",
         "_receiver",
@@ -54,6 +56,7 @@ class UdpSocket:
         self._socket = bound
         self._sendto = bound.sendto
         self._receiver = receiver
+        self._config = config
         self._batch = config.batch
         self._max_datagram = config.max_datagram
         self._loop = loop
@@ -68,6 +71,32 @@ class UdpSocket:
             self.send_failures += 1
             return False
         return True
+
+    def connect(self, remote: tuple[str, int]) -> DatagramSocket | None:
+        """Return a second socket on our port for one peer alone, or None where the system cannot do that.
+
+        Datagrams to and from that peer then skip the route and address look-ups of an unconnected socket; all others
+        stay with us. Both have the same receiver. The second one has to be closed before, or with, this one.
+        """
+        if self._closed or sys.platform != "linux":
+            return None  # Elsewhere two sockets on a port share datagrams by other rules.
+        twin = socket.socket(self._socket.family, socket.SOCK_DGRAM)
+        try:
+            _configure(twin, self._config)
+            _share_port(self._socket, True)
+            _share_port(twin, True)
+            twin.bind(self._socket.getsockname())
+            twin.connect(self._peer_address(remote))
+        except OSError:
+            twin.close()
+            return None
+        finally:
+            _share_port(self._socket, False)  # So that no other process joins in.
+        _share_port(twin, False)
+        return _ConnectedSocket(twin, self._receiver, self._config, self._loop)
+
+    def _peer_address(self, remote: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, int]:
+        return remote[0], remote[1]
 
     def close(self) -> None:
         """Stop receiving and free the port; harmless twice."""
@@ -93,6 +122,34 @@ class UdpSocket:
                 self.socket_errors += 1
                 continue
             receiver(data, remote)
+
+
+class _ConnectedSocket(UdpSocket):
+    """A socket for one peer; see :meth:`UdpSocket.connect`."""
+
+    __slots__ = ("_send",)
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        receiver: DatagramReceiver,
+        config: UdpConfig,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(bound, receiver, config, loop)
+        self._send = bound.send
+
+    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """As the base; ``remote`` is the peer that it is connected to."""
+        try:
+            self._send(data)
+        except ConnectionRefusedError:
+            # The report of an earlier datagram's fate, which keeps this one from being sent.
+            return UdpSocket.send(self, data, self._socket.getpeername())
+        except OSError:
+            self.send_failures += 1
+            return False
+        return True
 
 
 class _Ipv6Socket(UdpSocket):
@@ -125,6 +182,9 @@ class _Ipv6Socket(UdpSocket):
             self.send_failures += 1
             return False
         return True
+
+    def _peer_address(self, remote: tuple[str, int]) -> tuple[str, int, int, int]:
+        return remote[0], remote[1], 0, self._scope
 
 
 class UdpNetwork:
@@ -187,11 +247,8 @@ class UdpNetwork:
         version6 = local.family == 6
         bound = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            bound.setblocking(False)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.config.receive_buffer)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
+            _configure(bound, self.config)
             if version6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 bound.bind((local.host.partition("%")[0], local.port, 0, _scope(local.host)))
                 return _Ipv6Socket(bound, receiver, self.config, loop)
             bound.bind(local)
@@ -199,6 +256,19 @@ class UdpNetwork:
         except BaseException:
             bound.close()
             raise
+
+
+def _configure(bound: socket.socket, config: UdpConfig) -> None:
+    bound.setblocking(False)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.receive_buffer)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.send_buffer)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def _share_port(bound: socket.socket, shared: bool) -> None:
+    # Set only while a twin is bound: a port that the kernel picks for a sharing socket may already be somebody's.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
 
 
 def _scope(host: str) -> int:
