@@ -78,9 +78,9 @@ class IceConfig:
     """The most peer-reflexive candidates learned from checks, on each side."""
     max_early_checks: int = 32
     """The most checks remembered that came before the peer's description."""
-    max_queued_bytes: int = 4 * 1024 * 1024
-    """Bytes of received datagrams that wait for the application (each counts 64 bytes beyond its length); when there
-    are more, the oldest are dropped and counted."""
+    max_queued_datagrams: int = 1024
+    """The most received datagrams that wait for the application; when there are more, the oldest are dropped and
+    counted."""
 
     ufrag_length: int = 8
     """Characters of the local user name fragment, 6 bits each (RFC 8839 section 5.4: 4..32)."""

@@ -9,44 +9,47 @@ from ice.errors import IceError
 
 __all__ = ["Inbox"]
 
-_OVERHEAD = 64
-"""Bytes that a datagram counts beyond its length, so that a flood of tiny ones is bounded too."""
-
 
 class Inbox:
-    """A queue of datagrams with a limit in bytes. When it is full the oldest datagrams make room: in a datagram
-    service late data is worth less than fresh data."""
+    """A queue of at most ``limit`` datagrams. When it is full the oldest makes room: in a datagram service late data is
+    worth less than fresh data."""
 
-    __slots__ = ("_error", "_limit", "_queue", "_size", "_waiters", "dropped")
+    __slots__ = ("_error", "_waiters", "bytes", "packets", "queue", "taken")
 
     def __init__(self, limit: int) -> None:
-        self.dropped = 0
-        """Datagrams that made room for others."""
-        self._limit = limit
-        self._size = 0
-        self._queue: deque[bytes] = deque()
+        self.queue: deque[bytes] = deque(maxlen=limit)
+        """What waits; who takes from it directly counts that in ``taken``."""
+        self.packets = 0
+        """Datagrams that were ever put in."""
+        self.bytes = 0
+        """Their bytes."""
+        self.taken = 0
+        """Datagrams that were taken out."""
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._error: IceError | None = None
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that made room for others, or were discarded at the end."""
+        return self.packets - self.taken - len(self.queue)
 
     def put(self, data: bytes) -> None:
         """Add a datagram and wake a reader."""
-        self._queue.append(data)
-        self._size += len(data) + _OVERHEAD
-        if self._size > self._limit:
-            self._make_room()
+        self.queue.append(data)  # The queue drops its oldest item when it is full.
+        self.packets += 1
+        self.bytes += len(data)
         if self._waiters:
             self._wake_one()
 
     def take(self) -> bytes | None:
         """Return and remove the oldest datagram, or None."""
-        if not self._queue:
+        if not self.queue:
             return None
-        data = self._queue.popleft()
-        self._size -= len(data) + _OVERHEAD
-        return data
+        self.taken += 1
+        return self.queue.popleft()
 
     async def get(self) -> bytes:
         """Wait for a datagram. A cancelled call takes none.
@@ -74,15 +77,9 @@ class Inbox:
         if self._error is None:
             self._error = error
         if discard:
-            self._queue.clear()
-            self._size = 0
+            self.queue.clear()
         while self._waiters:
             self._wake_one()
-
-    def _make_room(self) -> None:
-        while self._size > self._limit and len(self._queue) > 1:
-            self.take()
-            self.dropped += 1
 
     def _wake_one(self) -> None:
         while self._waiters:

@@ -10,22 +10,13 @@ __all__ = ["SessionStats", "Traffic"]
 
 
 class Traffic:
-    """Counters that the data path keeps; plain attributes, because it is the hot path."""
+    """Counters of sending and discarding; plain attributes, because it is the hot path."""
 
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "discarded",
-        "packets_received",
-        "packets_sent",
-        "send_failures",
-    )
+    __slots__ = ("bytes_sent", "discarded", "packets_sent", "send_failures")
 
     def __init__(self) -> None:
         self.packets_sent = 0
         self.bytes_sent = 0
-        self.packets_received = 0
-        self.bytes_received = 0
         self.send_failures = 0
         self.discarded = 0
 

@@ -317,7 +317,7 @@ async def test_statistics_add_up() -> None:
 
 @virtual_time
 async def test_a_slow_reader_costs_the_oldest_datagrams_only() -> None:
-    async with pair(config=IceConfig(max_queued_bytes=100 * (1000 + 64))) as both:
+    async with pair(config=IceConfig(max_queued_datagrams=100)) as both:
         await both.connect()
         for index in range(250):
             both.controlling.send(index.to_bytes(2, "big") + bytes(998))
