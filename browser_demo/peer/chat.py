@@ -58,8 +58,10 @@ class ChatService:
         try:
             await self._say(stream, text)
             await self.serve(stream)
-        finally:
-            await stream.close()
+        except BaseException:
+            await stream.reset()
+            raise
+        await stream.close()
 
     async def _say(self, stream: Stream, text: str) -> None:
         await write_json(stream, {"type": "message", "id": secrets.token_hex(6), "text": text[: self.config.max_text]})

@@ -25,6 +25,7 @@ class App {
   contacts = new Map();
   stages = new Map();
   selected = null;
+  isListed = false; // on the relay's roster ourselves: the relay is there
 
   constructor() {
     const url = new URL('gateway', location.href);
@@ -50,7 +51,7 @@ class App {
   render() {
     const shown = [...this.contacts.values()].filter((contact) => contact.online || contact.session);
     renderPeople(shown, this.selected, (contact) => this.choose(contact));
-    renderMe(this.gateway, this.name, (name) => this.rename(name));
+    renderMe(this.gateway, this.isListed, this.name, (name) => this.rename(name));
     this.#stage()?.update();
   }
 
@@ -101,6 +102,7 @@ class App {
   }
 
   #onRoster(entries) {
+    this.isListed = entries.some((entry) => entry.peer === this.gateway.peer);
     const listed = new Map(entries.slice(0, MAX_CONTACTS).map((entry) => [entry.peer, entry]));
     listed.delete(this.gateway.peer);
     for (const peer of listed.keys()) this.#contact(peer);

@@ -53,12 +53,12 @@ export function renderPeople(contacts, selected, onSelect) {
   document.getElementById('people-count').textContent = online ? String(online) : '';
 }
 
-export function renderMe(gateway, name, onRename) {
-  const key = `${gateway.peer}|${gateway.online}|${name}`;
+export function renderMe(gateway, isListed, name, onRename) {
+  const key = `${gateway.peer}|${isListed}|${name}`;
   renderOnce(document.getElementById('me'), key, () => [
     h('span.presence', { title: gateway.relay },
-      h(`span.dot.${gateway.online ? 'direct' : 'busy'}`, { 'aria-hidden': 'true' }),
-      gateway.online ? 'at the relay' : 'looking for the relay'),
+      h(`span.dot.${isListed ? 'direct' : 'busy'}`, { 'aria-hidden': 'true' }),
+      isListed ? 'at the relay' : 'looking for the relay'),
     h('label.me-name', {},
       h('span.visually-hidden', {}, 'Your name'),
       h('input', { value: name, maxLength: 40, spellcheck: false, autocomplete: 'off',
