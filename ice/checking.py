@@ -266,9 +266,9 @@ class Checking:
         return self._nomination.failed
 
     def stop(self) -> None:
-        """Send nothing more and forget everything."""
+        """Send nothing more. The pairs stay as they are, to be looked at."""
         self.selected = None
-        self.checklist.clear()
+        self.checklist.triggered.clear()
         if self._client is not None:
             self._client.clear()
 

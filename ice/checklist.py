@@ -242,12 +242,3 @@ class CheckList:
         for pair in [pair for pair in self._pairs if pair.state.is_open]:
             if not pair.nominate_on_success or pair.priority <= selected.priority:
                 self._remove(pair)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._pairs.clear()
-        self._by_path.clear()
-        self._active.clear()
-        self._succeeded.clear()
-        self.triggered.clear()
-        self.valid.clear()

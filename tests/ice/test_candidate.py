@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ice.candidate import Candidate, CandidateType, NamedAddress, TcpType
 from ice.errors import CandidateError, IceError
 from stun.address import TransportAddress
 
+CANDIDATES = (Path(__file__).parents[1] / "vectors" / "ice" / "candidates.txt").read_text().splitlines()
 HOST = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"
 SRFLX = "candidate:2 1 udp 1694498815 198.51.100.1 6000 typ srflx raddr 192.0.2.1 rport 5000"
 
@@ -37,6 +40,11 @@ def test_prefixes_are_optional(prefix: str) -> None:
 )
 def test_text_survives_a_round_trip(text: str) -> None:
     assert Candidate.from_sdp(text).to_sdp() == text
+
+
+@pytest.mark.parametrize("text", CANDIDATES)
+def test_what_browsers_write_is_read(text: str) -> None:
+    assert Candidate.from_sdp("a=" + text).to_sdp().lower() == text.lower()
 
 
 def test_case_does_not_matter_where_the_grammar_says_so() -> None:

@@ -15,6 +15,7 @@ from ice.errors import (
     error_for,
 )
 from ice.events import PairSelected, State, StateChanged
+from ice.pair import PairState
 from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
@@ -203,6 +204,8 @@ def test_checks_that_nobody_answers_fail() -> None:
     assert a.agent.failure_reason is FailureReason.CHECKS_FAILED
     assert a.agent.selected_path is None
     assert a.agent.next_timeout() is None
+    [pair] = a.agent.stats().pairs  # Still there, to be looked at.
+    assert (pair.state, pair.requests_sent, pair.responses_received) == (PairState.FAILED, 7, 0)
 
 
 def test_without_an_end_of_candidates_it_fails_all_the_same_but_later() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from stun.address import FiveTuple, TransportAddress
 from stun.message import MessageClass
 from tests.ice.builders import request
 from tests.ice.stepper import A, B, Side, Wire, describe, tell_candidates
+from tests.properties import targets_ice
 
 addresses = st.builds(
     TransportAddress, st.sampled_from(["192.0.2.1", "203.0.113.7", "2001:db8::7"]), st.integers(1, 65535)
@@ -32,6 +35,7 @@ def recorded() -> list[bytes]:
 
 
 TRIP = recorded()
+CANDIDATES = (Path(__file__).parents[1] / "vectors" / "ice" / "candidates.txt").read_text().splitlines()
 
 
 @st.composite
@@ -150,3 +154,14 @@ def test_near_candidates_parse_or_raise_the_one_error(tail: list[str], port: int
     except CandidateError:
         return
     assert Candidate.from_sdp(candidate.to_sdp()) == candidate
+
+
+@given(st.text(max_size=80) | st.sampled_from(CANDIDATES))
+def test_the_fuzz_target_for_candidates(text: str) -> None:
+    targets_ice.fuzz_ice_candidate(text.encode("utf-8", "replace"))
+
+
+@given(mutated() | st.binary(max_size=100))
+@settings(max_examples=40, deadline=None)
+def test_the_fuzz_target_for_agents(data: bytes) -> None:
+    targets_ice.fuzz_ice_agent(data)

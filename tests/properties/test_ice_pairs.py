@@ -62,7 +62,7 @@ def test_they_connect_and_agree_or_fail_with_a_reason(
     if a.state in USABLE and b.state in USABLE:
         assert mirrored(a.machine.selected_pair, b.machine.selected_pair)
         assert a.machine.role is b.machine.role.other
-    if link.loss <= 0.1:
+    if link.loss == 0.0 or (link.loss <= 0.1 and nats == (None, None)):  # Behind a NAT the STUN server counts too.
         assert a.state in USABLE
         assert b.state in USABLE
     assert a.sent + b.sent < 400

@@ -1,0 +1,43 @@
+"""Fuzz targets of floor 2. An exception that leaves one of them is a fault."""
+
+from __future__ import annotations
+
+from ice.candidate import Candidate
+from ice.description import Description
+from ice.errors import CandidateError
+from ice.roles import Role
+from stun.address import FiveTuple
+from tests.ice.stepper import A, B, Side, Wire, describe, tell_candidates
+
+THEIRS = Description("theirs", "their-password-their-password")
+
+
+def fuzz_ice_candidate(data: bytes) -> None:
+    """Any text is a candidate or a CandidateError, and what is a candidate is written and read again the same."""
+    try:
+        candidate = Candidate.from_sdp(data.decode("utf-8", "replace"))
+    except CandidateError:
+        return
+    assert Candidate.from_sdp(candidate.to_sdp()) == candidate
+    side = Side(Role.CONTROLLING, A)
+    side.agent.set_remote_description(THEIRS, 0.0)
+    side.agent.add_remote_candidate(candidate, 0.0)
+    assert len(side.agent.remote_candidates) + sum(side.agent.stats().dropped.values()) == 1
+
+
+def fuzz_ice_agent(data: bytes) -> None:
+    """No datagram upsets an agent, new, checking or connected, and none ends a session."""
+    fresh = Side(Role.CONTROLLED, B, seed=3)
+    checking = Side(Role.CONTROLLED, B, seed=4)
+    checking.agent.set_remote_description(THEIRS, 0.0)
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
+    wire = Wire(a, b)
+    describe(a, b)
+    tell_candidates(a, b)
+    tell_candidates(b, a)
+    wire.run(until=0.0)
+    for side in (fresh, checking, b):
+        before = side.agent.state
+        side.agent.receive_datagram(data, FiveTuple(B, A), 1.0)
+        side.agent.handle_timeout(1.5)
+        assert side.agent.state is before
