@@ -1,1 +1,65 @@
-"""Floor 4: aiortc's DTLS and SCTP on our ICE agent, libp2p's ``/webrtc``, and the browser gateway."""
+"""Floor 4: aiortc's DTLS and SCTP on our ICE agent, libp2p's ``/webrtc``, and the browser gateway.
+
+Names are looked up when they are first used: aiortc is slow to import, and the gateway does without it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from webrtc_bridge.errors import BridgeError, FramingError, NegotiationFailed, PeerClosed, PeerFailed, SdpError
+
+if TYPE_CHECKING:
+    from webrtc_bridge.compat import RTCPeerConnection
+    from webrtc_bridge.config import PeerConfig, SctpConfig, StreamConfig, WebRtcConfig
+    from webrtc_bridge.datachannel_streams import DataChannelMuxer, DataChannelStream
+    from webrtc_bridge.gateway import Gateway, GatewayConfig
+    from webrtc_bridge.peer import ConnectionState, DataPeer
+    from webrtc_bridge.sdp import SdpType
+    from webrtc_bridge.transport import WebRtcTransport
+
+__all__ = [
+    "BridgeError",
+    "ConnectionState",
+    "DataChannelMuxer",
+    "DataChannelStream",
+    "DataPeer",
+    "FramingError",
+    "Gateway",
+    "GatewayConfig",
+    "NegotiationFailed",
+    "PeerClosed",
+    "PeerConfig",
+    "PeerFailed",
+    "RTCPeerConnection",
+    "SctpConfig",
+    "SdpError",
+    "SdpType",
+    "StreamConfig",
+    "WebRtcConfig",
+    "WebRtcTransport",
+]
+
+_HOMES = {
+    "ConnectionState": "peer",
+    "DataChannelMuxer": "datachannel_streams",
+    "DataChannelStream": "datachannel_streams",
+    "DataPeer": "peer",
+    "Gateway": "gateway",
+    "GatewayConfig": "gateway",
+    "PeerConfig": "config",
+    "RTCPeerConnection": "compat",
+    "SctpConfig": "config",
+    "SdpType": "sdp",
+    "StreamConfig": "config",
+    "WebRtcConfig": "config",
+    "WebRtcTransport": "transport",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what ``name`` lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
