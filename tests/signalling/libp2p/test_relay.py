@@ -33,7 +33,9 @@ def peers(count: int) -> list[PeerId]:
 A, B, C, D, E = peers(5)
 
 
-def asks(peer: PeerId, network: str | None = None, *, relayed: bool = False, connection: str | None = None) -> Requester:
+def asks(
+    peer: PeerId, network: str | None = None, *, relayed: bool = False, connection: str | None = None
+) -> Requester:
     """A request of ``peer``: by default each peer has a network and a connection of its own."""
     return Requester(peer, network or f"network of {peer}", relayed, connection or f"connection of {peer}")
 
@@ -213,7 +215,7 @@ def test_a_budget_forgets_who_rested_longest() -> None:
     assert budget.take("c", 14.0)
 
 
-def test_ten_thousand_clients_leave_nothing_behind() -> None:
+def test_two_thousand_clients_leave_nothing_behind() -> None:
     rules = RelayRules(replace(RelayConfig.private(), max_tracked_clients=16))
     rng = random.Random(1)
     for number in range(2000):
