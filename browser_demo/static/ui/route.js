@@ -6,7 +6,7 @@ import { h, svg } from './dom.js';
 const CAPTION = {
   [State.SIGNALLING]: 'Offer and answer travel through the relay',
   [State.CHECKING]: 'Both sides try every pair of addresses',
-  [State.DIRECT]: 'Direct path. The relay carries nothing any more',
+  [State.DIRECT]: 'Direct path: the relay carries nothing any more',
   [State.UNSURE]: 'The peer has not answered for a while',
   [State.LOST]: 'The path is gone',
   [State.CLOSED]: 'Closed',
