@@ -23,9 +23,7 @@ Filter = Callable[[bytes, FiveTuple], bool]
 class Side:
     """One agent and what it said."""
 
-    def __init__(
-        self, role: Role, *bases: TransportAddress, seed: int = 1, config: IceConfig | None = None
-    ) -> None:
+    def __init__(self, role: Role, *bases: TransportAddress, seed: int = 1, config: IceConfig | None = None) -> None:
         self.agent = Agent(config or IceConfig(), role, rng=random.Random(seed))
         self.events: list[Event] = []
         for base in bases:
@@ -127,3 +125,10 @@ def tell_candidates(to: Side, of: Side, now: float = 0.0, end: bool = True) -> N
         to.agent.add_remote_candidate(candidate, now)
     if end:
         to.agent.end_of_remote_candidates(now)
+
+
+def exchange(a: Side, b: Side, now: float = 0.0) -> None:
+    """Tell both sides everything."""
+    describe(a, b, now)
+    tell_candidates(a, b, now)
+    tell_candidates(b, a, now)

@@ -1,0 +1,124 @@
+"""What an agent makes of bad input, of misuse and of its end."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ice.agent import Agent
+from ice.config import IceConfig
+from ice.description import Description
+from ice.errors import FailureReason, IceError
+from ice.events import State, StateChanged
+from ice.roles import Role
+from stun.address import FiveTuple, TransportAddress
+from stun.message import Message, MessageClass, Method, parse
+from tests.ice.builders import request
+from tests.ice.stepper import A, B, Side, Wire, exchange
+
+STRANGER = TransportAddress("203.0.113.66", 666)
+THEIRS = Description("theirs", "their-password-their-password")
+
+
+def sides() -> tuple[Side, Side, Wire]:
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
+    return a, b, Wire(a, b)
+
+
+# -- bad input --
+
+
+def test_datagrams_that_mean_nothing_are_counted_and_change_nothing() -> None:
+    a, b, wire = sides()
+    exchange(a, b)
+    wire.run(until=0.0)
+    before = b.agent.stats()
+    local = b.agent.local_description
+    stray = Message(Method.BINDING, MessageClass.SUCCESS, bytes(12)).serialize()
+    for data in (
+        b"",
+        b"\0",
+        b"hello",
+        b"\x80" * 100,
+        stray,
+        Message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12)).serialize(),
+    ):
+        b.agent.receive_datagram(data, FiveTuple(B, STRANGER), 0.1)
+    b.agent.receive_datagram(stray, FiveTuple(STRANGER, A), 0.1)
+    assert b.agent.next_effect() is None
+    b.agent.receive_datagram(request(f"{local.ufrag}:x", "wrong-password-wrong-password"), FiveTuple(B, STRANGER), 0.1)
+    refusal = b.agent.next_effect()
+    assert refusal is not None
+    assert parse(refusal.data).error is not None
+    after = b.agent.stats()
+    assert after.pairs == before.pairs
+    assert sum(after.dropped.values()) == sum(before.dropped.values()) + 8
+    assert b.agent.state is State.COMPLETED
+
+
+def test_a_keepalive_indication_is_silently_fine() -> None:
+    b = Side(Role.CONTROLLED, B)
+    b.agent.receive_datagram(
+        Message(Method.BINDING, MessageClass.INDICATION, bytes(12)).serialize(), FiveTuple(B, A), 0.0
+    )
+    assert b.agent.next_effect() is None
+    assert not b.agent.stats().dropped
+
+
+def test_a_check_of_another_generation_is_answered_but_has_no_effect() -> None:
+    b = Side(Role.CONTROLLED, B)
+    b.agent.set_remote_description(THEIRS, 0.0)
+    local = b.agent.local_description
+    b.agent.receive_datagram(request(f"{local.ufrag}:older", local.pwd), FiveTuple(B, A), 0.0)
+    sent = b.agent.next_effect()
+    assert sent is not None
+    assert parse(sent.data).message_class is MessageClass.SUCCESS
+    assert b.agent.next_effect() is None
+    assert b.agent.remote_candidates == []
+
+
+def test_misuse_raises() -> None:
+    a, b, _ = sides()
+    with pytest.raises(IceError):
+        a.agent.add_local_base(A, 0.0)
+    a.agent.set_remote_description(THEIRS, 0.0)
+    a.agent.set_remote_description(THEIRS, 0.0)
+    with pytest.raises(IceError):
+        a.agent.set_remote_description(b.agent.local_description, 0.0)
+    crowded = Agent(IceConfig(max_local_bases=1), Role.CONTROLLING, rng=random.Random(1))
+    crowded.add_local_base(A, 0.0)
+    with pytest.raises(IceError):
+        crowded.add_local_base(B, 0.0)
+
+
+# -- the end --
+
+
+def test_closing_is_final_and_quiet() -> None:
+    a, b, wire = sides()
+    exchange(a, b)
+    a.agent.close(0.0)
+    a.agent.close(0.0)
+    a.drain_events()
+    assert a.events[-1] == StateChanged(State.CHECKING, State.CLOSED, FailureReason.CLOSED)
+    assert a.agent.next_effect() is None
+    assert a.agent.next_timeout() is None
+    a.agent.set_remote_description(THEIRS, 1.0)
+    a.agent.add_remote_candidate(b.candidates[0], 1.0)
+    a.agent.end_of_remote_candidates(1.0)
+    a.agent.gather([], 1.0)
+    a.agent.handle_timeout(1.0)
+    a.agent.revoke_consent(1.0)
+    a.agent.receive_datagram(request("x:y", "p" * 22), FiveTuple(A, B), 1.0)
+    assert a.agent.next_effect() is None
+    assert a.agent.next_event() is None
+    assert a.agent.failure_reason is FailureReason.CLOSED
+    wire.run(until=70.0)
+    assert b.agent.failure_reason is FailureReason.CHECKS_FAILED
+
+
+def test_an_agent_that_never_gathered_can_be_closed() -> None:
+    agent = Agent(IceConfig(), Role.CONTROLLING, rng=random.Random(1))
+    agent.close(0.0)
+    assert agent.next_event() == StateChanged(State.NEW, State.CLOSED, FailureReason.CLOSED)
