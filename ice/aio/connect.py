@@ -28,7 +28,7 @@ class Path:
         """The session behind it, with its events and settings."""
 
     async def send(self, data: bytes) -> None:
-        """Send one datagram, and let the loop turn when the network does not take more right now.
+        """Send one datagram. It is given to the network at once, and like any datagram it may be lost.
 
         Raises:
             IceError: the path is gone.

@@ -199,6 +199,12 @@ class Session(AsyncIOEventEmitter):
         if self._reason is not None:
             raise error_for(self._reason)
 
+    def revoke_consent(self) -> None:
+        """The peer has ended the session in an authenticated way, such as DTLS close_notify (RFC 7675 section 5.2)."""
+        if self._reason is None:
+            self._agent.revoke_consent(_now())
+            self._driver_now().pump()
+
     async def close(self) -> None:
         """End the session and free its sockets; harmless twice, and on a session that never gathered."""
         self._agent.close(asyncio.get_running_loop().time())

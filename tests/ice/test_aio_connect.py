@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -154,6 +156,16 @@ async def test_signalling_may_end_once_it_has_told_everything() -> None:
             await greet(path)
 
     await asyncio.gather(side(Short(first), ice.Role.CONTROLLING, 0), side(Short(second), ice.Role.CONTROLLED, 1))
+
+
+def test_the_cores_alone_load_no_asyncio() -> None:
+    code = (
+        "import ice, ice.agent, sys; assert 'asyncio' not in sys.modules; ice.Session; assert 'asyncio' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(getattr(ice, name) is not None for name in ice.__all__)
+    with pytest.raises(AttributeError):
+        ice.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
 async def test_on_real_sockets_over_a_real_tcp_exchange() -> None:

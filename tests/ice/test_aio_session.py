@@ -271,6 +271,18 @@ async def test_a_vanished_peer_is_noticed_within_thirty_seconds() -> None:
 
 
 @virtual_time
+async def test_revoked_consent_ends_the_session_at_once() -> None:
+    async with pair() as both:
+        await both.connect()
+        both.controlling.revoke_consent()
+        both.controlling.revoke_consent()
+        with pytest.raises(ConsentLostError) as caught:
+            both.controlling.send(b"x")
+        assert caught.value.reason is FailureReason.CONSENT_REVOKED
+        assert not both.hosts[0].sockets
+
+
+@virtual_time
 async def test_a_peer_that_comes_back_in_time_is_taken_back() -> None:
     async with pair() as both:
         await both.connect()

@@ -1,0 +1,52 @@
+"""Every example runs as its first lines say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+STRICT = [sys.executable, "-W", "error"]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start a Python program with its output in a pipe; every warning in it is an error."""
+    return subprocess.Popen(
+        [*STRICT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, bufsize=1
+    )
+
+
+@pytest.mark.timeout(60)
+def test_ice_connect_between_two_processes() -> None:
+    script = str(EXAMPLES / "ice_connect.py")
+    with start(script, "listen", "--loopback") as listener:
+        assert listener.stdout is not None
+        announced = re.fullmatch(r"signalling on TCP port (\d+)\n", listener.stdout.readline())
+        assert announced is not None
+        with start(script, "connect", "localhost", announced[1], "--loopback") as caller:
+            heard_by_caller, _ = caller.communicate(timeout=30)
+        heard_by_listener, _ = listener.communicate(timeout=30)
+    assert caller.returncode == listener.returncode == 0, heard_by_caller + heard_by_listener
+    for output, peer in ((heard_by_caller, "listener"), (heard_by_listener, "caller")):
+        assert output.startswith("direct path: ")
+        assert [f"received: hello {number} from the {peer}" for number in range(3)] == output.splitlines()[1:]
+
+
+@pytest.mark.timeout(60)
+def test_ice_connect_says_why_it_cannot_connect() -> None:
+    with start(str(EXAMPLES / "ice_connect.py"), "connect", "127.0.0.1", "1") as caller:
+        output, _ = caller.communicate(timeout=30)
+    assert caller.returncode == 1
+    assert output.startswith("no path: ")
+    assert "Traceback" not in output
+
+
+def test_every_example_has_a_test() -> None:
+    tested = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    untested = [path.name for path in EXAMPLES.glob("*.py") if path.name not in tested]
+    assert not untested, f"no test names {untested}"
