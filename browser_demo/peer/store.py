@@ -77,7 +77,7 @@ class FileStore:
         self._share = share
         self._folder = Path(tempfile.mkdtemp(prefix="lastresort-"))
         self._received: OrderedDict[Path, int] = OrderedDict()
-        self._arriving: dict[Path, int] = {}
+        self._arriving: dict[Incoming, int] = {}
         self._numbers = 0
 
     def __enter__(self) -> Self:
@@ -90,6 +90,8 @@ class FileStore:
 
     def close(self) -> None:
         """Delete everything that was received. Harmless twice."""
+        for incoming in tuple(self._arriving):
+            self.drop(incoming)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -112,17 +114,17 @@ class FileStore:
         path = self._folder / str(self._numbers) / safe_name(name, self.config.max_name)
         path.parent.mkdir()
         incoming = Incoming(path)
-        self._arriving[path] = size
+        self._arriving[incoming] = size
         return incoming
 
     def keep(self, incoming: Incoming) -> None:
         """Keep a file that arrived whole."""
-        self._arriving.pop(incoming.path, None)
+        self._arriving.pop(incoming, None)
         self._received[incoming.path] = incoming.size
 
     def drop(self, incoming: Incoming) -> None:
         """Forget a file that did not arrive whole."""
-        self._arriving.pop(incoming.path, None)
+        self._arriving.pop(incoming, None)
         incoming.discard()
 
     def shared(self) -> tuple[SharedFile, ...]:
