@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from signalling.errors import LimitExceeded
 from signalling.libp2p.aio.connection import Connection
+from signalling.libp2p.circuit import is_relayed
 from signalling.libp2p.host_config import HostConfig
 from signalling.libp2p.peer_id import PeerId
 
-__all__ = ["ConnectionTable"]
+__all__ = ["ConnectionTable", "is_direct"]
 
 
 class ConnectionTable:
@@ -56,11 +57,14 @@ class ConnectionTable:
         return [connection for same_peer in self._by_peer.values() for connection in same_peer if not connection.closed]
 
     def best(self, peer: PeerId) -> Connection | None:
-        """Return the connection that a new stream to ``peer`` takes: unlimited before limited, the newest of its kind.
+        """Return the connection that a new stream to ``peer`` takes: direct, else unlimited, else limited.
 
-        The newest, because an old one may be dead without our knowing it yet.
+        Of its kind the newest, because an old one may be dead without our knowing it yet.
         """
-        connections = self.get(peer)
-        return next(
-            (one for one in reversed(connections) if one.limit is None), connections[-1] if connections else None
-        )
+        newest_first = reversed(self.get(peer))
+        return max(newest_first, key=lambda one: (one.limit is None, is_direct(one)), default=None)
+
+
+def is_direct(connection: Connection) -> bool:
+    """Whether no relay carries the connection."""
+    return connection.limit is None and not is_relayed(connection.remote_address)

@@ -15,7 +15,7 @@ from signalling.errors import ConnectionClosed, DialError, LimitedConnection, Li
 from signalling.libp2p.addresses import AddressBook, with_peer
 from signalling.libp2p.aio.circuit import CircuitTransport
 from signalling.libp2p.aio.connection import Connection, Listener, Transport
-from signalling.libp2p.aio.connections import ConnectionTable
+from signalling.libp2p.aio.connections import ConnectionTable, is_direct
 from signalling.libp2p.aio.dialer import Dialer
 from signalling.libp2p.aio.identify import IdentifyService
 from signalling.libp2p.aio.ping import PingService
@@ -180,7 +180,7 @@ class Host(AsyncIOEventEmitter):
     async def connect(self, target: Multiaddr | PeerId | str) -> Connection:
         """Connect to an address, or to a peer at the addresses known of it.
 
-        An open connection to the peer is returned instead, unless it is a limited one and the target may give better.
+        An open connection to the peer is returned instead, unless it is a relayed one and the target may give better.
 
         Raises:
             MultiaddrError: the text is malformed.
@@ -195,7 +195,7 @@ class Host(AsyncIOEventEmitter):
             raise DialError("that is ourselves")
         addresses = (target,) if isinstance(target, Multiaddr) else self.address_book.get(target)
         existing = self._connections.best(peer) if peer is not None else None
-        if existing is not None and (existing.limit is None or all(map(is_relayed, addresses))):
+        if existing is not None and (is_direct(existing) or all(map(is_relayed, addresses))):
             return existing
         connection = await self._dialer.dial(addresses, peer)
         return await self._adopt(connection)
@@ -205,11 +205,15 @@ class Host(AsyncIOEventEmitter):
         if self._closed:
             await connection.close()
             raise ConnectionClosed("the host is closed")
+        if connection.remote_peer == self.peer_id:
+            await connection.close()
+            raise DialError("that is ourselves")
         try:
             self._take_in(connection)
         except LimitExceeded:
             await connection.close()
             raise
+        self.address_book.add(connection.remote_peer, [connection.remote_address])
         return connection
 
     def _accept(self, connection: Connection) -> None:

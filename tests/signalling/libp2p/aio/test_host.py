@@ -1,0 +1,406 @@
+"""The host over a network in memory and in virtual time: connections, streams, limits, dials, the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from signalling.errors import ConnectionClosed, DialError, LimitExceeded, NegotiationError
+from signalling.libp2p.aio.connection import Connection, Direction
+from signalling.libp2p.aio.host import Host
+from signalling.libp2p.aio.streams import Stream
+from signalling.libp2p.host_config import HostConfig
+from signalling.libp2p.keys import PrivateKey
+from signalling.libp2p.multiaddr import Multiaddr
+from signalling.libp2p.peer_id import PeerId
+from tests.signalling.libp2p.memory import Network
+from tests.simulation.loop import virtual_time
+
+PLACE = "/ip4/192.0.2.1/tcp/4001"
+ECHO = "/echo/1.0.0"
+
+
+async def echo(stream: Stream) -> None:
+    while data := await stream.read():
+        await stream.write(data)
+
+
+async def settle() -> None:
+    """Let everything that is under way in memory happen."""
+    await asyncio.sleep(0.001)
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@virtual_time
+async def test_two_hosts_connect_and_tell_their_applications() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        told: list[tuple[str, str, Connection]] = []
+        for name, host in (("alice", alice), ("bob", bob)):
+            for event in ("connection", "identified", "disconnection"):
+                host.on(event, lambda connection, name=name, event=event: told.append((name, event, connection)))
+        await bob.listen(PLACE)
+        assert bob.addresses() == [Multiaddr(f"{PLACE}/p2p/{bob.peer_id}")]
+        connection = await alice.connect(bob.addresses()[0])
+        assert connection.remote_peer == bob.peer_id
+        assert connection.direction is Direction.OUTBOUND
+        assert connection.limit is None
+        await alice.identified(connection)
+        await settle()
+        (inbound,) = bob.connections(alice.peer_id)
+        assert inbound.direction is Direction.INBOUND
+        assert alice.connections() == [connection]
+        assert connection.peer_info is not None
+        assert connection.peer_info.addresses == (Multiaddr(PLACE),)
+        assert inbound.peer_info is not None
+        assert inbound.peer_info.observed_address == Multiaddr(PLACE)
+        await connection.close()
+        await settle()
+        assert alice.connections() == bob.connections() == []
+        assert sorted((name, event) for name, event, _ in told) == [
+            (name, event) for name in ("alice", "bob") for event in ("connection", "disconnection", "identified")
+        ]
+
+
+@virtual_time
+async def test_a_stream_carries_bytes_and_closes_by_halves() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        bob.handle(ECHO, echo)
+        connection = await alice.connect(f"{PLACE}/p2p/{bob.peer_id}")
+        stream = await alice.new_stream(connection, ["/unknown/1", ECHO])
+        assert stream.protocol == ECHO
+        assert stream.connection is connection
+        await stream.write(b"hello")
+        await stream.close_write()
+        assert await stream.read_exactly(5) == b"hello"
+        assert await stream.read() == b""
+        with pytest.raises(NegotiationError):
+            await alice.new_stream(bob.peer_id, ["/unknown/1"])
+        bob.unhandle(ECHO)
+        with pytest.raises(NegotiationError):
+            await alice.new_stream(bob.peer_id, [ECHO])
+
+
+@virtual_time
+async def test_a_handler_that_fails_resets_its_stream_and_nothing_else() -> None:
+    network = Network()
+    problems: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context["message"]))
+
+    async def refuse(stream: Stream) -> None:
+        await stream.read()
+        raise ConnectionResetError("had enough")
+
+    async def stumble(stream: Stream) -> None:
+        await stream.read()
+        raise KeyError("a mistake of the application")
+
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        bob.handle("/refuse", refuse)
+        bob.handle("/stumble", stumble)
+        bob.handle(ECHO, echo)
+        connection = await alice.connect(bob.addresses()[0])
+        for protocol in ("/refuse", "/stumble"):
+            stream = await alice.new_stream(connection, [protocol])
+            await stream.write(b"x")
+            with pytest.raises(ConnectionError):
+                await stream.read()
+        stream = await alice.new_stream(connection, [ECHO])
+        await stream.write(b"x")
+        assert await stream.read() == b"x"
+        await stream.close()
+    assert len(problems) == 1, "the application's mistake is told, the ordinary end is not"
+    assert "stream of" in problems[0]
+
+
+@virtual_time
+async def test_connecting_twice_gives_the_connection_that_is_there() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        first = await alice.connect(bob.addresses()[0])
+        assert await alice.connect(bob.addresses()[0]) is first
+        assert await alice.connect(bob.peer_id) is first
+        await first.close()
+        second = await alice.connect(bob.peer_id)
+        assert second is not first
+
+
+@virtual_time
+async def test_a_peer_known_from_identify_is_dialled_again_for_a_stream() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        bob.handle(ECHO, echo)
+        connection = await alice.identified(await alice.connect(bob.addresses()[0]))
+        await connection.close()
+        streams = await asyncio.gather(*(alice.new_stream(bob.peer_id, [ECHO]) for _ in range(5)))
+        assert len({stream.connection for stream in streams}) == 1, "five streams share one dial"
+        await settle()
+        assert len(bob.connections()) == 1
+
+
+@virtual_time
+async def test_nobody_dials_oneself_or_a_stranger_without_address() -> None:
+    network = Network()
+    async with network.host() as alice:
+        await alice.listen(PLACE)
+        with pytest.raises(DialError):
+            await alice.connect(alice.addresses()[0])
+        with pytest.raises(DialError):
+            await alice.connect(PLACE)
+        stranger = PeerId.from_public_key(PrivateKey.generate().public_key)
+        with pytest.raises(DialError):
+            await alice.new_stream(stranger, [ECHO])
+        with pytest.raises(DialError) as caught:
+            await alice.connect(f"/ip4/192.0.2.99/tcp/1/p2p/{stranger}")
+        assert "nobody listens" in next(iter(caught.value.failures.values()))
+        with pytest.raises(DialError):
+            await alice.listen("/ip4/192.0.2.1/udp/1/quic-v1")
+        await settle()
+        assert alice.connections() == []
+
+
+@virtual_time
+async def test_somebody_else_at_the_address_is_found_out() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        stranger = PeerId.from_public_key(PrivateKey.generate().public_key)
+        with pytest.raises(DialError):
+            await alice.connect(f"{PLACE}/p2p/{stranger}")
+        await settle()
+        assert alice.connections() == bob.connections() == []
+
+
+@virtual_time
+async def test_dead_addresses_hold_a_live_one_up_by_a_stagger_each() -> None:
+    network = Network()
+    config = HostConfig(dial_stagger=0.25, dial_timeout=15.0)
+    dead = [Multiaddr(f"/ip4/192.0.2.{number}/tcp/1") for number in (50, 51)]
+    network.black_holes.update(dead)
+    async with network.host(config) as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        alice.address_book.add(bob.peer_id, [*dead, Multiaddr(PLACE)])
+        started = clock()
+        await alice.connect(bob.peer_id)
+        assert clock() - started == pytest.approx(0.5, abs=0.01)
+
+
+@virtual_time
+async def test_a_refused_address_costs_no_time() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        alice.address_book.add(bob.peer_id, [Multiaddr("/ip4/192.0.2.50/tcp/1"), Multiaddr(PLACE)])
+        started = clock()
+        await alice.connect(bob.peer_id)
+        assert clock() - started < 0.01
+
+
+@virtual_time
+async def test_when_nothing_answers_the_dial_ends_in_time() -> None:
+    network = Network()
+    config = HostConfig(dial_stagger=0.25, dial_timeout=15.0, max_parallel_addresses=2)
+    stranger = PeerId.from_public_key(PrivateKey.generate().public_key)
+    dead = [Multiaddr(f"/ip4/192.0.2.{number}/tcp/1") for number in range(50, 54)]
+    network.black_holes.update(dead)
+    async with network.host(config) as alice:
+        alice.address_book.add(stranger, dead)
+        started = clock()
+        with pytest.raises(DialError) as caught:
+            await alice.connect(stranger)
+        assert len(caught.value.failures) == 4
+        assert clock() - started == pytest.approx(2 * 15.0 + 0.25, abs=0.3)
+
+
+@virtual_time
+async def test_dials_have_a_limit() -> None:
+    network = Network()
+    hole = Multiaddr("/ip4/192.0.2.50/tcp/1")
+    network.black_holes.add(hole)
+    async with network.host(HostConfig(max_pending_dials=2)) as alice:
+        dials = [asyncio.ensure_future(alice.connect(hole)) for _ in range(2)]
+        await settle()
+        with pytest.raises(LimitExceeded):
+            await alice.connect(hole)
+        for dial in dials:
+            dial.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+
+
+@virtual_time
+async def test_connections_have_a_limit_on_both_sides() -> None:
+    network = Network()
+    async with network.host(HostConfig(max_connections=2)) as hub:
+        await hub.listen(PLACE)
+        guests = [network.host() for _ in range(4)]
+        for guest in guests:
+            await guest.connect(hub.addresses()[0])
+        await settle()
+        assert len(hub.connections()) == 2
+        assert sum(len(guest.connections()) for guest in guests) == 2
+        await guests[3].listen("/ip4/192.0.2.2/tcp/1")
+        with pytest.raises(LimitExceeded):
+            await hub.connect(guests[3].addresses()[0])
+        await hub.connections()[0].close()
+        await settle()
+        await hub.connect(guests[3].addresses()[0])
+        for guest in guests:
+            await guest.close()
+
+
+@virtual_time
+async def test_a_peer_has_a_limited_number_of_connections() -> None:
+    network = Network()
+    async with network.host(HostConfig(max_connections_per_peer=3)) as hub, network.host() as guest:
+        await hub.listen(PLACE)
+        transport = guest._transports[0]
+        address = hub.addresses()[0]
+        for _ in range(5):
+            await transport.dial(address, hub.peer_id)
+        await settle()
+        assert len(hub.connections(guest.peer_id)) == 3
+
+
+async def _count_served(config: HostConfig, attack: Callable[[Host, Connection], Awaitable[None]]) -> int:
+    """Return how many streams are served at a time when a peer does its worst."""
+    network, served, most = Network(), 0, 0
+
+    async def hold(stream: Stream) -> None:
+        nonlocal served, most
+        served += 1
+        most = max(most, served)
+        try:
+            while await stream.read():
+                pass
+        finally:
+            served -= 1
+
+    async with network.host(config) as bob, network.host() as alice:
+        await bob.listen(PLACE)
+        bob.handle(ECHO, hold)
+        bob.handle("/other", echo)
+        connection = await alice.connect(bob.addresses()[0])
+        await attack(alice, connection)
+        stream = await alice.new_stream(bob.peer_id, ["/other"])
+        await stream.write(b"still alive")
+        assert await stream.read_exactly(11) == b"still alive"
+    return most
+
+
+async def _open_a_thousand(host: Host, connection: Connection) -> None:
+    for _ in range(1000):
+        try:
+            await host.new_stream(connection, [ECHO])
+        except (NegotiationError, ConnectionClosed, LimitExceeded):
+            continue
+    await settle()
+
+
+@virtual_time
+async def test_a_peer_that_opens_a_thousand_streams_gets_its_share_and_others_go_on() -> None:
+    config = HostConfig(max_inbound_streams_per_protocol=20, max_inbound_streams=50)
+    assert await _count_served(config, _open_a_thousand) == 20
+
+
+@virtual_time
+async def test_streams_that_never_negotiate_are_bounded_and_time_out() -> None:
+    async def attack(host: Host, connection: Connection) -> None:
+        for _ in range(500):
+            try:
+                await connection.muxer.open_stream()
+            except (ConnectionClosed, LimitExceeded):
+                break
+        await asyncio.sleep(30)
+
+    config = HostConfig(max_negotiating_streams=10)
+    assert await _count_served(config, attack) == 0
+
+
+@virtual_time
+async def test_a_reader_that_does_not_read_holds_the_writer_and_nobody_else() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        bob.handle(ECHO, echo)
+        sent = 0
+
+        async def pour(stream: Stream) -> None:
+            nonlocal sent
+            while True:
+                await stream.write(bytes(65536))
+                sent += 65536
+
+        bob.handle("/pour", pour)
+        connection = await alice.connect(bob.addresses()[0])
+        slow = await alice.new_stream(connection, ["/pour"])
+        await asyncio.sleep(5)
+        assert 0 < sent < 4 << 20
+        quick = await alice.new_stream(connection, [ECHO])
+        await quick.write(b"quick")
+        assert await quick.read_exactly(5) == b"quick"
+        held = sent
+        await slow.read_exactly(2 << 20)
+        await settle()
+        assert sent > held
+        await slow.reset()
+
+
+@virtual_time
+async def test_a_lost_connection_ends_its_streams_on_both_sides() -> None:
+    network = Network()
+    ended = asyncio.Event()
+
+    async def wait(stream: Stream) -> None:
+        try:
+            await stream.read()
+        finally:
+            ended.set()
+
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        bob.handle(ECHO, wait)
+        stream = await alice.new_stream(await alice.connect(bob.addresses()[0]), [ECHO])
+        await network.cut()
+        with pytest.raises(ConnectionError):
+            await stream.read()
+        await ended.wait()
+        await settle()
+        assert alice.connections() == bob.connections() == []
+
+
+@virtual_time
+async def test_a_closed_host_refuses_everything_and_leaves_nothing_running() -> None:
+    network = Network()
+    alice, bob = network.host(), network.host()
+    gone: list[Connection] = []
+    alice.on("disconnection", gone.append)
+    await bob.listen(PLACE)
+    bob.handle(ECHO, echo)
+    connection = await alice.connect(bob.addresses()[0])
+    stream = await alice.new_stream(connection, [ECHO])
+    await alice.close()
+    await alice.close()
+    assert alice.closed
+    with pytest.raises(ConnectionError):
+        await stream.read()
+    with pytest.raises(ConnectionClosed):
+        await alice.connect(bob.addresses()[0])
+    with pytest.raises(ConnectionClosed):
+        await alice.listen(PLACE)
+    with pytest.raises(ConnectionClosed):
+        await alice.new_stream(connection, [ECHO])
+    await settle()
+    assert gone == [connection]
+    assert bob.connections() == []
+    await bob.close()
+    assert network.listeners == {}
