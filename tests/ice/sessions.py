@@ -45,13 +45,18 @@ class Pair:
 
 
 def trickle(source: Session, sink: Session) -> None:
-    """Tell ``sink`` everything that ``source`` has to say, as it becomes known."""
+    """Tell ``sink`` everything that ``source`` knows, and the rest as it becomes known."""
 
     def found(candidate: Candidate | None) -> None:
         sink.add_remote_candidate(candidate)
 
     sink.set_remote_description(source.local_description)
-    source.on("candidate", found)
+    for candidate in source.local_candidates:
+        found(candidate)
+    if source.gathering_complete:
+        found(None)
+    else:
+        source.on("candidate", found)
 
 
 def session(host: Host, role: Role, config: IceConfig | None = None, seed: int = 0) -> Session:
