@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ipaddress
 import json
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -17,6 +15,7 @@ from browser_demo.config import DemoConfig, PeerSettings, ServerConfig
 from browser_demo.errors import DemoError
 from browser_demo.namespace import rerun_in_namespace
 from browser_demo.stack import Demo, outside_address
+from browser_demo.stopping import stop_requested
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_options", "run_demo"]
 
@@ -73,15 +72,16 @@ async def run_demo(options: argparse.Namespace) -> int:
         _tell_error(
             options, "this machine has only loopback addresses, and browsers offer none of those: no direct path"
         )
-    async with await _start(options) as demo:
-        _announce(options, demo)
-        await _until_stopped()
+    with stop_requested() as stop:
+        async with _demo(options) as demo:
+            _announce(options, demo)
+            await stop.wait()
     _tell(options, "stopped", "\nstopped")
     return 0
 
 
-async def _start(options: argparse.Namespace) -> Demo:
-    """Start the demo on the port asked for, or on the first free one from 8080 on."""
+def _demo(options: argparse.Namespace) -> Demo:
+    """Return the demo for the port asked for, or for the first free one from 8080 on."""
     ports = range(8080, 8080 + PORTS_TO_TRY) if options.port is None else (options.port,)
     return Demo(demo_config(options, next((port for port in ports if _is_free(options.host, port)), ports[0])))
 
@@ -95,18 +95,6 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-async def _until_stopped() -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        await stopped.wait()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 async def _check(options: argparse.Namespace) -> int:

@@ -10,12 +10,12 @@ from pathlib import Path
 from browser_demo.config import PeerSettings
 from browser_demo.peer.files import Transferred
 from browser_demo.peer.native import NativePeer, selected_pair
+from browser_demo.stopping import stop_requested
 from lastresort.commands.options import SubParsers, add_identity, listen_address, new_parser, peer_address
 from lastresort.commands.pipe import PROTOCOL as PIPE_PROTOCOL
 from lastresort.commands.pipe import StandardStreams, pipe
 from lastresort.identity import load_identity
 from lastresort.output import Output
-from lastresort.stopping import stop_requested
 from signalling.libp2p.aio.connection import Connection
 from signalling.libp2p.aio.streams import Stream
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+from browser_demo.stopping import stop_requested
 from lastresort.commands.options import SubParsers, add_identity, listen_address, new_parser
 from lastresort.identity import load_identity
 from lastresort.output import Output
-from lastresort.stopping import stop_requested
 from signalling.libp2p.aio.host import Host
 from signalling.libp2p.aio.presence import PresenceService
 from signalling.libp2p.aio.relay_service import RelayService
