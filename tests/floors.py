@@ -128,14 +128,24 @@ class Source:
                 names = tuple(alias.name for alias in node.names)
                 yield Import(self._absolute(node), names, node.lineno)
             elif isinstance(node, ast.Call) and _is_dynamic_import(node):
-                name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else COMPUTED
-                yield Import(str(name), (), node.lineno)
+                yield Import(self._dynamic(node), (), node.lineno)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
             return node.module or ""
         folder = self.parts[: -node.level]
         return ".".join((*folder, *((node.module,) if node.module else ())))
+
+    def _dynamic(self, node: ast.Call) -> str:
+        """Return the module that a dynamic import names; one that starts with ``{__name__}.`` is a room of its own."""
+        match node.args:
+            case [ast.Constant(value=str(name)), *_]:
+                return name
+            case [
+                ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name(id="__name__")), ast.Constant(value=rest), *_])
+            ]:
+                return f"{self.package}.{COMPUTED}" if str(rest).startswith(".") else COMPUTED
+        return COMPUTED
 
 
 def _is_dynamic_import(node: ast.Call) -> bool:
