@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from struct import Struct
 from typing import Any, Final, Generic, TypeVar
 
 from stun import values
@@ -24,7 +25,7 @@ T = TypeVar("T")
 class Attribute(Generic[T]):
     """One attribute type and the codec of its value, which is a ``T``."""
 
-    __slots__ = ("code", "decode", "encode", "known", "name")
+    __slots__ = ("code", "decode", "encode", "known", "name", "number")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Attribute(Generic[T]):
         encode: Callable[[T, bytes], bytes],
         decode: Callable[[bytes, bytes], T | None],
         known: bool = True,
+        number: Struct | None = None,
     ) -> None:
         self.code = code
         """The 16-bit type on the wire."""
@@ -44,6 +46,8 @@ class Attribute(Generic[T]):
         """``(bytes, transaction id) -> value``; None to ignore the attribute; raises StunParseError."""
         self.known = known
         """False for a code that this package has no definition of; its value is the raw bytes."""
+        self.number = number
+        """The layout of a value that is one number of fixed size, which messages read and write without a call."""
 
     @property
     def comprehension_required(self) -> bool:
@@ -68,6 +72,18 @@ def _define(
     code: int, name: str, encode: Callable[[T, bytes], bytes], decode: Callable[[bytes, bytes], T | None]
 ) -> Attribute[T]:
     attribute = Attribute(code, name, encode, decode)
+    BY_CODE[code] = attribute
+    return attribute
+
+
+def _u32(code: int, name: str) -> Attribute[int]:
+    attribute = Attribute(code, name, values.encode_u32, values.decode_u32, number=Struct("!I"))
+    BY_CODE[code] = attribute
+    return attribute
+
+
+def _u64(code: int, name: str) -> Attribute[int]:
+    attribute = Attribute(code, name, values.encode_u64, values.decode_u64, number=Struct("!Q"))
     BY_CODE[code] = attribute
     return attribute
 
@@ -156,17 +172,17 @@ PASSWORD_ALGORITHMS: Attribute[tuple[PasswordAlgorithmChoice, ...]] = _define(
 ALTERNATE_DOMAIN = _ascii_name(0x8003, "ALTERNATE-DOMAIN")
 SOFTWARE = _text(0x8022, "SOFTWARE", errors="replace")
 ALTERNATE_SERVER = _address(0x8023, "ALTERNATE-SERVER")
-FINGERPRINT: Attribute[int] = _define(0x8028, "FINGERPRINT", values.encode_u32, values.decode_u32)
+FINGERPRINT = _u32(0x8028, "FINGERPRINT")
 
 # RFC 8445 section 16.1
-PRIORITY: Attribute[int] = _define(0x0024, "PRIORITY", values.encode_u32, values.decode_u32)
+PRIORITY = _u32(0x0024, "PRIORITY")
 USE_CANDIDATE: Attribute[bool] = _define(0x0025, "USE-CANDIDATE", values.encode_flag, values.decode_flag)
-ICE_CONTROLLED: Attribute[int] = _define(0x8029, "ICE-CONTROLLED", values.encode_u64, values.decode_u64)
-ICE_CONTROLLING: Attribute[int] = _define(0x802A, "ICE-CONTROLLING", values.encode_u64, values.decode_u64)
+ICE_CONTROLLED = _u64(0x8029, "ICE-CONTROLLED")
+ICE_CONTROLLING = _u64(0x802A, "ICE-CONTROLLING")
 
 # RFC 8656 section 18
 CHANNEL_NUMBER: Attribute[int] = _define(0x000C, "CHANNEL-NUMBER", values.encode_u16_of_4, values.decode_u16_of_4)
-LIFETIME: Attribute[int] = _define(0x000D, "LIFETIME", values.encode_u32, values.decode_u32)
+LIFETIME = _u32(0x000D, "LIFETIME")
 """Seconds."""
 XOR_PEER_ADDRESS = _xor_address(0x0012, "XOR-PEER-ADDRESS")
 DATA = _raw(0x0013, "DATA")
@@ -196,13 +212,13 @@ CHANGE_REQUEST: Attribute[ChangeRequest] = _define(
 )
 PADDING = _raw(0x0026, "PADDING")
 RESPONSE_PORT: Attribute[int] = _define(0x0027, "RESPONSE-PORT", values.encode_u16_of_4, values.decode_u16_of_4)
-CACHE_TIMEOUT: Attribute[int] = _define(0x8027, "CACHE-TIMEOUT", values.encode_u32, values.decode_u32)
+CACHE_TIMEOUT = _u32(0x8027, "CACHE-TIMEOUT")
 """Seconds."""
 RESPONSE_ORIGIN = _address(0x802B, "RESPONSE-ORIGIN")
 OTHER_ADDRESS = _address(0x802C, "OTHER-ADDRESS")
 
 # RFC 6062 section 6.2, RFC 7635 section 6, RFC 8016 section 4
-CONNECTION_ID: Attribute[int] = _define(0x002A, "CONNECTION-ID", values.encode_u32, values.decode_u32)
+CONNECTION_ID = _u32(0x002A, "CONNECTION-ID")
 ACCESS_TOKEN = _raw(0x001B, "ACCESS-TOKEN")
 THIRD_PARTY_AUTHORIZATION = _text(0x802E, "THIRD-PARTY-AUTHORIZATION", characters=255)
 MOBILITY_TICKET = _raw(0x8030, "MOBILITY-TICKET")

@@ -242,9 +242,11 @@ class Message:
         parts: list[bytes] = []
         try:
             for attribute, value in self.attributes:
-                data = attribute.encode(value, transaction_id)
+                number = attribute.number
+                data = attribute.encode(value, transaction_id) if number is None else number.pack(value)
                 size = len(data)
-                parts += (_TLV.pack(attribute.code, size), data)
+                parts.append(_TLV.pack(attribute.code, size))
+                parts.append(data)
                 if size & 3:
                     parts.append(_PADDING[size & 3])
         except StructError as error:
@@ -302,8 +304,10 @@ def _parse(data: bytes, transaction_id: bytes) -> Message:
                 _read_trailers(message, position)
                 break
             attribute = unknown_attribute(code)
-        value = attribute.decode(data[start:stop], transaction_id)
-        if value is not None:
+        number = attribute.number
+        if number is not None and number.size == size:
+            found.append((attribute, number.unpack_from(data, start)[0]))
+        elif (value := attribute.decode(data[start:stop], transaction_id)) is not None:
             found.append((attribute, value))
         position = (stop + 3) & ~3
     return message
