@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -88,6 +89,8 @@ class IceConfig:
     """Characters of the local password, 6 bits each (RFC 8839 section 5.4: 22..256)."""
 
     def __post_init__(self) -> None:
+        for network in self.excluded_networks:
+            ipaddress.ip_network(network)  # Raises ValueError now rather than when a candidate comes.
         if self.ta < 0.005 or self.triggered_ta < 0.005:
             raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
         if self.rto < 0.5:

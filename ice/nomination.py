@@ -36,7 +36,11 @@ class Nomination:
         if self.attempted is not None or not checklist.valid or self._first_valid_at is None:
             return None
         best = max(checklist.valid.values(), key=lambda pair: pair.priority)
-        if now < self._first_valid_at + self._config.nomination_patience and checklist.open_above(best.priority):
+        # Open pairs are ranked by their bases. So is this one for the comparison: that a NAT made its local candidate a
+        # reflexive one, of lower priority, would happen to the others as well.
+        checked = checklist.find(best.path)
+        rank = best.priority if checked is None else max(best.priority, checked.priority)
+        if now < self._first_valid_at + self._config.nomination_patience and checklist.open_above(rank):
             return None
         self.attempted = best
         return best

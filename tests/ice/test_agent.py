@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from ice.candidate import CandidateType
@@ -10,9 +12,11 @@ from ice.description import Description
 from ice.errors import IceError
 from ice.events import PairSelected, RoleChanged, State, StateChanged
 from ice.pair import PairState
-from ice.roles import Role
+from ice.responder import Responder
+from ice.roles import Role, RoleKeeper
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
+from stun.message import parse
 from tests.ice.builders import request
 from tests.ice.stepper import A6, B6, A, B, Side, Wire, describe, exchange, tell_candidates
 
@@ -232,6 +236,23 @@ def test_a_lite_peer_makes_us_controlling() -> None:
     b = Side(Role.CONTROLLED, B)
     b.agent.set_remote_description(Description("lite", "p" * 22, lite=True), 0.0)
     assert b.agent.role is Role.CONTROLLING
+
+
+def test_a_lite_peer_that_only_answers_is_enough() -> None:
+    a = Side(Role.CONTROLLED, A)
+    lite = Description("lite", "lite-password-lite-password", lite=True, options=("ice2",))
+    peer = Responder(lite, RoleKeeper(Role.CONTROLLED, random.Random(9)))
+    a.agent.set_remote_description(lite, 0.0)
+    a.agent.add_remote_candidate(Side(Role.CONTROLLED, B, seed=2).candidates[0], 0.0)
+    a.agent.end_of_remote_candidates(0.0)
+    answered: list[bool] = []
+    while (sent := a.agent.next_effect()) is not None:
+        answer = peer.answer(parse(sent.data), FiveTuple(B, A))
+        assert answer.check is not None
+        answered.append(answer.check.use_candidate)
+        a.agent.receive_datagram(answer.data, sent.path, 0.0)
+    assert answered == [False, True]
+    assert a.agent.state is State.COMPLETED
 
 
 def test_the_role_can_be_set_until_the_description_is_known() -> None:

@@ -20,9 +20,10 @@ from ice.config import IceConfig
         {"pwd_length": 21},
         {"max_pairs": 0},
         {"nomination_patience": -1.0},
+        {"excluded_networks": ["172.17.0.0/99"]},
     ],
 )
-def test_what_the_rfcs_forbid_cannot_be_set(settings: dict[str, float]) -> None:
+def test_what_the_rfcs_forbid_cannot_be_set(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         IceConfig(**settings)  # type: ignore[arg-type]
 

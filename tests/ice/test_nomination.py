@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ice.candidate import CandidateType
 from ice.checklist import CheckList
 from ice.config import IceConfig
 from ice.nomination import Nomination
@@ -44,6 +47,17 @@ def test_a_better_open_pair_is_waited_for_but_not_for_ever() -> None:
     assert nomination.choose(checklist, 1.19) is None
     assert nomination.choose(checklist, 1.2) is low
     assert high.state.is_open
+
+
+def test_a_pair_is_not_held_up_because_a_nat_lowered_its_priority() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    reflexive = replace(high.local, type=CandidateType.SERVER_REFLEXIVE, priority=100)
+    valid = CandidatePair(reflexive, high.remote, Role.CONTROLLING)
+    assert valid.priority < low.priority
+    checklist.succeed(high)
+    checklist.add_valid(valid)
+    nomination.note_valid(0.0)
+    assert nomination.choose(checklist, 0.0) is valid
 
 
 def test_a_better_pair_that_succeeds_meanwhile_is_taken() -> None:
