@@ -26,6 +26,7 @@ from webrtc_bridge.stream_machine import (
     ReadState,
     StreamMachine,
     WasReset,
+    WriteLost,
     WriteState,
 )
 
@@ -182,9 +183,10 @@ class DataChannelStream:
             if isinstance(event, DataReceived):
                 self._unread.append(event.data)
                 self._unread_bytes += len(event.data)
-            elif isinstance(event, WasReset):
+            elif isinstance(event, WasReset | WriteLost):
                 self._reason = event.reason
-                self._drop_unread()
+                if isinstance(event, WasReset):
+                    self._drop_unread()
         self._changed.set()
         if self._machine.write_state is not WriteState.OPEN:
             self._drained.set()

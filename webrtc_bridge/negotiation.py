@@ -32,7 +32,7 @@ from webrtc_bridge.exchange import SignallingExchange
 from webrtc_bridge.peer import ConnectionState, DataPeer
 from webrtc_bridge.sdp import SdpType
 
-__all__ = ["negotiate"]
+__all__ = ["close_init", "negotiate"]
 
 logger = logging.getLogger("webrtc_bridge")
 
@@ -59,7 +59,7 @@ async def negotiate(
                 peer.start_gathering()
             await _converse(exchange, peer)
             if init is not None:
-                await _close_init(init)
+                await close_init(init)
         return muxer
     except (PeerFailed, SdpError, SignallingError) as error:
         await peer.close()
@@ -120,7 +120,7 @@ def _take(
             peer.add_ice_candidate(None)
 
 
-async def _close_init(init: RTCDataChannel) -> None:
+async def close_init(init: RTCDataChannel) -> None:
     """Close the ``init`` channel once it is open, and return when both sides have closed it."""
     changed = asyncio.Event()
     init.on("open", changed.set)

@@ -13,6 +13,7 @@ import enum
 import logging
 import random
 from collections import Counter
+from typing import Self
 
 from aiortc import RTCCertificate, RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
@@ -26,7 +27,7 @@ from webrtc_bridge.dtls import DtlsTransport, fingerprint_of
 from webrtc_bridge.errors import PeerClosed, PeerFailed
 from webrtc_bridge.ice_transport import IceTransport
 from webrtc_bridge.sctp import SctpAssociation
-from webrtc_bridge.sdp import DataDescription, RejectedMedia, SdpType, Setup, parse, serialize
+from webrtc_bridge.sdp import DataDescription, SdpType, Setup, parse, serialize
 
 __all__ = ["ConnectionState", "DataPeer"]
 
@@ -90,8 +91,6 @@ class DataPeer(AsyncIOEventEmitter):
 
     def __repr__(self) -> str:
         return f"<DataPeer {self.side} {self.connection_state}>"
-
-    # ---------------------------------------------------------------- descriptions
 
     @property
     def ice_connection_state(self) -> str:
@@ -168,7 +167,6 @@ class DataPeer(AsyncIOEventEmitter):
         self._described = True
         local = self.session.local_description
         remote = self._remote
-        rejected: tuple[RejectedMedia, ...] = () if remote is None else remote.rejected
         return serialize(
             DataDescription(
                 type=self.side,
@@ -184,7 +182,7 @@ class DataPeer(AsyncIOEventEmitter):
                 candidates=tuple(candidate.to_sdp() for candidate in self.session.local_candidates),
                 end_of_candidates=self.ice_gathering_state == "complete",
                 session_id=self._session_id,
-                rejected=rejected,
+                rejected=() if remote is None else remote.rejected,
             )
         )
 
@@ -301,7 +299,7 @@ class DataPeer(AsyncIOEventEmitter):
         self._end("closed by us", ConnectionState.CLOSED)
         await self._ended.wait()
 
-    async def __aenter__(self) -> DataPeer:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

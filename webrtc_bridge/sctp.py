@@ -168,6 +168,14 @@ class SctpAssociation(RTCSctpTransport):
         self._peer_window = chunk.advertised_rwnd
         await super()._receive_sack_chunk(chunk)
 
+    async def _reset_deferred_streams(self) -> None:
+        # The base forgets the unfinished messages of a reset stream, but not the room that they took.
+        before = dict(self._inbound_streams) if self._reconfig_deferred is not None else {}
+        await super()._reset_deferred_streams()
+        for stream_id, stream in before.items():
+            if self._inbound_streams.get(stream_id) is not stream:
+                self.release(sum(len(chunk.user_data) for chunk in stream.reassembly))
+
     async def _transmit(self) -> None:
         # The base sends while the flight is smaller than the congestion window, so the smaller of the two windows is
         # put in its place. One chunk may always be in flight: it probes a shut window (RFC 9260 section 6.1 A).

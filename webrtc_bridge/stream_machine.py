@@ -24,6 +24,7 @@ __all__ = [
     "StreamMachine",
     "WasReset",
     "WriteFinished",
+    "WriteLost",
     "WriteState",
     "WriteStopped",
 ]
@@ -86,6 +87,13 @@ class WriteFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteLost:
+    """Event: our writing half is dead, and why; what the peer wrote, and finished, is not."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WasReset:
     """Event: both halves are dead, and why."""
 
@@ -93,7 +101,7 @@ class WasReset:
 
 
 Effect = SendMessage | CloseChannel
-Event = DataReceived | ReadFinished | WriteStopped | WriteFinished | WasReset
+Event = DataReceived | ReadFinished | WriteStopped | WriteFinished | WriteLost | WasReset
 
 
 class StreamMachine:
@@ -209,14 +217,14 @@ class StreamMachine:
         if self._channel_closed:
             return
         self._channel_closed = True
-        if self.read_state is ReadState.OPEN or self.write_state in (WriteState.OPEN, WriteState.FIN_SENT):
+        if self.read_state is not ReadState.FINISHED:
+            self._die(reason)
+        elif self.write_state is WriteState.FIN_SENT:
             # js-libp2p closes the channel when its two halves are closed, which may be before our FIN is acknowledged.
-            finished = self.read_state is ReadState.FINISHED and self.write_state is WriteState.FIN_SENT
-            if finished:
-                self.write_state = WriteState.FINISHED
-                self._outbox.events.append(WriteFinished(acknowledged=False))
-            else:
-                self._die(reason)
+            self._finish_writing(acknowledged=False)
+        elif self.write_state is WriteState.OPEN:
+            self.write_state = WriteState.RESET  # what the peer had finished writing is still there to read
+            self._outbox.events.append(WriteLost(reason))
 
     def _receive_frame(self, frame: Frame, now: float) -> None:
         if frame.message:

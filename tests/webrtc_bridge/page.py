@@ -15,6 +15,7 @@ from signalling.libp2p.webrtc_signalling import IceCandidate
 from tests.webrtc_bridge.hosts import LOOPBACK, Relay, relay
 from webrtc_bridge.datachannel_streams import DataChannelMuxer
 from webrtc_bridge.gateway import Gateway, GatewayConfig, serve
+from webrtc_bridge.negotiation import close_init
 from webrtc_bridge.peer import DataPeer
 from webrtc_bridge.sdp import SdpType
 
@@ -54,11 +55,7 @@ class Page:
         await self.say(type="offer", peer=peer, session=session, sdp=own.create_offer())
         own.start_gathering()
         await self._until_connected(own, session)
-        while init.readyState == "connecting":
-            await asyncio.sleep(0.001)
-        init.close()
-        while init.readyState != "closed":
-            await asyncio.sleep(0.001)
+        await close_init(init)
         await self.say(type="bye", session=session, reason="connected")
         return muxer
 

@@ -17,6 +17,7 @@ from webrtc_bridge.stream_machine import (
     StreamMachine,
     WasReset,
     WriteFinished,
+    WriteLost,
     WriteState,
     WriteStopped,
 )
@@ -159,7 +160,7 @@ def test_the_peers_reset() -> None:
     ("prepare", "told"),
     [
         (lambda machine: None, [WasReset("the channel was closed")]),
-        (lambda machine: flag(machine, Flag.FIN), [ReadFinished(), WasReset("the channel was closed")]),
+        (lambda machine: flag(machine, Flag.FIN), [ReadFinished(), WriteLost("the channel was closed")]),
         (lambda machine: machine.close_write(0.0), [WasReset("the channel was closed")]),
         (
             lambda machine: (flag(machine, Flag.FIN), machine.close_write(0.0)),
