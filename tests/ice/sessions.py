@@ -30,9 +30,6 @@ class Pair:
     controlling: Session
     controlled: Session
 
-    def __iter__(self) -> AsyncIterator[Session]:  # type: ignore[misc]
-        return iter((self.controlling, self.controlled))  # type: ignore[return-value]
-
     async def connect(self) -> None:
         """Gather, trickle both ways and wait for both sides; the first error is raised."""
         trickle(self.controlling, self.controlled)
