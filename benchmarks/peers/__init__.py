@@ -1,0 +1,1 @@
+"""The other sides of the benchmarks, run in environments of their own."""
