@@ -67,9 +67,10 @@ class Gatherer:
 
     def _hosts(self) -> Sequence[str]:
         interfaces = self._network.interfaces()
-        with_loopback = replace(self._config, include_loopback=True)
-        # A machine that has nothing but loopback still reaches its own processes.
-        return usable_addresses(interfaces, self._config) or usable_addresses(interfaces, with_loopback)
+        hosts = usable_addresses(interfaces, self._config)
+        if not hosts:  # A machine that has nothing but loopback still reaches its own processes.
+            hosts = usable_addresses(interfaces, replace(self._config, include_loopback=True))
+        return hosts
 
     async def _bind_all(self) -> None:
         for host in self._hosts():

@@ -130,3 +130,30 @@ async def test_a_path_through_nats_outlives_their_timeouts() -> None:
         await asyncio.sleep(3600)
         both.controlling.send(b"an hour later")
         assert await both.controlled.receive() == b"an hour later"
+
+
+@pytest.mark.parametrize("hairpin", list(Hairpin))
+@virtual_time
+async def test_two_homes_behind_one_carrier_need_its_hairpin(hairpin: Hairpin) -> None:
+    """And with the external source (RFC 4787 REQ-9): the homes' filters do not know the internal one."""
+    world = World(1)
+    stun_server(world, STUN)
+    carrier = world.nat(NatBehaviour(hairpin=hairpin), "198.51.100.1", name="carrier")
+    hosts = []
+    for index in (2, 3):
+        box = world.nat(NatBehaviour.port_restricted_cone(), f"100.64.0.{index}", outside=carrier.inside)
+        hosts.append(world.host(f"h{index}", box.inside, f"192.168.{index}.2", link=WIRE))
+    both = Pair(
+        world,
+        (hosts[0], hosts[1]),
+        session(hosts[0], Role.CONTROLLING, ASKING),
+        session(hosts[1], Role.CONTROLLED, ASKING),
+    )
+    if hairpin is not Hairpin.EXTERNAL_SOURCE:
+        with pytest.raises(NoPathError):
+            await both.connect()
+    else:
+        await both.connect()
+        both.controlling.send(b"round the corner")
+        assert await both.controlled.receive() == b"round the corner"
+    await both.close()
