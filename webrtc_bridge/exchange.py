@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -21,8 +20,6 @@ from signalling.libp2p.host_config import SignallingConfig
 from signalling.libp2p.webrtc_signalling import EndOfCandidates, IceCandidate, RemoteDescription, SignallingRole
 
 __all__ = ["SignallingExchange", "linger"]
-
-logger = logging.getLogger("webrtc_bridge")
 
 LINGER = 2.0
 """Seconds for our last messages to get out, and for the peer's end of the stream to come after ours."""
@@ -42,6 +39,8 @@ class SignallingExchange:
         self._to_write = asyncio.Event()
         self._finishing = False
         self._described = False
+        self.broken: str | None = None
+        """Why the stream broke after the peer's description; None when it did not, or ended in peace."""
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,7 +88,7 @@ class SignallingExchange:
             except ConnectionClosed as error:
                 if not described:
                     raise
-                logger.debug("signalling stream ended: %s", error)
+                self.broken = str(error)
                 return
             if item is None:
                 return

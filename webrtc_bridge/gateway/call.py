@@ -136,6 +136,9 @@ class Call:
         try:
             async for item in exchange.items():
                 self._hand_over(item)
+            if exchange.broken is not None:
+                self._tell({"type": "bye", "session": self.session, "reason": exchange.broken})
+                self.end(exchange.broken)
         except (ProtocolViolation, ConnectionClosed) as error:
             self._tell(MessageError("signalling-failed", str(error), self.session).to_json())
             self.end(str(error))

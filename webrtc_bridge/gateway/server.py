@@ -76,7 +76,7 @@ class Gateway:
             await socket.prepare(request)
         finally:
             self._opening -= 1
-        tab = Tab(socket, self.relay, self.config, self._presence)
+        tab = Tab(socket, lambda: _cut_off(request), self.relay, self.config, self._presence)
         self._tabs[tab] = socket
         try:
             await tab.run()
@@ -107,6 +107,11 @@ class Gateway:
             return "foreign Origin"
         # Own origin. A foreign name that resolves to us (DNS rebinding) would pass so far; an IP address cannot be one.
         return None if _is_own_name(urlsplit(origin).hostname) else "the host name is not one of the configured origins"
+
+
+def _cut_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _is_own_name(name: str | None) -> bool:

@@ -64,9 +64,16 @@ class Tab:
     """Serves one WebSocket from its hello to its end, and leaves nothing behind."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, relay: Multiaddr, config: GatewayConfig, presence: PresenceFactory
+        self,
+        socket: web.WebSocketResponse,
+        cut_off: Callable[[], None],
+        relay: Multiaddr,
+        config: GatewayConfig,
+        presence: PresenceFactory,
     ) -> None:
+        """Prepare; ``cut_off`` drops the connection below ``socket`` without a goodbye."""
         self._socket = socket
+        self._cut_off = cut_off
         self._relay = relay
         self._config = config
         self._make_presence = presence
@@ -263,10 +270,7 @@ class Tab:
             except (ConnectionError, TimeoutError):
                 self._overrun = True
             if self._overrun:
-                # Half-open, or a page that stopped reading: there is nobody to say goodbye to.
-                transport = self._socket._req.transport if self._socket._req is not None else None
-                if transport is not None:
-                    transport.abort()
+                self._cut_off()  # half-open, or a page that stopped reading: nobody is there to say goodbye to
                 return
             await self._queued.wait()
 
