@@ -45,11 +45,11 @@ async def _namespace(ip: str) -> AsyncIterator[str]:
     await _run(ip, "netns", "add", name)
     try:
         await _run(ip, "-n", name, "link", "set", "lo", "up")
-        try:
-            await _run(ip, "-n", name, "link", "add", "lan0", "type", "dummy")
-        except DemoError:
-            await _run(ip, "-n", name, "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
-            await _run(ip, "-n", name, "link", "set", "lan1", "up")
+        await _run(ip, "-n", name, "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
+        for end in ("lan0", "lan1"):
+            # No IPv6 address that turns up a second later: Chromium then drops what it is loading.
+            await _run(ip, "-n", name, "link", "set", end, "addrgenmode", "none")
+        await _run(ip, "-n", name, "link", "set", "lan1", "up")
         await _run(ip, "-n", name, "address", "add", ADDRESS, "dev", "lan0")
         await _run(ip, "-n", name, "link", "set", "lan0", "up")
         await _run(ip, "-n", name, "route", "add", "default", "dev", "lan0")
