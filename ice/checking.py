@@ -73,11 +73,6 @@ class Checking:
 
     # -- pairs --
 
-    @property
-    def has_started(self) -> bool:
-        """Whether the peer's credentials are known."""
-        return self._client is not None
-
     def start(self, credentials: Credentials) -> None:
         """Begin sending checks, signed with these credentials."""
         self._client = CheckClient(self._config, credentials, self._roles, self._rng)
@@ -277,6 +272,6 @@ class Checking:
         if self._client is None:
             return None
         times = [self._client.next_timeout(), self._scheduler.next_timeout()]
-        if self.selected is None and self._roles.role is Role.CONTROLLING and self.checklist.valid:
+        if self.selected is None and self._roles.role is Role.CONTROLLING:
             times.append(self._nomination.next_timeout())
         return min((at for at in times if at is not None), default=None)

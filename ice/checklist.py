@@ -213,14 +213,13 @@ class CheckList:
         """Return how many pairs are Waiting or In-Progress: the N of the retransmission timeout (section 14.3)."""
         return sum(self._active.values())
 
-    def open_above(self, priority: int) -> bool:
-        """Whether a pair of a higher priority may still succeed."""
+    def open_above(self, priority: int) -> Iterator[CandidatePair]:
+        """Yield the pairs of a higher priority that may still succeed."""
         for pair in self._pairs:
             if pair.priority <= priority:
-                return False
+                return
             if pair.state.is_open:
-                return True
-        return False
+                yield pair
 
     @property
     def is_exhausted(self) -> bool:

@@ -51,6 +51,9 @@ class IceConfig:
     nomination_patience: float = 0.2
     """How long, from the first valid pair on, the controlling side waits for pairs of a higher priority that are
     still being checked (RFC 8445 section 8.1.1 leaves the criterion to us)."""
+    answer_patience: float = 0.1
+    """How long, of that, one better pair is waited for after its check went out, or twice the round trip of the best
+    valid pair if that is longer."""
     pac_timeout: float = 39.5
     """How long a session may not be declared failed (RFC 8863 section 4: a check with all its retransmissions)."""
     checking_timeout: float = 60.0
@@ -79,6 +82,9 @@ class IceConfig:
     """The most peer-reflexive candidates learned from checks, on each side."""
     max_early_checks: int = 32
     """The most checks remembered that came before the peer's description."""
+    own_socket_after: int = 32
+    """After so many datagrams sent on a path its peer gets a connected socket of its own, where the system can do that:
+    faster, for one more open file."""
     max_queued_datagrams: int = 1024
     """The most received datagrams that wait for the application; when there are more, the oldest are dropped and
     counted."""

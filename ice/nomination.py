@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ice.checklist import CheckList
 from ice.config import IceConfig
-from ice.pair import CandidatePair
+from ice.pair import CandidatePair, PairState
 
 __all__ = ["Nomination"]
 
@@ -12,15 +12,16 @@ __all__ = ["Nomination"]
 class Nomination:
     """The decision of one session.
 
-    As controlling side we nominate once: the best valid pair, as soon as no better pair is still being checked, or when
-    the patience for those has run out. As controlled side we take what the peer nominates, and of several the best.
+    As controlling side we nominate once: the best valid pair, as soon as no better pair is worth waiting for. As
+    controlled side we take what the peer nominates, and of several the best.
     """
 
-    __slots__ = ("_config", "_first_valid_at", "attempted", "failed")
+    __slots__ = ("_config", "_first_valid_at", "_waits_until", "attempted", "failed")
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
         self._first_valid_at: float | None = None
+        self._waits_until: float | None = None
         self.attempted: CandidatePair | None = None
         """The pair that we have nominated; there is never a second one (section 8.1.1)."""
         self.failed = False
@@ -33,17 +34,36 @@ class Nomination:
 
     def choose(self, checklist: CheckList, now: float) -> CandidatePair | None:
         """Return the valid pair to nominate now, or None. It counts as nominated from then on."""
+        self._waits_until = None
         if self.attempted is not None or not checklist.valid or self._first_valid_at is None:
             return None
         best = max(checklist.valid.values(), key=lambda pair: pair.priority)
+        until = self._worth_waiting_until(best, checklist, self._first_valid_at + self._config.nomination_patience)
+        if now < until:
+            self._waits_until = until
+            return None
+        self.attempted = best
+        return best
+
+    def _worth_waiting_until(self, best: CandidatePair, checklist: CheckList, limit: float) -> float:
+        """Return how long better pairs deserve to be waited for, at most until ``limit``.
+
+        One whose check is out for twice the round trip of ``best`` has missed its chance: it would be no faster.
+        """
         # Open pairs are ranked by their bases. So is this one for the comparison: that a NAT made its local candidate a
         # reflexive one, of lower priority, would happen to the others as well.
         checked = checklist.find(best.path)
         rank = best.priority if checked is None else max(best.priority, checked.priority)
-        if now < self._first_valid_at + self._config.nomination_patience and checklist.open_above(rank):
-            return None
-        self.attempted = best
-        return best
+        if best.round_trip_time is None:
+            answer = self._config.nomination_patience
+        else:
+            answer = max(self._config.answer_patience, 2 * best.round_trip_time)
+        until = 0.0
+        for pair in checklist.open_above(rank):
+            if pair.state is not PairState.IN_PROGRESS or pair.last_check_at is None:
+                return limit  # It has yet to be checked.
+            until = max(until, pair.last_check_at + answer)
+        return min(until, limit)
 
     def reset(self) -> None:
         """Forget our nomination because the role changed."""
@@ -51,10 +71,8 @@ class Nomination:
         self.failed = False
 
     def next_timeout(self) -> float | None:
-        """Return when the patience ends, or None when nothing is being waited for."""
-        if self.attempted is not None or self._first_valid_at is None:
-            return None
-        return self._first_valid_at + self._config.nomination_patience
+        """Return when the waiting ends, or None when nothing is being waited for."""
+        return self._waits_until
 
     @staticmethod
     def should_switch(selected: CandidatePair | None, nominated: CandidatePair, selected_is_fresh: bool) -> bool:

@@ -87,7 +87,7 @@ def test_the_other_family_is_used_when_the_better_one_is_dead() -> None:
     assert a.agent.selected_path == FiveTuple(A, B)
     assert b.agent.selected_path == FiveTuple(B, A)
     nomination = next(at for at, message, _ in wire.log if att.USE_CANDIDATE in message)
-    assert nomination == pytest.approx(0.05 + IceConfig().nomination_patience)
+    assert nomination == pytest.approx(IceConfig().answer_patience)
 
 
 def test_connected_becomes_completed_with_the_end_of_candidates() -> None:

@@ -12,7 +12,9 @@ from ice.description import Description
 from ice.errors import FailureReason, IceError
 from ice.events import State, StateChanged
 from ice.roles import Role
+from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
+from stun.integrity import short_term_key
 from stun.message import Message, MessageClass, Method, parse
 from tests.ice.builders import request
 from tests.ice.stepper import A, B, Side, Wire, exchange
@@ -76,6 +78,39 @@ def test_a_check_of_another_generation_is_answered_but_has_no_effect() -> None:
     assert parse(sent.data).message_class is MessageClass.SUCCESS
     assert b.agent.next_effect() is None
     assert b.agent.remote_candidates == []
+
+
+def test_a_peer_that_checks_from_everywhere_is_answered_but_remembered_within_limits() -> None:
+    b = Side(Role.CONTROLLED, B, config=IceConfig(max_peer_reflexive=8, max_pairs=5))
+    b.agent.set_remote_description(THEIRS, 0.0)
+    local = b.agent.local_description
+    answers = 0
+    for port in range(1, 101):
+        data = request(f"{local.ufrag}:theirs", local.pwd, transaction_id=port.to_bytes(12, "big"))
+        b.agent.receive_datagram(data, FiveTuple(B, TransportAddress("192.0.2.1", port)), 0.0)
+        answers += sum(
+            parse(sent.data).message_class is MessageClass.SUCCESS for sent in iter(b.agent.next_effect, None)
+        )
+    assert answers == 100
+    assert len(b.agent.remote_candidates) == 8
+    assert len(b.agent.accepted_sources(B)) == 8
+    stats = b.agent.stats()
+    assert len(stats.pairs) == 5
+    assert stats.dropped == {"remote candidate: too many": 92}
+
+
+def test_an_answer_for_a_pair_that_was_dropped_changes_nothing() -> None:
+    a, b, wire = sides()
+    exchange(a, b)
+    a.agent.add_remote_candidate(b.candidates[0], 0.0)
+    wire.run(until=0.0)
+    first = next(message for _, message, path in wire.log if path.local == A)
+    response = first.success((att.XOR_MAPPED_ADDRESS, STRANGER))
+    data = response.serialize(short_term_key(b.agent.local_description.pwd), fingerprint=True)
+    before = a.agent.stats().pairs
+    a.agent.receive_datagram(data, FiveTuple(A, B), 0.0)
+    assert a.agent.stats().pairs == before
+    assert a.agent.stats().dropped["response: unknown or not authentic"] == 1
 
 
 def test_misuse_raises() -> None:

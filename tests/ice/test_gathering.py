@@ -21,8 +21,10 @@ BASE6 = TransportAddress("2001:db8::1", 1000)
 MAPPED = TransportAddress("198.51.100.7", 40000)
 
 
-def gathering(*bases: TransportAddress, servers: tuple[TransportAddress, ...] = (SERVER,)) -> Gathering:
-    config = IceConfig()
+def gathering(
+    *bases: TransportAddress, servers: tuple[TransportAddress, ...] = (SERVER,), timeout: float = 5.0
+) -> Gathering:
+    config = IceConfig(gathering_timeout=timeout)
     local = LocalCandidates(config)
     for base in bases or (address(1),):
         local.add_base(base)
@@ -111,6 +113,12 @@ def test_a_question_is_retransmitted_and_a_dead_server_is_given_up() -> None:
     assert len({transmit.data for _, transmit in sent}) == 1
     assert one.completes_now()
     assert one.next_timeout() is None
+
+
+def test_a_patient_application_sees_the_whole_schedule() -> None:
+    one = gathering(timeout=100.0)
+    assert [at for at, _ in run(one, 200.0)] == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
+    assert one.completes_now()
 
 
 def test_a_dead_server_holds_up_an_answer_not_at_all_and_the_end_only_shortly() -> None:

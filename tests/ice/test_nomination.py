@@ -6,7 +6,7 @@ from ice.candidate import CandidateType
 from ice.checklist import CheckList
 from ice.config import IceConfig
 from ice.nomination import Nomination
-from ice.pair import CandidatePair
+from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 from tests.ice.builders import local, pair, remote
 
@@ -47,6 +47,44 @@ def test_a_better_open_pair_is_waited_for_but_not_for_ever() -> None:
     assert nomination.choose(checklist, 1.19) is None
     assert nomination.choose(checklist, 1.2) is low
     assert high.state.is_open
+
+
+def in_progress(checklist: CheckList, one: CandidatePair, now: float) -> None:
+    checklist.set_state(one, PairState.IN_PROGRESS)
+    one.last_check_at = now
+
+
+def test_a_better_pair_whose_answer_is_overdue_is_waited_for_no_longer() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    in_progress(checklist, high, 1.0)
+    low.round_trip_time = 0.01
+    succeed(nomination, checklist, low, 1.06)
+    assert nomination.choose(checklist, 1.06) is None
+    assert nomination.next_timeout() == 1.1  # answer_patience
+    assert nomination.choose(checklist, 1.1) is low
+
+
+def test_a_slow_round_trip_gives_the_better_pair_twice_its_time() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    in_progress(checklist, high, 1.0)
+    low.round_trip_time = 0.08
+    succeed(nomination, checklist, low, 1.08)
+    assert nomination.choose(checklist, 1.15) is None
+    assert nomination.next_timeout() == 1.16
+
+
+def test_an_unknown_round_trip_and_an_unchecked_pair_have_the_whole_patience() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    in_progress(checklist, high, 1.0)
+    succeed(nomination, checklist, low, 1.0)
+    assert nomination.choose(checklist, 1.19) is None
+    nomination, checklist, (low, middle, high) = setup(1, 5, 9)
+    in_progress(checklist, middle, 0.0)
+    low.round_trip_time = 0.01
+    succeed(nomination, checklist, low, 1.0)
+    assert nomination.choose(checklist, 1.0) is None
+    assert nomination.next_timeout() == 1.2
+    assert high.state is PairState.WAITING
 
 
 def test_a_pair_is_not_held_up_because_a_nat_lowered_its_priority() -> None:
