@@ -34,7 +34,8 @@ class WebSocketServer:
     def __init__(self, serve: Callable[[WebSocketStream], Awaitable[None]], config: HostConfig) -> None:
         self._serve = serve
         self._config = config
-        self._http = web.Server(self._handle, access_log=None, logger=cast(logging.Logger, _HttpLogger(logger, {})))
+        quiet = cast(logging.Logger, _HttpLogger(logger, {}))
+        self._http = web.Server(self._handle, access_log=None, logger=quiet, lingering_time=0.0)
         self._server: asyncio.Server | None = None
         self._pending: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
