@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 from typing import NamedTuple
 
 __all__ = ["FiveTuple", "TransportAddress", "TransportProtocol"]
+
+_ip = functools.lru_cache(maxsize=1024)(ipaddress.ip_address)  # Few hosts are asked about, again and again.
 
 
 class TransportProtocol(enum.StrEnum):
@@ -53,7 +56,7 @@ class TransportAddress(NamedTuple):
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         """The host as an ``ipaddress`` object."""
-        return ipaddress.ip_address(self.host)
+        return _ip(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.family == 6 else f"{self.host}:{self.port}"

@@ -96,7 +96,6 @@ class BindingServer:
         full = len(self._connections) >= self.config.max_connections
         if full or self._per_source[source] >= self.config.max_connections_per_source:
             self.stats.refused_connections += 1
-            self._per_source += Counter()  # drops the zero that looking up left behind
             self._outbox.effects.append(Release(path))
             return
         self.stats.connections += 1

@@ -205,6 +205,16 @@ def test_connections_are_limited() -> None:
     assert answers(server) == []
 
 
+def test_nothing_is_kept_of_connections_that_are_gone() -> None:
+    server = a_server(max_connections=50)
+    for number in range(200):
+        server.path_opened(stream(1000 + number, f"198.51.100.{number}"), 0.0)
+    for number in range(200):
+        server.path_closed(stream(1000 + number, f"198.51.100.{number}"), 0.0)
+    assert server.open_connections == 0
+    assert not server._per_source
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError):
         BindingServerConfig(rate=0)

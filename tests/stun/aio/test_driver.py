@@ -156,6 +156,7 @@ async def test_effects_before_events_and_events_may_pump() -> None:
         if event == "first":
             machine.effects.append("effect of first")
             driver.pump()
+            order.append("end of first")
 
     network = world.host("a", world.internet, "203.0.113.1").network()
     driver = Driver(machine, network, on_event, on_effect=order.append)
@@ -163,7 +164,7 @@ async def test_effects_before_events_and_events_may_pump() -> None:
     machine.effects.append("effect")
     machine.effects.append(Transmit(b"x", FiveTuple(SERVER, SERVER)))
     driver.pump()
-    assert order == ["effect", "first", "effect of first", "second"]
+    assert order == ["effect", "first", "end of first", "effect of first", "second"]
     assert driver.unsendable == 1
     driver.close()
     with pytest.raises(OSError, match="closed"):
