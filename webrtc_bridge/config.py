@@ -84,6 +84,9 @@ class WebRtcConfig:
     """Seconds for a dial, relayed connection included. js-libp2p's listener gives up after 10."""
     accept_timeout: float = 15.0
     """Seconds for an inbound negotiation, from its first byte."""
+    orphan_timeout: float = 5.0
+    """Seconds to go on connecting after the signalling stream broke. A reset means that the other side gave up, or that
+    the relay cut the connection; in the second case the candidates may have come through."""
     max_inbound: int = 64
     """Inbound negotiations at once; further signalling streams are reset."""
     max_inbound_per_peer: int = 4

@@ -57,7 +57,7 @@ async def negotiate(
             if role is SignallingRole.DIALLER:
                 exchange.send_description(peer.create_offer())
                 peer.start_gathering()
-            await _converse(exchange, peer)
+            await _converse(exchange, peer, config.orphan_timeout)
             if init is not None:
                 await close_init(init)
         return muxer
@@ -85,15 +85,18 @@ async def _told(peer: DataPeer, exchange: SignallingExchange) -> AsyncIterator[N
             peer.remove_listener("icecandidate", tell)
 
 
-async def _converse(exchange: SignallingExchange, peer: DataPeer) -> None:
+async def _converse(exchange: SignallingExchange, peer: DataPeer, orphan_timeout: float) -> None:
     """Take what the other side says until the peer is connected."""
     reading = asyncio.create_task(_read(exchange, peer), name="webrtc signalling: reader")
     connected = asyncio.create_task(peer.wait_connected(), name="webrtc signalling: connected")
     try:
         await asyncio.wait((reading, connected), return_when=asyncio.FIRST_COMPLETED)
-        if reading.done() and not connected.done():
+        if reading.done():
             reading.result()  # raises what went wrong; a mere end of the stream is no reason to give up
-        await connected
+        async with asyncio.timeout(orphan_timeout if exchange.broken is not None else None):
+            await connected
+    except TimeoutError:
+        raise NegotiationFailed(f"the signalling stream broke: {exchange.broken}") from None
     finally:
         for task in (reading, connected):
             task.cancel()
