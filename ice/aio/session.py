@@ -77,6 +77,7 @@ class Session(AsyncIOEventEmitter):
         self._peer: tuple[str, int] | None = None
         self._path: FiveTuple | None = None
         self._own_socket: DatagramSocket | None = None
+        self._sent_first = 0
 
     # -- what is known ---------------------------------------------------------------------------------------------
 
@@ -338,18 +339,26 @@ class Session(AsyncIOEventEmitter):
         if path == self._path:
             return
         self._unroute()
-        socket = self._driver_now().sockets.get(path.local) if path is not None else None
-        if path is None or socket is None:
-            return
-        if isinstance(socket, ConnectableSocket):
-            self._own_socket = socket.connect(path.remote)
-        self._path, self._peer = path, path.remote
-        self._send = (self._own_socket or socket).send
+        if path is not None and path.local in self._driver_now().sockets:
+            self._path, self._peer = path, path.remote
+            self._send = self._send_first
+
+    def _send_first(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """Send while it is not known whether the path is worth a socket of its own."""
+        socket = self._driver_now().sockets[self._path.local] if self._path is not None else None
+        if socket is None:
+            return False
+        self._sent_first += 1
+        if self._sent_first > self._config.own_socket_after:
+            self._own_socket = socket.connect(remote) if isinstance(socket, ConnectableSocket) else None
+            self._send = (self._own_socket or socket).send
+        return socket.send(data, remote)
 
     def _unroute(self) -> None:
         if self._own_socket is not None:
             self._own_socket.close()
         self._path, self._peer, self._own_socket, self._send = None, None, None, _no_socket
+        self._sent_first = 0
 
     def _end(self, reason: FailureReason) -> None:
         """The session is over: free what it holds and tell everyone who waits, the listeners first."""

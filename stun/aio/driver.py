@@ -151,7 +151,7 @@ class Driver(Generic[EventT]):
         deadline = None if self._closed else self.machine.next_timeout()
         if self._timer is not None:
             if deadline is not None and self._timer_at <= deadline.at:
-                return  # Most deadlines move on before they are due: one early wake-up costs less than a timer each time.
+                return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
