@@ -12,7 +12,7 @@ from ice.events import PairSelected, RoleChanged
 from ice.local import LocalCandidates
 from ice.nomination import Nomination
 from ice.pair import CandidatePair, PairState
-from ice.remote import RemoteCandidates
+from ice.remote import Rejection, RemoteCandidates
 from ice.responder import ReceivedCheck
 from ice.roles import Role, RoleKeeper
 from ice.scheduler import Scheduler
@@ -86,10 +86,13 @@ class Checking:
 
     def pair_remote(self, remote: Candidate) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
-        if self.selected is None:
-            for host in self._local.hosts.values():
-                if self._can_pair(host, remote):
-                    self.checklist.form(host, remote, self._roles.role)
+        if self.selected is not None:
+            return
+        hosts = [host for host in self._local.hosts.values() if self._can_pair(host, remote)]
+        if self._local.hosts and not hosts:
+            self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
+        for host in hosts:
+            self.checklist.form(host, remote, self._roles.role)
 
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
         """A signalled candidate takes the place of a peer-reflexive one (RFC 8838 section 11)."""

@@ -25,6 +25,7 @@ class Rejection(enum.StrEnum):
     NAME = "remote candidate: a name instead of an address"
     PORT = "remote candidate: port 0"
     ADDRESS = "remote candidate: no unicast address that can be reached"
+    FAMILY = "remote candidate: no base of ours can reach its kind of address"
     DUPLICATE = "remote candidate: known already"
     LIMIT = "remote candidate: too many"
     GENERATION = "remote candidate: another generation"

@@ -40,8 +40,6 @@ def test_the_checklist_runs_while_candidates_may_come() -> None:
 def test_a_late_base_is_paired_and_announced() -> None:
     a, b = Side(Role.CONTROLLING), Side(Role.CONTROLLED, B6, seed=2)
     wire = Wire(a, b)
-    described = Side(Role.CONTROLLING, seed=3)
-    described.agent.begin_gathering(0.0)
     a.agent.set_remote_description(b.agent.local_description, 0.0)
     tell_candidates(a, b, end=False)
     assert not a.candidates
@@ -49,6 +47,18 @@ def test_a_late_base_is_paired_and_announced() -> None:
     wire.now = 1.0
     b.agent.set_remote_description(a.agent.local_description, 1.0)
     wire.run(until=1.0)
+    assert a.agent.selected_path == FiveTuple(A6, B6)
+
+
+def test_a_candidate_of_a_family_that_we_lack_is_counted_and_kept_for_a_later_base() -> None:
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B6, seed=2)
+    wire = Wire(a, b)
+    describe(a, b)
+    tell_candidates(a, b)
+    assert a.agent.stats().pairs == ()
+    assert a.agent.stats().dropped == {"remote candidate: no base of ours can reach its kind of address": 1}
+    a.agent.add_local_base(A6, 0.0)
+    wire.run(until=0.0)
     assert a.agent.selected_path == FiveTuple(A6, B6)
 
 

@@ -22,7 +22,8 @@ def fuzz_ice_candidate(data: bytes) -> None:
     side = Side(Role.CONTROLLING, A)
     side.agent.set_remote_description(THEIRS, 0.0)
     side.agent.add_remote_candidate(candidate, 0.0)
-    assert len(side.agent.remote_candidates) + sum(side.agent.stats().dropped.values()) == 1
+    stats = side.agent.stats()
+    assert len(stats.pairs) + sum(stats.dropped.values()) == 1
 
 
 def fuzz_ice_agent(data: bytes) -> None:
