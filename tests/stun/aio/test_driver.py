@@ -145,6 +145,22 @@ async def test_one_timer_that_is_moved_and_removed() -> None:
 
 
 @virtual_time
+async def test_a_deadline_that_moves_on_wakes_nobody_early() -> None:
+    loop = asyncio.get_running_loop()
+    machine = Recorder()
+    driver = Driver(machine, World().host("a", World().internet, "203.0.113.1").network(), lambda event: None)
+    for number in range(10):
+        machine.deadline = Deadline(number + 2.0, "idle")
+        driver.pump()
+        await asyncio.sleep(1)
+    assert machine.woken == []
+    await asyncio.sleep(10)
+    assert machine.woken == [11.0]
+    assert loop.time() == pytest.approx(20)
+    driver.close()
+
+
+@virtual_time
 async def test_effects_before_events_and_events_may_pump() -> None:
     world = World()
     world.use_loop(asyncio.get_running_loop())
