@@ -122,7 +122,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         if place is None:
             return  # aiortc has bundled this transport away meanwhile
         if candidate is None:
-            if all(one.iceGatherer._connection.session.gathering_complete for one in self._transports()):
+            if all(one.iceGatherer._connection.told_all for one in self._transports()):
                 self.emit("icecandidate", None)
             return
         told: RTCIceCandidate = candidate_from_aioice(candidate)

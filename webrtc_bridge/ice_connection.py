@@ -33,6 +33,8 @@ class IceConnection:
         self.remote_is_lite = False
         self.remote_username: str | None = None
         self.remote_password: str | None = None
+        self.told_all = False
+        """Whether ``on_candidate`` was told the end."""
         self._max_early = config.max_remote_candidates
         self._on_candidate = on_candidate
         self._described = False
@@ -144,6 +146,7 @@ class IceConnection:
 
     def _tell(self, candidate: Candidate | None) -> None:
         self._found.set()
+        self.told_all = candidate is None
         self._on_candidate(None if candidate is None else _to_aioice(candidate))
 
 

@@ -1,4 +1,4 @@
-"""An unmodified ``aiortc.RTCPeerConnection`` on the other side of ours: data channel and audio, either side offering."""
+"""An unmodified ``aiortc.RTCPeerConnection`` on the other side of ours: data channel and audio, either offering."""
 
 from __future__ import annotations
 
