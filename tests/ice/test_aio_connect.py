@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -207,3 +208,31 @@ async def test_on_real_sockets_of_each_family_over_loopback(family: int) -> None
     if family == 6 and not any(interface.host == "::1" for interface in UdpNetwork().interfaces()):
         pytest.skip("this machine has no IPv6")
     await asyncio.gather(side(ends[0], ice.Role.CONTROLLING), side(ends[1], ice.Role.CONTROLLED))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a peer its own socket")
+async def test_a_path_with_traffic_gets_a_socket_of_its_own_and_gives_it_back() -> None:
+    config = ice.IceConfig(include_loopback=True, interfaces=["lo"], include_ipv6=False, own_socket_after=10)
+    first, second = Session(ice.Role.CONTROLLING, config), Session(ice.Role.CONTROLLED, config)
+    before = open_files()
+    await asyncio.gather(first.gather(), second.gather())
+    assert open_files() == before + 2
+    for session, peer in ((first, second), (second, first)):
+        session.set_remote_description(peer.local_description)
+        for candidate in peer.local_candidates:
+            session.add_remote_candidate(candidate)
+        session.add_remote_candidate(None)
+    await asyncio.gather(first.connect(), second.connect())
+    for index in range(30):
+        assert open_files() == before + (2 if index <= 10 else 4)
+        first.send(bytes([200, index]))
+        assert await second.receive() == bytes([200, index])
+        second.send(bytes([201, index]))
+        assert await first.receive() == bytes([201, index])
+    await asyncio.gather(first.close(), second.close())
+    assert open_files() == before
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(os.listdir("/proc/self/fd"))
