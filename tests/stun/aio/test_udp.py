@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -144,3 +145,49 @@ async def test_resolving() -> None:
     for name in ("no-such-name.invalid", "a" * 70 + ".example", ""):
         with pytest.raises(OSError):
             await network.resolve(name, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="two sockets on a port share datagrams so on Linux only")
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_a_peer_with_a_socket_of_its_own(host: str) -> None:
+    arrivals: Arrivals = []
+    heard: Arrivals = []
+    base = await open_socket(host, arrivals)
+    peer, stranger = await open_socket(host, heard), await open_socket(host)
+    own = base.connect(peer.local)
+    assert own is not None
+    assert own.local == base.local
+    assert own.send(b"by its own", peer.local)
+    assert base.send(b"by the base", peer.local)
+    await until(heard, 2)
+    assert {remote for _, remote in heard} == {base.local}
+    for number in range(20):
+        peer.send(bytes((number,)), base.local)
+        stranger.send(b"stranger", base.local)
+    await until(arrivals, 40)
+    assert [data[0] for data, remote in arrivals if remote == peer.local] == list(range(20))
+    assert [data for data, remote in arrivals if remote == stranger.local] == [b"stranger"] * 20
+    # Without the second socket everything comes to the base again.
+    own.close()
+    peer.send(b"after", base.local)
+    await until(arrivals, 41)
+    with pytest.raises(OSError):
+        UdpNetwork().bind_now(base.local, lambda data, remote: None)
+    for each in (base, peer, stranger):
+        each.close()
+    assert base.connect(peer.local) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="two sockets on a port share datagrams so on Linux only")
+async def test_a_peer_that_is_gone_is_no_error() -> None:
+    base, peer = await open_socket("127.0.0.1"), await open_socket("127.0.0.1")
+    own = base.connect(peer.local)
+    assert own is not None
+    gone = peer.local
+    peer.close()
+    for _ in range(5):
+        own.send(b"x", gone)
+        await asyncio.sleep(0)
+    own.close()
+    assert not own.send(b"x", gone)
+    base.close()
