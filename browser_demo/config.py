@@ -89,9 +89,6 @@ class ServerConfig:
     port: int = 8080
     """The port of the page; 0 picks a free one."""
 
-    allowed_hosts: tuple[str, ...] = ()
-    """Further names under which the page may be opened, beside the address it is bound to and localhost."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoConfig:

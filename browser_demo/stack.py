@@ -62,8 +62,9 @@ class Demo:
 
     @property
     def relay_address(self) -> Multiaddr:
-        """The relay's TCP address, ``/p2p`` behind it."""
-        return next(address for address in self.relay.addresses() if "ws" not in address.protocols())
+        """The relay's TCP address, ``/p2p`` behind it; one that other machines can use, if it listens on any."""
+        plain = [address for address in self.relay.addresses() if "ws" not in address.protocols()]
+        return min(plain, key=lambda address: _is_loopback(address.value_for("ip4") or address.value_for("ip6")))
 
     @property
     def stun_urls(self) -> tuple[str, ...]:
@@ -100,3 +101,7 @@ class Demo:
         self.server = await enter(PageServer(self.gateway, self.config.server))
         settings = replace(self.config.peer, stun_servers=(*self.config.peer.stun_servers, *self.stun_urls))
         self.peer = await enter(NativePeer(PrivateKey.generate(), settings, self.relay_address))
+
+
+def _is_loopback(host: str | None) -> bool:
+    return host is not None and ipaddress.ip_address(host).is_loopback

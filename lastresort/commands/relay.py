@@ -14,6 +14,7 @@ from signalling.libp2p.aio.presence import PresenceService
 from signalling.libp2p.aio.relay_service import RelayService
 from signalling.libp2p.host_config import RelayConfig
 from signalling.libp2p.multiaddr import Multiaddr
+from signalling.libp2p.presence import PresenceEntry
 
 __all__ = ["add_parser", "run"]
 
@@ -26,7 +27,8 @@ EPILOG = """examples:
 A relay introduces peers to each other and carries their signalling. It sees who talks to whom, and only ciphertext.
 Peers use one of the addresses it prints: lastresort peer --relay ADDRESS
 
-events with --json: listening {address}, ready {peer}, connection {peer, address}, disconnection {peer}, stopped {}
+events with --json: listening {address}, ready {peer}, connection {peer, address}, disconnection {peer},
+  joined {peer, name, kind}, left {peer} (on and off the roster), stopped {}
 """
 
 
@@ -77,6 +79,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
             for address in host.addresses():
                 output.event("listening", f"listening on {address}", address=str(address))
             _report_connections(host, output)
+            _report_roster(presence, output)
             output.event("ready", f"relay {host.peer_id} is up, Ctrl-C stops it", peer=str(host.peer_id))
             await stop.wait()
             await presence.close()
@@ -101,3 +104,12 @@ def _report_connections(host: Host, output: Output) -> None:
             "disconnection", f"- {connection.remote_peer}", peer=str(connection.remote_peer)
         ),
     )
+
+
+def _report_roster(presence: PresenceService, output: Output) -> None:
+    def joined(entry: PresenceEntry) -> None:
+        fields = {"peer": str(entry.peer), "name": entry.name, "kind": entry.kind.label}
+        output.event("joined", f"  {entry.peer} is {entry.name!r} on the roster", **fields)
+
+    presence.on("joined", joined)
+    presence.on("left", lambda peer: output.event("left", peer=str(peer)))

@@ -55,6 +55,16 @@ async def test_connect_reaches_a_peer_by_every_kind_of_address() -> None:
         assert (status, errors) == (0, "")
 
 
+async def test_a_relay_tells_who_is_on_its_roster() -> None:
+    async with relay() as (command, address):
+        async with peer(address, "--name", "ada") as (listed, _):
+            joined = await command.event("joined")
+            assert (joined["name"], joined["kind"]) == ("ada", "native")
+            await listed.stop(signal.SIGTERM)
+
+        assert (await command.event("left"))["peer"] == joined["peer"]
+
+
 async def test_pings_are_events() -> None:
     async with relay() as (_, address), peer(address) as (_, addresses):
         status, output, _ = await run("connect", "--json", "--ping", "3", addresses["webrtc"])

@@ -24,6 +24,8 @@ from signalling.libp2p.presence import (
     PROTOCOL,
     Announcement,
     Drop,
+    Joined,
+    Left,
     PeerKind,
     PresenceConfig,
     PresenceEntry,
@@ -44,13 +46,15 @@ __all__ = ["PresenceClient", "PresenceService"]
 logger = logging.getLogger("signalling")
 
 
-class PresenceService:
+class PresenceService(AsyncIOEventEmitter):
     """Answers presence streams on ``host``: the relay's side.
 
+    Events: ``"joined"(PresenceEntry)`` for a new or changed entry, ``"left"(PeerId)``.
     A slow subscriber costs one roster of memory: a roster that it has not taken yet is replaced by the next one.
     """
 
     def __init__(self, host: Host, config: PresenceConfig | None = None) -> None:
+        super().__init__()
         self.config = config or PresenceConfig()
         self._registry = PresenceRegistry(self.config)
         self._members: dict[int, _Writer] = {}
@@ -100,8 +104,12 @@ class PresenceService:
                     logger.debug("presence stream %d dropped: %s", member, reason)
                     if (writer := self._members.get(member)) is not None:
                         writer.abort()
-        while self._registry.next_event() is not None:
-            pass
+        while (event := self._registry.next_event()) is not None:
+            match event:
+                case Joined(entry):
+                    self.emit("joined", entry)
+                case Left(peer):
+                    self.emit("left", peer)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -51,6 +51,9 @@ class Watcher:
 
 async def test_peers_see_each_other_come_and_go() -> None:
     async with relay() as (service, address), Host(PrivateKey.generate()) as one, Host(PrivateKey.generate()) as two:
+        told: list[str] = []
+        service.on("joined", lambda entry: told.append(f"+{entry.name}"))
+        service.on("left", lambda peer: told.append("-bob" if peer == two.peer_id else "-?"))
         ada = Watcher(one, address, "ada")
         await ada.until("ada")
         bob = Watcher(two, address, "bob")
@@ -62,6 +65,7 @@ async def test_peers_see_each_other_come_and_go() -> None:
 
         await ada.until("ada")
         assert [entry.name for entry in service.roster] == ["ada"]
+        assert told == ["+ada", "+bob", "-bob"]
         await ada.client.close()
 
 
