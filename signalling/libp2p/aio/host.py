@@ -190,6 +190,8 @@ class Host(AsyncIOEventEmitter):
         self._check_open()
         if isinstance(target, str):
             target = Multiaddr(target)
+        if isinstance(target, Multiaddr) and target.protocols() == ("p2p",):
+            target = target.peer_id or target
         peer = target if isinstance(target, PeerId) else target.peer_id
         if peer == self.peer_id:
             raise DialError("that is ourselves")

@@ -124,7 +124,7 @@ class Reservation:
                 await asyncio.sleep(pause)
             try:
                 await self._attempt()
-            except (SignallingError, OSError, TimeoutError) as error:
+            except (SignallingError, OSError) as error:
                 logger.debug("%r: %s", self, error or type(error).__name__)
                 self._timer.failed(self._clock())
                 self._tell()
@@ -147,17 +147,11 @@ class Reservation:
         """Get or refresh the reservation once."""
         connection = await self._connect()
         config = self._host.config.circuit
-        async with asyncio.timeout(config.reserve_timeout):
-            stream = await connection.open_stream([HOP_PROTOCOL])
-            try:
-                await stream.write_delimited(reserve_request())
-                answer = await stream.read_delimited(config.max_message)
-                if answer is None:
-                    raise CircuitRefused("the relay closed the stream without an answer", None)
-            except BaseException:
-                await stream.reset()
-                raise
-            await stream.close()
+        try:
+            async with asyncio.timeout(config.reserve_timeout):
+                answer = await self._ask(connection)
+        except TimeoutError:
+            raise CircuitRefused("the relay did not answer in time", None) from None
         grant = read_grant(
             answer,
             relay=self.relay,
@@ -169,6 +163,20 @@ class Reservation:
         self._connection, self._grant = connection, grant
         self._timer.granted(grant.expires_in, self._clock())
         self._tell()
+
+    async def _ask(self, connection: Connection) -> bytes:
+        """Send RESERVE and return the relay's answer."""
+        stream = await connection.open_stream([HOP_PROTOCOL])
+        try:
+            await stream.write_delimited(reserve_request())
+            answer = await stream.read_delimited(self._host.config.circuit.max_message)
+            if answer is None:
+                raise CircuitRefused("the relay closed the stream without an answer", None)
+        except BaseException:
+            await stream.reset()
+            raise
+        await stream.close()
+        return answer
 
     async def _connect(self) -> Connection:
         """Return an unlimited connection to the relay: the one that carries the reservation, if it still lives."""

@@ -169,7 +169,8 @@ def listening_socket(endpoint: Endpoint) -> socket.socket:
     """
     family = _FAMILIES[endpoint.family]
     address = socket.getaddrinfo(endpoint.host, endpoint.port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio turns Nagle's algorithm off only on sockets whose protocol is TCP, not 0.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -84,8 +84,9 @@ async def test_a_stream_carries_bytes_and_closes_by_halves() -> None:
         with pytest.raises(NegotiationError):
             await alice.new_stream(bob.peer_id, ["/unknown/1"])
         bob.unhandle(ECHO)
+        known = await alice.new_stream(bob.peer_id, [ECHO])
         with pytest.raises(NegotiationError):
-            await alice.new_stream(bob.peer_id, [ECHO])
+            await known.read()
 
 
 @virtual_time
@@ -129,6 +130,7 @@ async def test_connecting_twice_gives_the_connection_that_is_there() -> None:
         first = await alice.connect(bob.addresses()[0])
         assert await alice.connect(bob.addresses()[0]) is first
         assert await alice.connect(bob.peer_id) is first
+        assert await alice.connect(f"/p2p/{bob.peer_id}") is first
         await first.close()
         second = await alice.connect(bob.peer_id)
         assert second is not first

@@ -549,3 +549,19 @@ async def test_the_address_is_pushed_to_those_who_know_us() -> None:
         assert again is connection
         await connection.close()
         assert (await friend.connect(t.target.peer_id)).remote_address == t.address
+
+
+@virtual_time
+async def test_a_relay_that_never_answers_is_given_up() -> None:
+    async with trio(host=HostConfig(circuit=CircuitConfig(reserve_timeout=10.0, connect_timeout=30.0))) as t:
+
+        async def stay_silent(stream: Stream) -> None:
+            await asyncio.sleep(3600)
+
+        t.relay.handle(HOP_PROTOCOL, stay_silent, allow_limited=True)
+        with pytest.raises(CircuitRefused):
+            await t.target.reserve(t.relay_address)
+        assert clock() == pytest.approx(10.0, abs=0.1)
+        with pytest.raises(DialError):
+            await t.source.connect(t.address)
+        assert clock() == pytest.approx(10.0 + t.source.config.dial_timeout, abs=0.1)

@@ -62,6 +62,9 @@ async def test_a_megabyte_both_ways(server: Host, address: str) -> None:
         assert await stream.read_exactly(len(data)) == data
         await writing
         (inbound,) = server.connections(client.peer_id)
+        for one in (connection, inbound):
+            sock = one.muxer._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), "Nagle would cost 40 ms a round trip"
         assert inbound.remote_address == connection.local_address.encapsulate(f"/p2p/{client.peer_id}")
         assert connection.remote_address == server.addresses()[0]
         assert inbound.local_address.encapsulate(f"/p2p/{server.peer_id}") == server.addresses()[0]
