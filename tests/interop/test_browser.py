@@ -8,81 +8,27 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser
 
-from browser_demo.browser import TabDriver, headless_chromium
 from browser_demo.check import run_check
-from browser_demo.config import DemoConfig, PeerSettings, ServerConfig
 from browser_demo.peer.echo import PROTOCOL as ECHO
 from browser_demo.peer.words import GREETING
-from browser_demo.stack import Demo, outside_address
 from signalling.libp2p.aio.host import Host
 from signalling.libp2p.keys import PrivateKey
-from tests.tools import namespaces
+from tests.interop.browser_stage import CONFIG, Stage, outside_interface, peer_of, stage
 from webrtc_bridge.transport import WebRtcTransport
+
+__all__ = ["stage"]
 
 pytestmark = [pytest.mark.interop, pytest.mark.browser, pytest.mark.timeout(180)]
 
-CONFIG = DemoConfig(server=ServerConfig(port=0), peer=PeerSettings(name="python"))
 SIZE = 5_000_000
-
-
-@dataclass
-class Stage:
-    """A running demo and tabs on its page."""
-
-    demo: Demo
-    browser: Browser
-    artifacts: Path
-
-    async def tab(self, name: str, **options: str) -> TabDriver:
-        return await TabDriver.open(self.browser, self.demo.url, name=name, **options)
-
-
-@pytest.fixture(scope="module")
-def outside_interface() -> Iterator[None]:
-    """An interface other than loopback, made for the time of these tests where there is none: browsers need it."""
-    if outside_address() is not None:
-        yield
-        return
-    tool = namespaces()
-    if tool.path is None:
-        pytest.skip(f"this machine has only loopback addresses; {tool.missing}")
-    for arguments in (
-        ("link", "add", "lrbrowser0", "type", "veth", "peer", "name", "lrbrowser1"),
-        # No IPv6 address that turns up a second later: Chromium then drops what it is loading.
-        ("link", "set", "lrbrowser0", "addrgenmode", "none"),
-        ("link", "set", "lrbrowser1", "addrgenmode", "none"),
-        ("link", "set", "lrbrowser1", "up"),
-        ("address", "add", "198.51.100.1/24", "dev", "lrbrowser0"),
-        ("link", "set", "lrbrowser0", "up"),
-        ("route", "add", "default", "dev", "lrbrowser0"),
-    ):
-        if subprocess.run([tool.path, *arguments], capture_output=True, check=False).returncode:
-            pytest.skip(f"this machine has only loopback addresses, and `ip {' '.join(arguments)}` is not allowed")
-    yield
-    subprocess.run([tool.path, "link", "delete", "lrbrowser0"], check=True, capture_output=True)
-
-
-@pytest.fixture
-async def stage(chromium_path: Path, artifacts: Path, outside_interface: None) -> AsyncIterator[Stage]:
-    async with Demo(CONFIG) as demo, headless_chromium(chromium_path) as browser:
-        yield Stage(demo, browser, artifacts)
-
-
-async def peer_of(tab: TabDriver) -> str:
-    """Return the tab's own peer id, once it has one."""
-    await tab.wait_for(".presence .dot.direct", "joining the relay")
-    return str(await tab.page.evaluate("globalThis.lastresort.gateway.peer"))
 
 
 def random_file(folder: Path, name: str, size: int = SIZE) -> Path:
@@ -261,8 +207,9 @@ async def test_the_keyboard_is_enough(stage: Stage) -> None:
     await tab.wait_for_message("You said: typed")
 
 
-async def test_the_check_of_the_demo_passes(chromium_path: Path, artifacts: Path, outside_interface: None) -> None:
-    report = await run_check(CONFIG, screenshot=artifacts / "check.png")
+async def test_the_check_of_the_demo_passes(chromium_path: Path, artifacts: Path) -> None:
+    with outside_interface():
+        report = await run_check(CONFIG, screenshot=artifacts / "check.png")
 
     assert "relay" not in report.types
     assert min(report.path_sent, report.path_received) > SIZE

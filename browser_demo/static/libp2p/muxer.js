@@ -5,6 +5,7 @@ import { Stream } from './stream.js';
 
 const INIT_LABEL = 'init';
 const MAX_INBOUND = 64;
+const NEGOTIATION_TIMEOUT_MS = 10_000;
 
 export class Muxer {
   #connection;
@@ -42,12 +43,16 @@ export class Muxer {
     this.#inbound += 1;
     const stream = new Stream(channel);
     stream.closed.then(() => (this.#inbound -= 1));
+    const timer = setTimeout(() => stream.reset('no protocol in time'), NEGOTIATION_TIMEOUT_MS);
     try {
       stream.protocol = await respond(stream, (protocol) => this.#handlers.has(protocol));
+      clearTimeout(timer);
       await this.#handlers.get(stream.protocol)(stream);
     } catch (error) {
       console.debug(`stream ${stream.protocol || '(negotiating)'} ended:`, error.message);
       stream.reset();
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

@@ -14,6 +14,7 @@ import { Sha256 } from '../sha256.js';
 export const FILE = '/lastresort/file/1.0.0';
 export const FILE_REQUEST = '/lastresort/file-request/1.0.0';
 export const MAX_FILE = 256 * 1024 * 1024;
+export const MAX_HELD = 2 * MAX_FILE; // of what one peer sent: received files stay in memory
 
 const MAX_MESSAGE = 64 * 1024;
 const SLICE = 256 * 1024;
@@ -77,6 +78,7 @@ export class Transfer extends EventTarget {
 
 export class Files extends EventTarget {
   #muxer;
+  #held = 0;
 
   /** Events: "transfer" {transfer} when one begins, in either direction. */
   constructor(muxer) {
@@ -123,18 +125,27 @@ export class Files extends EventTarget {
   async accept(stream) {
     const header = await receiveJson(stream);
     const { size } = header;
-    if (!Number.isSafeInteger(size) || size < 0 || size > MAX_FILE) {
-      await sendJson(stream, { accept: false, reason: `files up to ${MAX_FILE} bytes only` });
+    const refusal = this.#refusal(size);
+    if (refusal) {
+      await sendJson(stream, { accept: false, reason: refusal });
       await stream.close();
       return;
     }
+    this.#held += size;
     const transfer = this.#begin('in', safeName(header.name), size);
     try {
       await this.#receive(stream, header, transfer);
     } catch (error) {
+      this.#held -= size;
       if (!transfer.endedAt) transfer.set({ state: 'failed', reason: error.message });
       throw error;
     }
+  }
+
+  #refusal(size) {
+    if (!Number.isSafeInteger(size) || size < 0 || size > MAX_FILE) return `files up to ${MAX_FILE} bytes only`;
+    if (this.#held + size > MAX_HELD) return 'the page holds enough files of this peer';
+    return null;
   }
 
   async #receive(stream, header, transfer) {

@@ -3,6 +3,8 @@
 import { formatBytes } from '../stats.js';
 import { h } from './dom.js';
 
+const MAX_ROWS = 200;
+
 const STATE_WORDS = {
   hashing: 'hashing',
   waiting: 'offered',
@@ -85,6 +87,7 @@ export class FilesPanel {
 
   add(transfer) {
     this.transfers.prepend(transferRow(transfer));
+    while (this.transfers.children.length > MAX_ROWS) this.transfers.lastChild.remove();
   }
 
   #sendAll(files) {

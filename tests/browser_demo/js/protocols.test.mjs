@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { text, utf8 } from '../../../browser_demo/static/libp2p/bytes.js';
 import { Muxer } from '../../../browser_demo/static/libp2p/muxer.js';
 import { CHAT, Chat } from '../../../browser_demo/static/protocols/chat.js';
-import { FILE, Files, safeName } from '../../../browser_demo/static/protocols/files.js';
+import { FILE, Files, MAX_FILE, safeName } from '../../../browser_demo/static/protocols/files.js';
 import { phases } from '../../../browser_demo/static/ui/timeline.js';
 import { RateMeter, formatBytes, formatMs } from '../../../browser_demo/static/stats.js';
 import { connectionPair } from './channels.mjs';
@@ -98,6 +98,16 @@ test('files: an absurd size is refused', async () => {
     assert.equal(JSON.parse(text(await stream.readDelimited(1000))).accept, false);
     stream.reset();
   }
+});
+
+test('files: what one peer may fill is bounded', async () => {
+  const [ada] = peers();
+  const offer = async () => {
+    const stream = await ada.muxer.open(FILE);
+    await stream.writeDelimited(utf8(JSON.stringify({ name: 'x', size: MAX_FILE, sha256: '' })));
+    return JSON.parse(text(await stream.readDelimited(1000))).accept;
+  };
+  assert.deepEqual([await offer(), await offer(), await offer()], [true, true, false]);
 });
 
 test('file names lose their folders, dots and control characters', () => {
