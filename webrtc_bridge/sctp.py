@@ -5,6 +5,7 @@ What stock aiortc leaves open to the peer on the other side, and what this subcl
 - it ignores the peer's receive window when sending, and never shuts its own: :meth:`hold` and :meth:`release` count
   unread bytes, and :meth:`_transmit` respects what the peer announces (RFC 9260 section 6.1, 6.2);
 - chunks beyond its window are kept all the same: they are dropped here;
+- a parameter of length 0 makes its parser loop for ever: such packets are dropped before it sees them;
 - a chunk that its parsers did not expect raises out of the DTLS reading task with a traceback: here the association is
   aborted and the reason is kept;
 - a send after the end of the path raises in a task that nobody awaits: here it counts as a lost packet.
@@ -19,7 +20,14 @@ from collections import deque
 from collections.abc import Callable
 
 from aiortc import RTCDataChannel, RTCSctpTransport
-from aiortc.rtcsctptransport import DATA_CHANNEL_OPEN, WEBRTC_DCEP, Chunk, DataChunk, SackChunk
+from aiortc.rtcsctptransport import (
+    DATA_CHANNEL_OPEN,
+    SCTP_COMMON_HEADER_LENGTH,
+    WEBRTC_DCEP,
+    Chunk,
+    DataChunk,
+    SackChunk,
+)
 
 from webrtc_bridge.config import SctpConfig
 from webrtc_bridge.dtls import DtlsTransport
@@ -51,7 +59,7 @@ class SctpAssociation(RTCSctpTransport):
         self.on_window_shut: Callable[[], None] = _nothing
         """Called when bytes are held and :attr:`window_shut` is true."""
         self.dropped = 0
-        """Chunks dropped because they were outside the window."""
+        """Chunks dropped because they were outside the window, and packets because they were malformed."""
         self._peer_window: int | None = None
         self._announced = self.config.receive_window
         self._reason = "closed by the peer"
@@ -136,6 +144,9 @@ class SctpAssociation(RTCSctpTransport):
     async def _handle_data(self, data: bytes) -> None:
         if self._ended:
             return
+        if not _parameters_end(data):
+            self.dropped += 1
+            return
         try:
             await super()._handle_data(data)
         except UNPARSEABLE as error:
@@ -203,6 +214,27 @@ class SctpAssociation(RTCSctpTransport):
         if opens and len(self._data_channels) >= self.config.max_channels:
             raise HostileChunk(f"more than {self.config.max_channels} data channels")
         await super()._data_channel_receive(stream_id, pp_id, data)
+
+
+def _parameters_end(packet: bytes) -> bool:
+    """Whether every parameter of every chunk is at least as long as its own header (RFC 9260 section 3.2.1)."""
+    position = SCTP_COMMON_HEADER_LENGTH
+    while position + 4 <= len(packet):
+        kind, length = packet[position], int.from_bytes(packet[position + 2 : position + 4])
+        if length < 4:
+            return False
+        at, end = position + _PARAMETERS_AT.get(kind, length), min(position + length, len(packet))
+        while at + 4 <= end:
+            size = int.from_bytes(packet[at + 2 : at + 4])
+            if size < 4:
+                return False
+            at += size + -size % 4
+        position += length + -length % 4
+    return True
+
+
+_PARAMETERS_AT = {1: 20, 2: 20, 4: 4, 5: 4, 6: 4, 9: 4, 130: 4}
+"""Where the parameters begin in INIT, INIT ACK, HEARTBEAT, HEARTBEAT ACK, ABORT, ERROR and RE-CONFIG chunks."""
 
 
 def _nothing() -> None:

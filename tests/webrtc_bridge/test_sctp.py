@@ -8,7 +8,7 @@ from struct import pack
 
 import pytest
 from aiortc import RTCSctpTransport
-from aiortc.rtcsctptransport import DataChunk, SackChunk, serialize_packet
+from aiortc.rtcsctptransport import Chunk, DataChunk, SackChunk, serialize_packet
 
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.peers import Pair, connected_pair
@@ -64,6 +64,18 @@ async def test_what_makes_stock_aiortc_raise_ends_the_association_with_a_reason(
         await asyncio.gather(pair.answerer.wait_closed(), pair.offerer.wait_closed())
         assert pair.answerer.close_reason == "the peer broke SCTP"
         assert pair.offerer.close_reason in ("closed by the peer", "the peer broke SCTP")  # it gets acknowledgements
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 5, 6, 9, 130])
+@virtual_time
+async def test_a_parameter_of_length_zero_does_not_hang_us(kind: int) -> None:
+    async with connected_pair() as pair:
+        sctp = target(pair)
+        chunk = Chunk(body=bytes(16 if kind in (1, 2) else 0) + bytes(8))
+        chunk.type = kind
+        await sctp._handle_data(serialize_packet(5000, 5000, sctp._local_verification_tag, chunk))
+        assert sctp.dropped == 1
+        assert not pair.answerer.closed
 
 
 @virtual_time
