@@ -60,6 +60,8 @@ class YamuxConfig:
     """Seconds after which an unanswered ping ends the session."""
     max_pending_answers: int = 4096
     """Answers (pongs, refusals) that wait for the connection. A peer that provokes more and reads none is cut off."""
+    linger: float = 60.0
+    """Seconds that a stream which we closed both ways waits for the peer to close it too; then it is reset."""
     close_timeout: float = 5.0
     """Seconds that a closing session waits for the connection to take what is queued."""
 

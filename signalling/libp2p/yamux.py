@@ -23,9 +23,9 @@ from signalling.libp2p.yamux_frames import (
     VERSION,
     FrameType,
     GoAwayCode,
-    encode_header,
 )
 from signalling.libp2p.yamux_keepalive import Keepalive
+from signalling.libp2p.yamux_output import FrameQueue
 from signalling.libp2p.yamux_stream import YamuxStream
 from stun.machine import Deadline
 
@@ -43,16 +43,15 @@ class Yamux:
         self.events: deque[event.YamuxEvent] = deque()
         self.ended: str | None = None
         """Why the session is over; None while it lives."""
-        self.queued_bytes = 0
-        """Bytes waiting in :meth:`next_effect`."""
         self.buffered = 0
         """Unread bytes over all streams."""
         self.refused_streams = 0
         """Streams of the peer that were reset because of a limit."""
         self.dropped_frames = 0
         """Frames for streams that are gone."""
-        self._output: list[bytes | memoryview] = []
-        self._answers = 0
+        self._output = FrameQueue(self.config.max_frame)
+        self._lingering: dict[YamuxStream, float] = {}
+        self._now = now
         self._streams: dict[int, YamuxStream] = {}
         self._backlog: deque[YamuxStream] = deque()
         self._unacknowledged = 0
@@ -81,6 +80,11 @@ class Yamux:
         )
         self._opening_wanted = self._opening_wanted or not ready
         return ready
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that :meth:`next_effect` is going to return."""
+        return self._output.queued_bytes
 
     @property
     def going_away(self) -> bool:
@@ -140,27 +144,30 @@ class Yamux:
     def next_effect(self) -> bytes | None:
         """Return and remove everything that is to be sent, or None when there is nothing."""
         self._flush_flags(0.0)
-        if not self._output:
-            return None
-        data = b"".join(self._output)
-        self._output.clear()
-        self.queued_bytes = self._answers = 0
-        return data
+        return self._output.take()
 
     def next_timeout(self) -> Deadline | None:
-        """When an acknowledgement or a ping is due, or a ping has gone unanswered for too long."""
+        """When an acknowledgement, a ping or the end of a silent peer or stream is due."""
         if self.ended is not None:
             return None
         deadline = self._keepalive.next_timeout()
         if self._owed_acks:
             deadline = min(deadline, Deadline(next(iter(self._owed_acks.values())), "yamux acknowledgement"))
+        if self._lingering:
+            deadline = min(deadline, Deadline(next(iter(self._lingering.values())), "yamux lingering stream"))
         return deadline
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at ``now``."""
         if self.ended is not None:
             return
+        self._now = now
         self._flush_flags(now)
+        for stream, due in list(self._lingering.items()):
+            if due > now:
+                break
+            self.queue_frame(FrameType.WINDOW_UPDATE, RST, stream.id, 0)
+            self._forget(stream)
         if self._keepalive.expired(now):
             self._end("the peer does not answer", GoAwayCode.NORMAL)
         elif (opaque := self._keepalive.next_ping(now)) is not None:
@@ -170,6 +177,7 @@ class Yamux:
         """Take what arrived; ``b""`` is the end of the byte stream. Ignored once the session is over."""
         if not data:
             self.lose("the peer closed the connection")
+        self._now = now
         self._keepalive.heard(now)
         offset, size = 0, len(data)
         while offset < size and self.ended is None:
@@ -314,31 +322,17 @@ class Yamux:
     def queue_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         """Queue a frame without payload (for the streams)."""
         if self.ended is None:
-            self._output.append(encode_header(kind, flags, stream_id, length))
-            self.queued_bytes += HEADER_SIZE
+            self._output.frame(kind, flags, stream_id, length)
 
     def queue_data(self, stream: YamuxStream, data: bytes | memoryview) -> None:
         """Queue data frames (for the streams); an empty ``data`` sends nothing."""
-        size, limit = len(data), self.config.max_frame
-        if not size:
-            return
-        self.queued_bytes += size + HEADER_SIZE
-        output = self._output
-        if size <= limit:
-            output += (encode_header(FrameType.DATA, stream.take_flags(), stream.id, size), data)
-            return
-        view = memoryview(data)
-        for start in range(0, size, limit):
-            part = view[start : start + limit]
-            output += (encode_header(FrameType.DATA, stream.take_flags(), stream.id, len(part)), part)
+        if data:
+            self._output.data(stream.take_flags(), stream.id, data)
 
     def _answer(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         """Queue a frame that the peer provoked; a peer that provokes many and reads none is cut off."""
-        self._answers += 1
-        if self._answers > self.config.max_pending_answers:
+        if self._output.answer(kind, flags, stream_id, length) > self.config.max_pending_answers:
             self._end("the peer does not read our answers", GoAwayCode.PROTOCOL_ERROR)
-        else:
-            self.queue_frame(kind, flags, stream_id, length)
 
     def _flush_flags(self, now: float) -> None:
         """Send SYN and ACK of the streams that had no data to carry them: SYN at once, ACK when it is due."""
@@ -352,10 +346,8 @@ class Yamux:
     def consumed(self, stream: YamuxStream, count: int) -> None:
         """Note that ``count`` unread bytes are gone (for the streams)."""
         self.buffered -= count
-        if stream.buffered == 0 and stream.remote_closed:
-            self.settle(stream)
-        else:
-            self._credit(stream)
+        self._credit(stream)
+        self.settle(stream)
 
     def _credit(self, stream: YamuxStream) -> None:
         credit = stream.top_up(self.config.max_session_buffer - self.buffered) if self.ended is None else 0
@@ -363,13 +355,20 @@ class Yamux:
             self.queue_frame(FrameType.WINDOW_UPDATE, stream.take_flags(), stream.id, credit)
 
     def settle(self, stream: YamuxStream) -> None:
-        """Forget ``stream`` if it is over: reset, or closed by us and read to its end or read no further."""
-        read_up = stream.stopped_reading or (stream.remote_closed and not stream.buffered)
-        if stream.reset_reason is None and not (stream.write_closed and read_up):
-            return
+        """Forget ``stream`` if it is over: reset, or closed by both sides and read to its end (for the streams).
+
+        One that we closed both ways and the peer did not close lingers, so that the peer can finish in peace.
+        """
+        if stream.reset_reason is not None or (stream.write_closed and stream.remote_closed and not stream.buffered):
+            self._forget(stream)
+        elif stream.write_closed and stream.stopped_reading and self.ended is None:
+            self._lingering.setdefault(stream, self._now + self.config.linger)
+
+    def _forget(self, stream: YamuxStream) -> None:
         if self._streams.pop(stream.id, None) is None:
             return
         self._owed_acks.pop(stream, None)
+        self._lingering.pop(stream, None)
         if not stream.acknowledged:
             stream.acknowledged = True
             self._unacknowledged -= 1
@@ -396,5 +395,6 @@ class Yamux:
         self._streams.clear()
         self._backlog.clear()
         self._owed_acks.clear()
+        self._lingering.clear()
         self._unacknowledged = 0
         self.events += (event.StreamWritable(None), event.SessionEnded(reason, code or GoAwayCode.NORMAL))

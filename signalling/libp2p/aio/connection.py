@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from signalling.libp2p.aio.negotiation import negotiate_outbound
+from signalling.libp2p.aio.negotiation import negotiate_outbound, propose
 from signalling.libp2p.aio.streams import Muxer, Stream
 from signalling.libp2p.circuit_messages import Limit
 from signalling.libp2p.config import MultistreamConfig
@@ -64,12 +64,20 @@ class Connection:
     async def open_stream(self, protocols: Sequence[str], *, timeout: float | None = None) -> Stream:
         """Open a stream and agree on the first of ``protocols`` that the peer speaks, within ``timeout`` seconds.
 
+        When the peer's identify message names one of them, its answer is not waited for, which saves a round trip. If
+        the peer refuses after all or stays silent, the first read raises NegotiationError or StreamReset.
+
         Raises:
             NegotiationError: the peer speaks none of them, or did not answer in time; the stream is reset.
             ConnectionClosed: the connection is gone.
             LimitExceeded: too many streams are open.
         """
         raw = await self.muxer.open_stream()
+        known = self.peer_info.protocols if self.peer_info is not None else frozenset()
+        expected = next((protocol for protocol in protocols if protocol in known), None)
+        if expected is not None:
+            answer = await propose(raw, expected, self.negotiation)
+            return Stream(raw, expected, self, proposed=answer)
         protocol, received = await negotiate_outbound(raw, protocols, self.negotiation, timeout=timeout)
         return Stream(raw, protocol, self, received)
 

@@ -7,6 +7,7 @@ on which multistream-select has agreed on a protocol; it adds exact and length-d
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from signalling.errors import DecodeError, MessageTooLarge, StreamClosed
@@ -92,17 +93,41 @@ class Muxer(Protocol):
 class Stream:
     """A raw stream on which a protocol is agreed; itself a :class:`RawStream`."""
 
-    __slots__ = ("_buffer", "_raw", "connection", "protocol")
+    __slots__ = ("_buffer", "_proposed", "_raw", "connection", "protocol")
 
-    def __init__(self, raw: RawStream, protocol: str, connection: Connection, received: bytes = b"") -> None:
-        """Wrap ``raw``; ``received`` is what arrived behind the negotiation and belongs to the protocol."""
+    def __init__(
+        self,
+        raw: RawStream,
+        protocol: str,
+        connection: Connection,
+        received: bytes = b"",
+        proposed: Callable[[], Awaitable[bytes]] | None = None,
+    ) -> None:
+        """Wrap ``raw``; ``received`` is what arrived behind the negotiation and belongs to the protocol.
+
+        ``proposed`` is given when the peer has not answered our proposal yet: it waits for the answer, returns what
+        arrived behind it, and raises NegotiationError after resetting the stream. It is called before the first read.
+        """
         self._raw = raw
         self._buffer = bytearray(received)
+        self._proposed = proposed
         self.protocol = protocol
         self.connection = connection
 
+    async def _settle(self) -> None:
+        """Wait for the answer to our proposal, if it is still to come."""
+        if self._proposed is not None:
+            received = await self._proposed()
+            self._proposed = None
+            self._buffer += received
+
     async def read(self, max_bytes: int = DEFAULT_READ) -> bytes:
-        """Return 1 to ``max_bytes`` bytes, or ``b""`` at the end of the stream; see :meth:`RawStream.read`."""
+        """Return 1 to ``max_bytes`` bytes, or ``b""`` at the end of the stream; see :meth:`RawStream.read`.
+
+        Raises:
+            NegotiationError: the peer refused the protocol after all; see :meth:`Connection.open_stream`.
+        """
+        await self._settle()
         if not self._buffer:
             return await self._raw.read(max_bytes)
         data = bytes(self._buffer[:max_bytes])
@@ -118,6 +143,7 @@ class Stream:
             StreamClosed: the stream ended before ``count`` bytes.
             StreamReset: see :meth:`read`.
         """
+        await self._settle()
         while len(self._buffer) < count:
             data = await self._raw.read(DEFAULT_READ)
             if not data:
@@ -135,6 +161,7 @@ class Stream:
             DecodeError: the prefix is not a minimal varint.
             StreamClosed: the stream ended within a message.
         """
+        await self._settle()
         while True:
             prefix = decode_varint(self._buffer)
             if prefix is not None:
@@ -166,14 +193,26 @@ class Stream:
 
     async def close_read(self) -> None:
         """Stop reading: what still arrives is thrown away."""
+        await self._settle()
         self._buffer.clear()
         await self._raw.close_read()
 
     async def close(self) -> None:
-        """Close both halves without losing what was written."""
+        """Close both halves without losing what was written.
+
+        A peer that has not yet agreed on the protocol is waited for.
+
+        Raises:
+            NegotiationError: it refused.
+        """
+        if self._proposed is not None:
+            await self._raw.close_write()
+            await self._settle()
+        self._buffer.clear()
         await self._raw.close()
 
     async def reset(self) -> None:
         """Abort both halves at once."""
+        self._proposed = None
         self._buffer.clear()
         await self._raw.reset()

@@ -306,15 +306,37 @@ def test_close_read_discards_and_lets_the_writer_finish() -> None:
     assert ours.read(100) == b"still writing"
 
 
-def test_a_stream_closed_both_ways_is_forgotten_and_a_late_writer_is_reset() -> None:
+def test_a_stream_closed_both_ways_lingers_until_the_peer_has_closed_it() -> None:
     a, b = sides()
+    ours, theirs = pair(a, b)
+    theirs.send(b"answer")
+    theirs.close_write()
+    theirs.close_read()
+    settle(a, b)
+    for _ in range(8):
+        assert ours.send(bytes(WINDOW // 2)) == WINDOW // 2
+        settle(a, b)
+    assert b.buffered == 0
+    assert ours.read(100) == b"answer"
+    assert len(b) == 1
+    ours.close_write()
+    settle(a, b)
+    assert ours.read(1) == b""
+    assert len(a) == len(b) == 0
+
+
+def test_a_stream_that_the_peer_never_closes_is_reset_in_the_end() -> None:
+    a, b = sides(None, YamuxConfig(linger=7.0))
     ours, theirs = pair(a, b)
     theirs.close_write()
     theirs.close_read()
-    assert len(b) == 0
     settle(a, b)
-    assert ours.read(1) == b""
-    ours.send(b"nobody reads this")
+    deadline = b.next_timeout()
+    assert deadline == (8.0, "yamux lingering stream")
+    b.handle_timeout(7.9)
+    assert len(b) == 1
+    b.handle_timeout(8.0)
+    assert len(b) == 0
     settle(a, b)
     with pytest.raises(StreamReset):
         ours.send(b"x")
@@ -420,7 +442,7 @@ def test_a_flood_of_provocations_that_is_not_read_is_cut_off() -> None:
     assert len(b.next_effect() or b"") == 1200
     b.receive_data(encode_header(FrameType.PING, SYN, 0, 1) * 101, 0.0)
     assert ended(b).code is GoAwayCode.PROTOCOL_ERROR
-    assert len(b.next_effect() or b"") == 1212
+    assert len(b.next_effect() or b"") == 1224
 
 
 def test_a_silent_peer_is_pinged_and_then_given_up() -> None:

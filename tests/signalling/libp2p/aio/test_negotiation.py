@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from signalling.errors import NegotiationError, StreamReset
 from signalling.libp2p.aio.connection import Connection, Direction, Limit
-from signalling.libp2p.aio.negotiation import negotiate_inbound, negotiate_outbound
+from signalling.libp2p.aio.negotiation import negotiate_inbound, negotiate_outbound, propose
+from signalling.libp2p.aio.streams import Stream
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.multistream import encode_token
 from tests.signalling.libp2p.aio.pipes import SERVER_PEER, MemoryStream, over_tcp
@@ -52,6 +54,40 @@ async def test_a_cancelled_negotiation_resets_the_stream() -> None:
     with pytest.raises(asyncio.CancelledError):
         await negotiation
     assert two.was_reset
+
+
+async def test_a_proposal_to_a_peer_that_speaks_it_waits_for_nothing() -> None:
+    one, two = MemoryStream.pair()
+    answer = await propose(one, "/echo")
+    await one.write(b"payload")
+    waiting = asyncio.create_task(answer())
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not one.was_reset
+    assert await negotiate_inbound(two, {"/echo"}) == ("/echo", b"payload")
+    await two.write(b"reply")
+    assert await answer() == b"reply"
+
+
+async def test_a_proposal_that_is_refused_is_told_by_the_first_read() -> None:
+    one, two = MemoryStream.pair()
+    stream = Stream(one, "/echo", cast(Connection, None), proposed=await propose(one, "/echo"))
+    await two.write(encode_token("/multistream/1.0.0") + encode_token("na"))
+    with pytest.raises(NegotiationError):
+        await stream.read()
+    assert two.was_reset
+
+
+async def test_closing_waits_for_the_answer_to_a_proposal() -> None:
+    one, two = MemoryStream.pair()
+    stream = Stream(one, "/echo", cast(Connection, None), proposed=await propose(one, "/echo"))
+    await stream.write(b"payload")
+    closing = asyncio.create_task(stream.close())
+    assert await negotiate_inbound(two, {"/echo"}) == ("/echo", b"payload")
+    await closing
+    assert await two.read() == b""
 
 
 async def test_a_connection_opens_negotiated_streams() -> None:
