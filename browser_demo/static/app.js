@@ -61,6 +61,13 @@ class App {
     if (contact.online && (contact.session === null || contact.session.over)) contact.connect();
   }
 
+  /** Call any peer id at the relay, listed or not. */
+  call(peer) {
+    const contact = this.#contact(peer);
+    this.show(contact);
+    contact.connect();
+  }
+
   show(contact) {
     this.selected = contact;
     contact.unread = 0;

@@ -56,6 +56,11 @@ export class Session extends EventTarget {
     return OVER.has(this.state);
   }
 
+  /** Whether the peer speaks a protocol, as far as is known: before it told, it is given the benefit of the doubt. */
+  speaks(protocol) {
+    return this.protocols.length === 0 || this.protocols.includes(protocol);
+  }
+
   /** Call the peer. */
   async call() {
     this.#closeInitWhenDone(this.connection.createDataChannel('init'));

@@ -162,6 +162,7 @@ export class Files extends EventTarget {
     const sha256 = hash.digest();
     const ok = transfer.moved === header.size && sha256 === header.sha256;
     await sendJson(stream, { ok, size: transfer.moved, sha256 });
+    if (!ok) this.#held -= header.size;
     if (ok) transfer.set({ state: 'verified', sha256, blob: new Blob(parts) });
     else transfer.set({ state: 'failed', sha256, reason: 'size or hash differs from what was announced' });
     await stream.closeWrite();

@@ -1,6 +1,7 @@
 // Everything about one contact: the route, the time line, traffic, pairs, chat and files.
 
-import { FILE_REQUEST } from '../protocols/files.js';
+import { CHAT } from '../protocols/chat.js';
+import { FILE, FILE_REQUEST } from '../protocols/files.js';
 import { State } from '../session.js';
 import { readStats } from '../stats.js';
 import { avatar, shortId } from './avatar.js';
@@ -105,8 +106,8 @@ export class Stage {
     this.again.textContent = contact.online ? 'Reconnect' : 'Waiting for the peer';
     this.notice.hidden = session.state !== State.LOST;
     this.notice.textContent = session.state === State.LOST ? this.#lossWords() : '';
-    this.chat.setEnabled(contact.connected);
-    this.files.setEnabled(contact.connected, session.protocols.includes(FILE_REQUEST));
+    this.chat.setEnabled(contact.connected && session.speaks(CHAT));
+    this.files.setEnabled(contact.connected && session.speaks(FILE), session.protocols.includes(FILE_REQUEST));
     this.timeline.update(session);
     this.route.update(session, this.name.textContent, this.#stats.selected);
   }
