@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 __all__ = [
     "BindingClientConfig",
     "BindingServerConfig",
+    "DtlsConfig",
+    "ListenerConfig",
     "ResolverConfig",
     "StreamConfig",
     "TransactionConfig",
@@ -62,8 +64,52 @@ class StreamConfig:
     """Bytes that may wait for a peer that does not read; more closes the connection."""
     connect_timeout: float = 15.0
     """Seconds for a connection to open."""
+    close_timeout: float = 2.0
+    """Seconds that an end of TLS may take."""
     backlog: int = 100
     """Connections that may wait to be accepted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListenerConfig:
+    """Limits of a TLS or DTLS listener, which spends work on every handshake (RFC 8489 section 16.1)."""
+
+    max_connections: int = 4096
+    """Connections at a time, those in their handshake included; more are closed at once."""
+    max_connections_per_source: int = 128
+    """The same for one IP address (an IPv6 /64 counts as one)."""
+    max_handshakes: int = 256
+    """Handshakes at a time."""
+    handshake_timeout: float = 10.0
+    """Seconds for a handshake."""
+    idle_timeout: float = 900.0
+    """Seconds without a byte from the client after which a connection is closed; more than a TURN allocation lasts
+    without a refresh (RFC 8656 section 7.2: 10 minutes)."""
+    hello_rate: float = 20.0
+    """DTLS handshake datagrams a second that one IP address may send outside of a session, once ``hello_burst`` is
+    used up: the source of a datagram may be forged."""
+    hello_burst: int = 100
+    """DTLS handshake datagrams of one IP address before ``hello_rate`` limits them."""
+    max_sources: int = 8192
+    """IP addresses whose rate is kept."""
+
+    def __post_init__(self) -> None:
+        if min(self.max_connections, self.max_connections_per_source, self.max_handshakes, self.max_sources) < 1:
+            raise ValueError("a listener needs room for a connection")
+        if min(self.handshake_timeout, self.idle_timeout, self.hello_rate, self.hello_burst) <= 0:
+            raise ValueError("times and rates have to be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DtlsConfig:
+    """How DTLS runs over UDP (RFC 6347, RFC 7350)."""
+
+    handshake_timeout: float = 15.0
+    """Seconds for the client's handshake, retransmissions included."""
+    mtu: int = 1200
+    """Bytes of the largest UDP payload that a handshake makes (RFC 8489 section 6.1: unknown path MTUs)."""
+    max_datagram: int = 16384
+    """Bytes of application data in one record (RFC 6347 section 4.1: 2^14)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

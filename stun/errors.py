@@ -4,8 +4,11 @@ from __future__ import annotations
 
 __all__ = [
     "StunAuthenticationError",
+    "StunCertificateError",
     "StunError",
     "StunFramingError",
+    "StunHandshakeError",
+    "StunLinkError",
     "StunParseError",
     "StunResponseError",
     "StunTimeoutError",
@@ -46,3 +49,22 @@ class StunResponseError(StunError):
         """The ERROR-CODE, 300..699."""
         self.reason = reason
         """The reason phrase, for people."""
+
+
+class StunLinkError(StunError, ConnectionError):
+    """There is no path to a server: it refuses, is unreachable, or does not answer in time."""
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(f"{server}: {problem}")
+        self.server = server
+        """Which server, by name, address and transport, for people."""
+        self.problem = problem
+        """What is wrong, for people."""
+
+
+class StunHandshakeError(StunLinkError):
+    """TLS or DTLS with a server failed for another reason than its certificate."""
+
+
+class StunCertificateError(StunHandshakeError):
+    """The certificate of a server is not trusted: self-signed, of an unknown issuer, expired, or for another name."""

@@ -10,7 +10,7 @@ from typing import cast
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.config import StreamConfig
 
-__all__ = ["TcpConnection", "TcpListener"]
+__all__ = ["TcpConnection", "TcpListener", "address_of", "bind_listener"]
 
 OnOpened = Callable[["TcpConnection"], None]
 OnReceived = Callable[[bytes, "TcpConnection"], None]
@@ -20,9 +20,16 @@ OnGone = Callable[["TcpConnection"], None]
 class TcpConnection(asyncio.Protocol):
     """One connection: bytes in by callback, bytes out by :meth:`send`."""
 
+    protocol = TransportProtocol.TCP
+    """What the path says that it runs over."""
+    is_stream = True
+    """As of :class:`stun.aio.link.ServerLink`."""
+
     def __init__(self, opened: OnOpened, received: OnReceived, gone: OnGone, config: StreamConfig) -> None:
-        self.path = FiveTuple(TransportAddress("0.0.0.0", 0), TransportAddress("0.0.0.0", 0), TransportProtocol.TCP)
+        self.path = FiveTuple(TransportAddress("0.0.0.0", 0), TransportAddress("0.0.0.0", 0), self.protocol)
         """Both ends; valid from the first callback on."""
+        self.error: Exception | None = None
+        """Why the connection was lost, once it is; None for an orderly end."""
         self._opened = opened
         self._received = received
         self._gone = gone
@@ -51,14 +58,42 @@ class TcpConnection(asyncio.Protocol):
             )
         return connection
 
-    def send(self, data: bytes) -> None:
-        """Queue bytes; a peer that does not read loses its connection once too many wait."""
+    def send(self, data: bytes) -> bool:
+        """Queue bytes; a peer that does not read loses its connection once too many wait.
+
+        False when they will not be sent.
+        """
         transport = self._transport
         if transport is None or transport.is_closing():
-            return
+            return False
         transport.write(data)
         if transport.get_write_buffer_size() > self._config.max_write_buffer:
             transport.abort()
+            return False
+        return True
+
+    def offer(self, data: bytes) -> bool:
+        """Queue one whole message, or drop it and return False when too much waits already.
+
+        For relayed datagrams, which may be lost: the framing stays whole and the connection stays up.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() + len(data) > self._config.max_write_buffer:
+            return False
+        transport.write(data)
+        return True
+
+    def abort(self) -> None:
+        """Close at once, and throw away what waits to be sent; harmless twice."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent (any more)."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         """Close after what was sent; harmless twice."""
@@ -73,7 +108,7 @@ class TcpConnection(asyncio.Protocol):
         if not ours or not theirs:  # reset before it was accepted
             self._transport.abort()
             return
-        self.path = FiveTuple(_address(ours), _address(theirs), TransportProtocol.TCP)
+        self.path = FiveTuple(address_of(ours), address_of(theirs), self.protocol)
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -88,6 +123,7 @@ class TcpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call when the connection is gone."""
         self._transport = None
+        self.error = exc
         self._gone(self)
 
 
@@ -109,24 +145,41 @@ class TcpListener:
             OSError: the address cannot be bound.
         """
         loop = asyncio.get_running_loop()
-        listening = socket.socket(socket.AF_INET6 if local.family == 6 else socket.AF_INET, socket.SOCK_STREAM)
+        listening = bind_listener(local)
         try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if local.family == 6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.bind(local)
             server = await loop.create_server(
                 lambda: TcpConnection(opened, received, gone, config), sock=listening, backlog=config.backlog
             )
         except BaseException:
             listening.close()
             raise
-        return cls(server, _address(listening.getsockname()))
+        return cls(server, address_of(listening.getsockname()))
 
     def close(self) -> None:
         """Stop listening; open connections stay open. Harmless twice."""
         self._server.close()
 
 
-def _address(sockaddr: tuple[str, int]) -> TransportAddress:
+def bind_listener(local: TransportAddress) -> socket.socket:
+    """Return a TCP socket bound to ``local``, not listening yet.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if local.family == 6 else socket.AF_INET
+    # With the protocol named, asyncio turns Nagle off on what is accepted, too.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if local.family == 6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(local)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def address_of(sockaddr: tuple[str, int]) -> TransportAddress:
+    """Return what a socket calls an address, without a zone."""
     return TransportAddress(sockaddr[0].partition("%")[0], sockaddr[1])
