@@ -7,6 +7,7 @@ on which multistream-select has agreed on a protocol; it adds exact and length-d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -93,7 +94,7 @@ class Muxer(Protocol):
 class Stream:
     """A raw stream on which a protocol is agreed; itself a :class:`RawStream`."""
 
-    __slots__ = ("_buffer", "_proposed", "_raw", "connection", "protocol")
+    __slots__ = ("_buffer", "_proposed", "_raw", "_settling", "connection", "protocol")
 
     def __init__(
         self,
@@ -111,15 +112,19 @@ class Stream:
         self._raw = raw
         self._buffer = bytearray(received)
         self._proposed = proposed
+        self._settling = asyncio.Lock()
         self.protocol = protocol
         self.connection = connection
 
     async def _settle(self) -> None:
         """Wait for the answer to our proposal, if it is still to come."""
-        if self._proposed is not None:
-            received = await self._proposed()
-            self._proposed = None
-            self._buffer += received
+        if self._proposed is None:
+            return
+        async with self._settling:  # a reader and a closing writer may both get here
+            if self._proposed is not None:
+                received = await self._proposed()
+                self._proposed = None
+                self._buffer += received
 
     async def read(self, max_bytes: int = DEFAULT_READ) -> bytes:
         """Return 1 to ``max_bytes`` bytes, or ``b""`` at the end of the stream; see :meth:`RawStream.read`.
@@ -188,7 +193,15 @@ class Stream:
         await self._raw.write(encode_varint(len(data)) + data)
 
     async def close_write(self) -> None:
-        """Half-close: the peer reads end of stream after what was written."""
+        """Half-close: the peer reads end of stream after what was written.
+
+        A peer that has not yet agreed on the protocol is waited for: js-libp2p loses an end that comes before its
+        handler runs.
+
+        Raises:
+            NegotiationError: it refused.
+        """
+        await self._settle()
         await self._raw.close_write()
 
     async def close_read(self) -> None:
@@ -205,9 +218,7 @@ class Stream:
         Raises:
             NegotiationError: it refused.
         """
-        if self._proposed is not None:
-            await self._raw.close_write()
-            await self._settle()
+        await self._settle()
         self._buffer.clear()
         await self._raw.close()
 

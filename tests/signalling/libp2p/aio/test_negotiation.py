@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
@@ -80,14 +81,21 @@ async def test_a_proposal_that_is_refused_is_told_by_the_first_read() -> None:
     assert two.was_reset
 
 
-async def test_closing_waits_for_the_answer_to_a_proposal() -> None:
+@pytest.mark.parametrize("close", [Stream.close, Stream.close_write])
+async def test_the_end_waits_for_the_answer_to_a_proposal(close: Callable[[Stream], Awaitable[None]]) -> None:
     one, two = MemoryStream.pair()
     stream = Stream(one, "/echo", cast(Connection, None), proposed=await propose(one, "/echo"))
     await stream.write(b"payload")
-    closing = asyncio.create_task(stream.close())
+    closing = asyncio.ensure_future(close(stream))
+    reading = asyncio.create_task(stream.read()) if close is Stream.close_write else None
+    await asyncio.sleep(0.01)
+    assert not two._eof
     assert await negotiate_inbound(two, {"/echo"}) == ("/echo", b"payload")
     await closing
     assert await two.read() == b""
+    if reading is not None:
+        await two.write(b"answer")
+        assert await reading == b"answer"
 
 
 async def test_a_connection_opens_negotiated_streams() -> None:
