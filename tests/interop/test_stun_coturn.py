@@ -1,6 +1,6 @@
 """coturn's STUN server asked by us, and our server asked by coturn's clients.
 
-scripts/test does not install coturn: on a machine with systemd the package starts a public server. `apt-get install
+scripts/test installs coturn only in CI: on a machine with systemd the package starts a public server. `apt-get install
 --no-install-recommends coturn`, where that is welcome, makes these tests run.
 """
 
