@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiortc import RTCCertificate, RTCDtlsTransport
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 
+from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.ice_transport import IceTransport
 from webrtc_bridge.sdp import DIGEST_BYTES, Fingerprint, Setup
 
@@ -41,8 +40,7 @@ class DtlsTransport(RTCDtlsTransport):
         """Say goodbye to the peer (close_notify) and end the reading task; harmless in any state, and twice."""
         task = self._task
         await self.stop()
-        if task is not None:
-            await asyncio.gather(task, return_exceptions=True)  # aiortc has logged what was unexpected
+        await end_tasks(task)  # aiortc has logged what it did not expect
 
 
 def fingerprint_of(certificate: RTCCertificate) -> Fingerprint:

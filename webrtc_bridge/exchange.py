@@ -18,6 +18,7 @@ from signalling.libp2p.aio.streams import Stream
 from signalling.libp2p.aio.webrtc_signalling import SignallingStream
 from signalling.libp2p.host_config import SignallingConfig
 from signalling.libp2p.webrtc_signalling import EndOfCandidates, IceCandidate, RemoteDescription, SignallingRole
+from webrtc_bridge.ending import end_tasks
 
 __all__ = ["SignallingExchange", "linger"]
 
@@ -123,9 +124,7 @@ class SignallingExchange:
                     await asyncio.shield(self._writer)
 
     async def _stop(self, *, clean: bool) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        await end_tasks(self._writer)
         if not clean:
             await self._signalling.reset()
 

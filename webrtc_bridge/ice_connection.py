@@ -18,6 +18,7 @@ from aiortc.rtcicetransport import ConnectionClosed  # type: ignore[attr-defined
 
 from ice import Candidate, Description, IceConfig, IceError, Role, Session
 from ice.errors import CandidateError
+from webrtc_bridge.ending import end_tasks
 
 __all__ = ["IceConnection"]
 
@@ -91,9 +92,7 @@ class IceConnection:
         try:
             await asyncio.wait((gathering, found), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (gathering, found):
-                task.cancel()
-            await asyncio.gather(gathering, found, return_exceptions=True)
+            await end_tasks(gathering, found)
 
     async def add_remote_candidate(self, candidate: AioiceCandidate | None) -> None:
         """Take a candidate of the peer, or None for their end; it waits for the credentials when it comes early."""

@@ -27,6 +27,7 @@ from signalling.libp2p.webrtc_signalling import (
 )
 from webrtc_bridge.config import WebRtcConfig
 from webrtc_bridge.datachannel_streams import INIT_LABEL, DataChannelMuxer
+from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.errors import NegotiationFailed, PeerFailed, SdpError
 from webrtc_bridge.exchange import SignallingExchange
 from webrtc_bridge.peer import ConnectionState, DataPeer
@@ -98,9 +99,7 @@ async def _converse(exchange: SignallingExchange, peer: DataPeer, orphan_timeout
     except TimeoutError:
         raise NegotiationFailed(f"the signalling stream broke: {exchange.broken}") from None
     finally:
-        for task in (reading, connected):
-            task.cancel()
-        await asyncio.gather(reading, connected, return_exceptions=True)
+        await end_tasks(reading, connected)
 
 
 async def _read(exchange: SignallingExchange, peer: DataPeer) -> None:

@@ -24,6 +24,7 @@ from ice.errors import CandidateError
 from signalling.libp2p.webrtc_signalling import IceCandidate
 from webrtc_bridge.config import PeerConfig
 from webrtc_bridge.dtls import DtlsTransport, fingerprint_of
+from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.errors import PeerClosed, PeerFailed
 from webrtc_bridge.ice_transport import IceTransport
 from webrtc_bridge.sctp import SctpAssociation
@@ -377,10 +378,7 @@ class DataPeer(AsyncIOEventEmitter):
         self._closing = asyncio.create_task(self._release(reason))
 
     async def _release(self, reason: str) -> None:
-        tasks = [task for task in (self._gathering, self._connecting) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._gathering, self._connecting)
         try:
             await self.sctp.stop()
             await self._dtls.shut_down()

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from signalling.errors import HandshakeError, LimitExceeded, MultiaddrError
+from signalling.errors import ConnectionClosed, HandshakeError, LimitExceeded, MultiaddrError
 from signalling.libp2p.aio.connection import Connection, Direction, Listener
 from signalling.libp2p.aio.host import Host
 from signalling.libp2p.aio.streams import Stream
@@ -62,9 +62,11 @@ def split_webrtc(address: Multiaddr) -> WebRtcAddress | None:
 class WebRtcListener:
     """Peers can reach us at ``/webrtc`` behind one reservation."""
 
-    def __init__(self, transport: WebRtcTransport, reservation: Listener) -> None:
+    def __init__(self, transport: WebRtcTransport, reservation: Listener, *, owned: bool) -> None:
+        """``owned`` tells whether the reservation was made for this listener and ends with it."""
         self._transport = transport
         self._reservation = reservation
+        self._owned = owned
 
     @property
     def addresses(self) -> list[Multiaddr]:
@@ -72,9 +74,10 @@ class WebRtcListener:
         return [address.encapsulate("/webrtc") for address in self._reservation.addresses]
 
     async def close(self) -> None:
-        """Give the reservation up, and answer no more signalling once no listener is left. Harmless twice."""
+        """Give up a reservation of our own, and answer no more signalling once no listener is left. Harmless twice."""
         await self._transport._forget(self)
-        await self._transport.host.unlisten(self._reservation)
+        if self._owned:
+            await self._transport.host.unlisten(self._reservation)
 
 
 class WebRtcTransport:
@@ -122,7 +125,13 @@ class WebRtcTransport:
             relayed = await self._relayed(parts)
             stream = await self.host.new_stream(relayed, [SIGNALLING_PROTOCOL], allow_limited=True)
             muxer = await negotiate(stream, SignallingRole.DIALLER, self.config, self._signalling)
-            await stream.close()
+            try:
+                await stream.close()
+            except ConnectionClosed:
+                pass  # the relay may go now
+            except BaseException:
+                await muxer.close()
+                raise
         return self._connection(muxer, parts.target, address, Direction.OUTBOUND)
 
     async def _relayed(self, parts: WebRtcAddress) -> Connection:
@@ -153,8 +162,9 @@ class WebRtcTransport:
         parts = split_webrtc(address)
         if parts is None or not self.can_listen(address):
             raise MultiaddrError(f"{address} is no relayed address that ends in /webrtc")
+        before = {own.decapsulate("p2p") for own in self.host.addresses()}
         reservation = await self.host.reserve(parts.circuit)
-        listener = WebRtcListener(self, reservation)
+        listener = WebRtcListener(self, reservation, owned=before.isdisjoint(reservation.addresses))
         self._listeners.append(listener)
         self._accept = accept
         self.host.handle(SIGNALLING_PROTOCOL, self._serve, allow_limited=True)

@@ -88,6 +88,16 @@ async def test_the_address_is_advertised_while_listening() -> None:
         assert SIGNALLING_PROTOCOL not in one.host.protocols()
 
 
+async def test_a_reservation_that_was_there_before_stays() -> None:
+    async with relay() as at, webrtc_host() as one:
+        reservation = await one.host.reserve(at.address)
+        await one.listen(at)
+        (listener,) = one.transport._listeners
+        await one.host.unlisten(listener)
+        assert reservation.addresses
+        assert at.service.snapshot().reservations == (one.host.peer_id,)
+
+
 async def test_both_dial_at_once() -> None:
     async with relay() as at, webrtc_host() as one, webrtc_host() as other:
         addresses = [await one.listen(at), await other.listen(at)]

@@ -16,6 +16,7 @@ from signalling.libp2p.webrtc_signalling import (
     RemoteDescription,
     SignallingRole,
 )
+from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.exchange import SignallingExchange, linger
 from webrtc_bridge.gateway.config import GatewayConfig
 from webrtc_bridge.gateway.messages import Answer, Bye, CandidateMessage, MessageError
@@ -127,8 +128,7 @@ class Call:
             # A peer that ended its side may have connected first; the page may still have candidates to send.
             reason = await self._over
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end_tasks(reading)
         if reason != CONNECTED:
             raise _GivenUp(reason)
 

@@ -20,6 +20,7 @@ from signalling.libp2p.keys import PrivateKey
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.presence import PeerKind, PresenceEntry
 from signalling.libp2p.webrtc_signalling import SIGNALLING_PROTOCOL, SignallingRole
+from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.gateway.call import Call
 from webrtc_bridge.gateway.config import GatewayConfig
 from webrtc_bridge.gateway.messages import Answer, Bye, CandidateMessage, Hello, MessageError, Offer, parse_message
@@ -240,10 +241,7 @@ class Tab:
     async def _end_calls(self) -> None:
         for call in list(self._calls.values()):
             call.end("the page has left")
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     # ---------------------------------------------------------------- to the page
 
@@ -283,8 +281,7 @@ class Tab:
             await self._socket.send_str(json.dumps({"type": "roster", "peers": peers}, separators=(",", ":")))
 
     async def _flush(self, writer: asyncio.Task[None]) -> None:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
+        await end_tasks(writer)
         if self._overrun or self._socket.closed:
             return
         try:
