@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.aio.dtls import DtlsClient
 from stun.aio.tcp import TcpConnection
 from stun.aio.tls import TlsConnection, client_context, describe_certificate_error
 from stun.aio.udp import UdpNetwork
@@ -98,7 +99,7 @@ async def open_link(
         if protocol is TransportProtocol.UDP:
             return await _open_udp(server, receiver, options)
         if protocol is TransportProtocol.DTLS:
-            raise StunLinkError(_describe(server, protocol, options), "DTLS is not spoken")
+            return await _open_dtls(server, receiver, closed, options)
         return await _open_stream(server, protocol, receiver, closed, options)
     except ssl.SSLCertVerificationError as error:
         problem = describe_certificate_error(error, options.server_name or server.host)
@@ -154,6 +155,15 @@ async def _open_udp(server: TransportAddress, receiver: Receiver, options: LinkO
 
     network = options.network or UdpNetwork()
     return UdpLink(await network.bind(options.local or TransportAddress(_ANY[server.family], 0), receive), server)
+
+
+async def _open_dtls(server: TransportAddress, receiver: Receiver, closed: Closed, options: LinkOptions) -> DtlsClient:
+    client = DtlsClient(
+        options.server_name or server.host, options.ssl_context, options.alpn, receiver, closed, options.dtls
+    )
+    client.attach(await _open_udp(server, client.receive_datagram, options))
+    await client.handshake(_describe(server, TransportProtocol.DTLS, options))
+    return client
 
 
 # -- streams --

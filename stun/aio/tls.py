@@ -15,6 +15,7 @@ from stun.config import ListenerConfig, StreamConfig
 from stun.rate_limit import source_key
 
 __all__ = [
+    "WRONG_NAME",
     "TlsConnection",
     "TlsListener",
     "certificate_problem",
@@ -27,6 +28,8 @@ __all__ = [
 logger = logging.getLogger("stun")
 
 # Of OpenSSL's x509_vfy.h; the ssl module reports them but does not name them.
+WRONG_NAME = 62
+"""X509_V_ERR_HOSTNAME_MISMATCH."""
 _PROBLEMS = {
     9: "the server's certificate is not valid yet",
     10: "the server's certificate has expired",
@@ -35,7 +38,7 @@ _PROBLEMS = {
     20: "the server's certificate is of an issuer that is not trusted",
     21: "the server's certificate is of an issuer that is not trusted",
     23: "the server's certificate has been revoked",
-    62: "the server's certificate is not for {name}",
+    WRONG_NAME: "the server's certificate is not for {name}",
     64: "the server's certificate is not for {name}",
 }
 
