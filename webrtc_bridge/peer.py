@@ -20,13 +20,13 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from pyee.asyncio import AsyncIOEventEmitter
 
 from ice import Candidate, Description, Role, Session, State
-from ice.errors import CandidateError
 from signalling.libp2p.webrtc_signalling import IceCandidate
 from webrtc_bridge.config import PeerConfig
 from webrtc_bridge.dtls import DtlsTransport, fingerprint_of
 from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.errors import PeerClosed, PeerFailed
 from webrtc_bridge.ice_transport import IceTransport
+from webrtc_bridge.remote_candidates import RemoteCandidates
 from webrtc_bridge.sctp import SctpAssociation
 from webrtc_bridge.sdp import DataDescription, SdpType, Setup, parse, serialize
 
@@ -71,8 +71,6 @@ class DataPeer(AsyncIOEventEmitter):
         self.ice_gathering_state = "new"
         self.close_reason: str | None = None
         """Why the connection ended, once it has."""
-        self.counters: Counter[str] = Counter()
-        """What was passed over, by reason."""
         offers = side is SdpType.OFFER
         self.session = session or Session(Role.CONTROLLING if offers else Role.CONTROLLED, self.config.ice)
         certificate = certificate or RTCCertificate.generateCertificate()
@@ -82,7 +80,7 @@ class DataPeer(AsyncIOEventEmitter):
         self._session_id = random.SystemRandom().getrandbits(62)
         self._remote: DataDescription | None = None
         self._described = False
-        self._early: list[IceCandidate | None] = []
+        self._remote_candidates = RemoteCandidates(self.config.max_remote_candidates)
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
@@ -92,6 +90,11 @@ class DataPeer(AsyncIOEventEmitter):
 
     def __repr__(self) -> str:
         return f"<DataPeer {self.side} {self.connection_state}>"
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The candidates of the other side that were read, and those that were passed over, by reason."""
+        return self._remote_candidates.counters
 
     @property
     def ice_connection_state(self) -> str:
@@ -153,13 +156,7 @@ class DataPeer(AsyncIOEventEmitter):
         self.session.set_remote_description(
             Description(remote.ufrag, remote.pwd, lite=remote.ice_lite, options=remote.ice_options)
         )
-        for candidate in remote.candidates:
-            self.add_ice_candidate(IceCandidate(candidate=candidate))
-        if remote.end_of_candidates:
-            self.add_ice_candidate(None)
-        waiting, self._early = self._early, []
-        for item in waiting:
-            self.add_ice_candidate(item)
+        self._add(self._remote_candidates.describe(remote))
         if offers:
             self._connect()
 
@@ -214,40 +211,12 @@ class DataPeer(AsyncIOEventEmitter):
 
         A candidate may come before the description it belongs to; it then waits for it.
         """
-        if self._closing is not None:
-            return
-        if self._remote is None:
-            if len(self._early) < self.config.max_remote_candidates:
-                self._early.append(candidate)
-            else:
-                self.counters["too many candidates"] += 1
-            return
-        if candidate is None or not candidate.candidate:
-            self.session.add_remote_candidate(None)
-            return
-        self.counters["candidates"] += 1
-        if self.counters["candidates"] > self.config.max_remote_candidates:
-            self.counters["too many candidates"] += 1
-            return
-        parsed = self._parse_candidate(candidate, self._remote)
-        if parsed is not None:
-            self.session.add_remote_candidate(parsed)
+        if self._closing is None:
+            self._add(self._remote_candidates.take(candidate))
 
-    def _parse_candidate(self, candidate: IceCandidate, remote: DataDescription) -> Candidate | None:
-        try:
-            parsed = Candidate.from_sdp(candidate.candidate)
-        except CandidateError:
-            self.counters["unreadable candidate"] += 1
-            return None
-        generation = candidate.username_fragment or parsed.ufrag
-        if generation is not None and generation != remote.ufrag:
-            self.counters["candidate of another generation"] += 1
-            return None
-        elsewhere = {media.mid for media in remote.rejected if media.mid is not None}
-        if parsed.component != 1 or candidate.sdp_mid in elsewhere:
-            self.counters["candidate of another component"] += 1
-            return None
-        return parsed
+    def _add(self, candidates: list[Candidate | None]) -> None:
+        for candidate in candidates:
+            self.session.add_remote_candidate(candidate)
 
     def _found(self, candidate: Candidate | None) -> None:
         if candidate is None:
@@ -273,7 +242,9 @@ class DataPeer(AsyncIOEventEmitter):
             PeerClosed: the connection is closed.
         """
         self._check_open()
-        return RTCDataChannel(self.sctp, RTCDataChannelParameters(label=label, protocol=protocol, ordered=ordered))
+        channel = RTCDataChannel(self.sctp, RTCDataChannelParameters(label=label, protocol=protocol, ordered=ordered))
+        channel.on("error", self._handler_failed)
+        return channel
 
     # ---------------------------------------------------------------- life
 
@@ -311,9 +282,19 @@ class DataPeer(AsyncIOEventEmitter):
         self.session.on("statechange", self._ice_changed)
         self.session.on("closed", lambda reason: self._end(f"ICE: {reason}", ConnectionState.FAILED))
         self._dtls.on("statechange", self._dtls_changed)
-        self.sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
+        self.sctp.on("datachannel", self._channel_opened)
+        self.on("error", self._handler_failed)
         self.sctp.on_established = self._established
         self.sctp.on_closed = lambda reason: self._end(reason, ConnectionState.CLOSED)
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        channel.on("error", self._handler_failed)
+        self.emit("datachannel", channel)
+
+    def _handler_failed(self, error: Exception) -> None:
+        """Tell the loop that a handler of the application raised: it is no fault of the peer's, nor of SCTP."""
+        context = {"message": "a handler of a peer connection's event failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
 
     def _connect(self) -> None:
         if self._connecting is None:

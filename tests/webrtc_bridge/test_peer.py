@@ -299,3 +299,29 @@ async def test_losses_on_the_path_are_repaired() -> None:
         async with asyncio.timeout(600):
             await done.wait()
         assert got == [b"x" * 100_000, b"end"]
+
+
+async def test_a_handler_that_raises_is_told_to_the_loop_and_hurts_nothing() -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+    async with connected_pair() as pair:
+        arrived: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
+
+        def take(channel: RTCDataChannel) -> None:
+            arrived.set_result(channel)
+            raise ValueError("on datachannel")
+
+        def listen(message: bytes) -> None:
+            raise ValueError(f"on {message!r}")
+
+        pair.answerer.on("datachannel", take)
+        channel = pair.offerer.create_data_channel()
+        theirs = await arrived
+        theirs.on("message", listen)
+        await _opened(channel)
+        channel.send(b"one")
+        channel.send(b"two")
+        theirs.send(b"still here")
+        assert await received(channel) == b"still here"
+        assert told == ["ValueError('on datachannel')", "ValueError(\"on b'one'\")", "ValueError(\"on b'two'\")"]
+        assert pair.answerer.connection_state is ConnectionState.CONNECTED
