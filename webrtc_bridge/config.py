@@ -87,6 +87,8 @@ class WebRtcConfig:
     orphan_timeout: float = 5.0
     """Seconds to go on connecting after the signalling stream broke. A reset means that the other side gave up, or that
     the relay cut the connection; in the second case the candidates may have come through."""
+    linger: float = 2.0
+    """Seconds for our last signalling messages to get out, and for the peer's end of the stream to come after ours."""
     max_inbound: int = 64
     """Inbound negotiations at once; further signalling streams are reset."""
     max_inbound_per_peer: int = 4

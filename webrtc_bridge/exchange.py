@@ -22,9 +22,6 @@ from webrtc_bridge.ending import end_tasks
 
 __all__ = ["SignallingExchange", "linger"]
 
-LINGER = 2.0
-"""Seconds for our last messages to get out, and for the peer's end of the stream to come after ours."""
-
 
 class SignallingExchange:
     """Sends our description and candidates in order, and yields what the peer says.
@@ -33,8 +30,12 @@ class SignallingExchange:
     it.
     """
 
-    def __init__(self, stream: Stream, role: SignallingRole, config: SignallingConfig | None = None) -> None:
+    def __init__(
+        self, stream: Stream, role: SignallingRole, config: SignallingConfig | None = None, *, linger: float = 2.0
+    ) -> None:
+        """Speak on ``stream``; ``linger`` is how many seconds our last messages have to get out."""
         self._role = role
+        self._linger = linger
         self._signalling = SignallingStream(stream, role, config)
         self._queue: deque[str | IceCandidate] = deque()
         self._to_write = asyncio.Event()
@@ -119,7 +120,7 @@ class SignallingExchange:
         self._finishing = True
         self._to_write.set()
         with contextlib.suppress(ConnectionClosed, TimeoutError):
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(self._linger):
                 if self._writer is not None:
                     await asyncio.shield(self._writer)
 
@@ -129,9 +130,9 @@ class SignallingExchange:
             await self._signalling.reset()
 
 
-async def linger(stream: Stream) -> None:
-    """Wait a little for the peer's end of the stream, so that closing ours does not cut its last words off."""
+async def linger(stream: Stream, seconds: float) -> None:
+    """Wait up to ``seconds`` for the peer's end of the stream, so that closing ours does not cut its last words off."""
     with contextlib.suppress(ConnectionClosed, TimeoutError):
-        async with asyncio.timeout(LINGER):
+        async with asyncio.timeout(seconds):
             while await stream.read():
                 pass

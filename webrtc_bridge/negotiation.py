@@ -53,7 +53,10 @@ async def negotiate(
     peer = DataPeer(SIDES[role], config.peer)
     muxer = DataChannelMuxer(peer, config.streams)
     try:
-        async with SignallingExchange(stream, role, signalling) as exchange, _told(peer, exchange):
+        async with (
+            SignallingExchange(stream, role, signalling, linger=config.linger) as exchange,
+            _told(peer, exchange),
+        ):
             init = peer.create_data_channel(INIT_LABEL) if role is SignallingRole.DIALLER else None
             if role is SignallingRole.DIALLER:
                 exchange.send_description(peer.create_offer())

@@ -207,7 +207,7 @@ class WebRtcTransport:
             return
         address = Multiaddr(f"/webrtc/p2p/{remote}")
         self._accept(self._connection(muxer, remote, address, Direction.INBOUND))
-        await linger(stream)
+        await linger(stream, self.config.linger)
 
     def _connection(
         self, muxer: DataChannelMuxer, peer: PeerId, address: Multiaddr, direction: Direction

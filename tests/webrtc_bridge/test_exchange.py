@@ -10,7 +10,7 @@ from signalling.errors import ConnectionClosed, ProtocolViolation
 from signalling.libp2p.webrtc_signalling import EndOfCandidates, IceCandidate, RemoteDescription, SignallingRole
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.signalling_pipe import stream_pair
-from webrtc_bridge.exchange import LINGER, SignallingExchange, linger
+from webrtc_bridge.exchange import SignallingExchange, linger
 
 DIALLER, LISTENER = SignallingRole.DIALLER, SignallingRole.LISTENER
 
@@ -95,8 +95,8 @@ async def test_lingering_waits_for_the_peer_but_not_for_ever() -> None:
     one, other, _, _ = stream_pair()
     loop = asyncio.get_running_loop()
     loop.call_later(0.5, lambda: asyncio.ensure_future(other.close_write()))
-    await linger(one)
+    await linger(one, 2.0)
     assert loop.time() == pytest.approx(0.5)
     one, other, _, _ = stream_pair()
-    await linger(one)
-    assert loop.time() == pytest.approx(0.5 + LINGER)
+    await linger(one, 2.0)
+    assert loop.time() == pytest.approx(2.5)

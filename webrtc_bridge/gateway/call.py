@@ -17,6 +17,7 @@ from signalling.libp2p.webrtc_signalling import (
     SignallingRole,
 )
 from webrtc_bridge.ending import end_tasks
+from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.exchange import SignallingExchange, linger
 from webrtc_bridge.gateway.config import GatewayConfig
 from webrtc_bridge.gateway.messages import Answer, Bye, CandidateMessage, MessageError
@@ -31,7 +32,7 @@ CONNECTED = "connected"
 Tell = Callable[[dict[str, Any]], None]
 
 
-class _GivenUp(Exception):
+class _GivenUp(BridgeError):
     """The page gave the session up: the stream is reset, so that the peer notices."""
 
 
@@ -106,13 +107,14 @@ class Call:
         role = self._role
         try:
             async with asyncio.timeout(self._config.session_timeout):
-                async with SignallingExchange(stream, role, self._config.signalling) as exchange:
+                signalling = SignallingExchange(stream, role, self._config.signalling, linger=self._config.linger)
+                async with signalling as exchange:
                     self._exchange = exchange
                     self._tell_state("relayed")
                     if offer is not None:
                         self._describe(offer)
                     await self._carry(exchange)
-                await linger(stream)
+                await linger(stream, self._config.linger)
         except _GivenUp as given_up:
             logger.debug("session %s given up by the page: %s", self.session, given_up)
         finally:

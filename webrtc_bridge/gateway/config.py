@@ -48,5 +48,7 @@ class GatewayConfig:
     """Between pings to a page; one that is not answered in half that time ends the tab (a half-open socket)."""
     session_timeout: float = 60.0
     """For one signalling session, from its first message to its end."""
+    linger: float = 2.0
+    """For the last signalling messages to get out, and for the peer's end of the stream to come after ours."""
     send_timeout: float = 10.0
     """For one message to be taken by a page's socket."""

@@ -21,6 +21,7 @@ from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.presence import PeerKind, PresenceEntry
 from signalling.libp2p.webrtc_signalling import SIGNALLING_PROTOCOL, SignallingRole
 from webrtc_bridge.ending import end_tasks
+from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.gateway.call import Call
 from webrtc_bridge.gateway.config import GatewayConfig
 from webrtc_bridge.gateway.messages import Answer, Bye, CandidateMessage, Hello, MessageError, Offer, parse_message
@@ -53,7 +54,7 @@ def browser_presence(host: Host, relay: Multiaddr, name: str) -> Presence:
     return PresenceClient(host, relay, name=name, kind=PeerKind.BROWSER)
 
 
-class _Leave(Exception):
+class _Leave(BridgeError):
     """End the tab with this close code and reason."""
 
     def __init__(self, code: WSCloseCode, reason: str) -> None:
