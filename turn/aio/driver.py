@@ -1,0 +1,281 @@
+"""Runs one :class:`~turn.client.TurnClient` over links to its server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.aio.link import LinkOptions, ServerLink, open_link
+from stun.errors import StunCertificateError, StunHandshakeError, StunLinkError
+from stun.machine import Transmit
+from stun.network import Network
+from turn.client import TurnClient
+from turn.config import Credentials, TurnServerConfig
+from turn.errors import TurnError, TurnTlsError, TurnUnreachableError
+from turn.events import TurnEvent
+
+__all__ = ["ClientDriver", "DataSink", "link_error"]
+
+logger = logging.getLogger("turn")
+
+DataSink = Callable[[bytes, TransportAddress], None]
+"""Takes one relayed datagram and its peer; must not raise."""
+
+
+def link_error(error: StunLinkError, server: str) -> TurnError:
+    """Return the error of this package for one of the way to a server."""
+    kind = TurnTlsError if isinstance(error, (StunCertificateError, StunHandshakeError)) else TurnUnreachableError
+    return kind(str(error), server=server)
+
+
+class ClientDriver:
+    """Feeds a client what its links receive and the time, carries out its effects, and keeps its one timer."""
+
+    def __init__(
+        self,
+        config: TurnServerConfig,
+        network: Network | None,
+        on_event: Callable[[TurnEvent], None],
+        on_data: DataSink,
+    ) -> None:
+        """Args:
+        config: the server.
+        network: UDP sockets; real ones by default.
+        on_event: takes the client's events; it may call the client and :meth:`pump`.
+        on_data: takes relayed data.
+        """
+        self.config = config
+        self.on_data = on_data
+        self._network = network
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._links: dict[FiveTuple, ServerLink] = {}
+        self._client: TurnClient | None = None
+        self._link: ServerLink | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._pumping = False
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a client."""
+        return self._client is not None
+
+    @property
+    def client(self) -> TurnClient:
+        """The machine; there is one once the first link is open."""
+        assert self._client is not None, "open a link first"
+        return self._client
+
+    async def open(
+        self,
+        server: TransportAddress,
+        protocol: TransportProtocol,
+        server_name: str | None,
+        credentials: Credentials | None,
+        rng: random.Random,
+    ) -> None:
+        """Open the way to the server and start the client on it.
+
+        Raises:
+            TurnError: the server cannot be reached, or TLS failed.
+        """
+        link = await self._open_link(server, protocol, server_name, None)
+        self._client = TurnClient(self.config, link.path, rng, credentials)
+        self._link = link
+        self._client.start(self._loop.time())
+        self.pump()
+
+    async def move(self, local: TransportAddress | None, server_name: str | None) -> FiveTuple:
+        """Open another way to the same server and have the client move there; the outcome is an event.
+
+        Raises:
+            TurnError: the server cannot be reached.
+            ValueError: the client cannot move.
+        """
+        old = self.client.path
+        link = await self._open_link(old.remote, old.protocol, server_name, local)
+        try:
+            self.client.path_opened(link.path, self._loop.time())
+            self.client.move(link.path, self._loop.time())
+        except ValueError:
+            self.close_link(link.path)
+            raise
+        self.pump()
+        return link.path
+
+    def use_link(self, path: FiveTuple) -> None:
+        """The allocation has moved: send along this link from now on, and close the others."""
+        self._link = self._links.get(path, self._link)
+        for other in [other for other in self._links if other != path]:
+            self.close_link(other)
+
+    def close_link(self, path: FiveTuple) -> None:
+        """Close one link; harmless when there is none."""
+        if (link := self._links.pop(path, None)) is not None:
+            link.close()
+
+    def send(self, data: bytes, peer: tuple[str, int]) -> None:
+        """Send data to a peer, now or when there is a permission.
+
+        Raises:
+            ValueError: it does not fit a datagram.
+        """
+        client = self._client
+        assert client is not None, "open a link first"
+        assert self._link is not None
+        wire = client.encode(peer, data)
+        if wire is None:
+            client.send(TransportAddress(*peer), data, self._loop.time())
+            self.pump()
+            return
+        self._link.send(wire)
+        if client.has_work:
+            self.pump()
+
+    def pump(self) -> None:
+        """Drain effects, data and events, then re-arm the timer."""
+        if self._pumping or self._closed or self._client is None:
+            return  # the outer call goes on draining
+        self._pumping = True
+        try:
+            self._drain(self._client)
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def close(self) -> None:
+        """Close the links and stop the timer; harmless twice."""
+        if self._closed:
+            return
+        self.pump()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for path in list(self._links):
+            self.close_link(path)
+
+    # -- inside
+
+    async def _open_link(
+        self,
+        server: TransportAddress,
+        protocol: TransportProtocol,
+        server_name: str | None,
+        local: TransportAddress | None,
+    ) -> ServerLink:
+        endpoint = _Endpoint(self)
+        options = LinkOptions(
+            server_name=server_name,
+            ssl_context=self.config.ssl_context,
+            local=local,
+            network=self._network,
+            stream=self.config.client.stream,
+        )
+        try:
+            link = await open_link(
+                server, protocol, receiver=endpoint.received, closed=endpoint.closed, options=options
+            )
+        except StunLinkError as error:
+            raise link_error(error, self.config.url) from error
+        endpoint.path = link.path
+        endpoint.is_stream = link.is_stream
+        if self._closed:
+            link.close()
+            raise TurnUnreachableError("closed while connecting", server=self.config.url)
+        self._links[link.path] = link
+        return link
+
+    def received(self, data: bytes, path: FiveTuple, is_stream: bool) -> None:
+        """Take what a link has received."""
+        client = self._client
+        if client is None or self._closed:
+            return
+        if is_stream:
+            client.receive_data(data, path, self._loop.time())
+        else:
+            client.receive_datagram(data, path, self._loop.time())
+        self.pump()
+
+    def gone(self, error: Exception | None, path: FiveTuple) -> None:
+        """A link has ended."""
+        if self._links.pop(path, None) is None or self._client is None or self._closed:
+            return
+        now = self._loop.time()
+        if isinstance(error, StunLinkError):
+            self._client.path_failed(link_error(error, self.config.url), path, now)
+        elif error is not None:
+            problem = TurnUnreachableError(f"the connection broke: {error}", server=self._client.server)
+            self._client.path_failed(problem, path, now)
+        else:
+            self._client.path_closed(path, now)
+        self.pump()
+
+    def _drain(self, client: TurnClient) -> None:
+        on_data = self.on_data
+        while True:
+            while (effect := client.next_effect()) is not None:
+                if not isinstance(effect, Transmit):
+                    self.close_link(effect.path)
+                elif (link := self._links.get(effect.path)) is not None:
+                    link.send(effect.data)
+            while (received := client.next_data()) is not None:
+                on_data(received[1], received[0])
+            if (event := client.next_event()) is None:
+                return
+            self._on_event(event)
+
+    def _arm(self) -> None:
+        deadline = None if self._closed else self.client.next_timeout()
+        if self._timer is not None:
+            if deadline is not None and self._timer_at <= deadline.at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer_at = deadline.at
+            self._timer = self._loop.call_at(deadline.at, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        now = max(self._loop.time(), self._timer_at)
+        deadline = self.client.next_timeout()
+        if deadline is not None and deadline.at <= now:
+            self.client.handle_timeout(now)
+            self.pump()
+        else:
+            self._arm()
+
+
+class _Endpoint:
+    """The receiving side of one link, which knows its own path only once it is open."""
+
+    __slots__ = ("_driver", "is_stream", "path")
+
+    def __init__(self, driver: ClientDriver) -> None:
+        self._driver = driver
+        self.path: FiveTuple | None = None
+        self.is_stream = False
+
+    def received(self, data: bytes) -> None:
+        """Take a datagram or bytes; relayed data goes straight to its receiver."""
+        path = self.path
+        if path is None:
+            return  # nobody was asked anything yet
+        driver = self._driver
+        if not self.is_stream:
+            decoded = driver.client.decode(data)
+            if decoded is not None:
+                driver.on_data(decoded[1], decoded[0])
+                return
+        driver.received(data, path, self.is_stream)
+
+    def closed(self, error: Exception | None) -> None:
+        """The link has ended."""
+        if self.path is not None:
+            self._driver.gone(error, self.path)

@@ -1,0 +1,149 @@
+"""A peer's byte stream through a TCP allocation (RFC 6062)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.aio.link import ALPN_TURN
+from stun.aio.tls import client_context, describe_certificate_error
+from stun.machine import Transmit
+from stun.message import HEADER_LENGTH
+from turn.client import TurnClient
+from turn.errors import TurnTimeoutError, TurnTlsError, TurnUnreachableError
+from turn.tcp_client import BindFailed, Bound, DataConnection
+
+__all__ = ["PeerStream", "open_peer_stream"]
+
+
+class PeerStream:
+    """Bytes to and from one peer, with back-pressure both ways."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: TransportAddress) -> None:
+        self.peer = peer
+        """The peer's transport address, as the server sees it."""
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._writer.is_closing()
+
+    async def read(self, max_bytes: int = 65536) -> bytes:
+        """Return the next bytes; ``b""`` at the peer's end.
+
+        Raises:
+            ConnectionError: the connection was reset.
+        """
+        return await self._reader.read(max_bytes)
+
+    async def read_exactly(self, count: int) -> bytes:
+        """Return exactly so many bytes.
+
+        Raises:
+            ConnectionError: the connection was reset.
+            asyncio.IncompleteReadError: the peer ended before.
+        """
+        return await self._reader.readexactly(count)
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; returns when there is room for more.
+
+        Raises:
+            ConnectionError: the connection is gone.
+        """
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close_write(self) -> None:
+        """Say that no more will come; TLS cannot, and closes."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        else:
+            self._writer.close()
+
+    async def close(self) -> None:
+        """Close both ways; harmless twice."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except (OSError, ssl.SSLError):
+            pass  # gone is gone
+
+    def abort(self) -> None:
+        """Close at once, without sending what waits."""
+        self._writer.transport.abort()
+
+    async def __aenter__(self) -> PeerStream:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+
+async def open_peer_stream(
+    client: TurnClient, peer: TransportAddress, connection_id: int, server_name: str | None
+) -> PeerStream:
+    """Open a connection to the client's server and bind it to a peer's.
+
+    Raises:
+        TurnError: the server cannot be reached, or does not bind.
+    """
+    reader, writer = await _connect(client, server_name)
+    try:
+        ours = TransportAddress(*writer.get_extra_info("sockname")[:2])
+        machine = client.data_connection(connection_id, FiveTuple(ours, client.path.remote, client.path.protocol))
+        await _bind(machine, reader, writer, client)
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return PeerStream(reader, writer, peer)
+
+
+async def _connect(client: TurnClient, server_name: str | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    server = client.path.remote
+    tls: dict[str, Any] = {}
+    if client.path.protocol is TransportProtocol.TLS:
+        context = client.config.ssl_context or await asyncio.to_thread(client_context, (ALPN_TURN,))
+        tls = {"ssl": context, "server_hostname": server_name or server.host}
+    try:
+        async with asyncio.timeout(client.config.client.stream.connect_timeout):
+            return await asyncio.open_connection(server.host, server.port, **tls)
+    except ssl.SSLCertVerificationError as error:
+        problem = describe_certificate_error(error, server_name or server.host)
+        raise TurnTlsError(problem, server=client.server) from error
+    except (ssl.SSLError, OSError) as error:
+        raise TurnUnreachableError(f"no data connection: {error}", server=client.server) from error
+
+
+async def _bind(
+    machine: DataConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: TurnClient
+) -> None:
+    try:
+        async with asyncio.timeout(client.config.client.transaction.stream_timeout):
+            await _ask(machine, reader, writer)
+    except TimeoutError as error:
+        raise TurnTimeoutError("no response to ConnectionBind", server=client.server) from error
+    except (asyncio.IncompleteReadError, OSError) as error:
+        raise TurnUnreachableError("the server closed the data connection", server=client.server) from error
+
+
+async def _ask(machine: DataConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    loop = asyncio.get_running_loop()
+    machine.start(loop.time())
+    while True:
+        while (effect := machine.next_effect()) is not None:
+            if isinstance(effect, Transmit):
+                writer.write(effect.data)
+        event = machine.next_event()
+        if isinstance(event, Bound):
+            return
+        if isinstance(event, BindFailed):
+            raise event.error
+        # Whole messages only: what follows the last one is the peer's, and stays in the reader.
+        head = await reader.readexactly(HEADER_LENGTH)
+        body = await reader.readexactly(head[2] << 8 | head[3])
+        machine.receive_data(head + body, loop.time())

@@ -1,0 +1,90 @@
+"""Who signs a client's requests: the credentials in use, those that will follow them, and what a 401 means for both.
+
+A server ties an allocation to the user name that made it (RFC 8656 section 5). REST credentials have their expiry in
+the name, so newer ones are another user to a strict server. They are therefore held back until the server refuses those
+in use: a server that goes on taking the old ones (coturn does) never sees a change, and one that checks the expiry each
+time gets the new ones with the very next send.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+from stun.auth import Anonymous, Authenticator, LongTermClient, Verdict
+from stun.message import Message
+from turn.config import Credentials
+
+__all__ = ["Authentication", "Signed"]
+
+
+class Signed(NamedTuple):
+    """What a request was signed with; :meth:`Authentication.judge` wants it back."""
+
+    authenticator: Authenticator
+    token: bytes | None
+
+
+class Authentication:
+    """The client's side of the long-term mechanism, for one server."""
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        """Args:
+        credentials: None sends unsigned requests, which servers without users take.
+
+        Raises:
+            ValueError: they are no OpaqueStrings.
+        """
+        self._current: Authenticator = _authenticator(credentials)
+        self._next: Credentials | None = None
+
+    @property
+    def signed(self) -> Signed:
+        """What a request that is serialized now will be signed with."""
+        return Signed(self._current, self._current.token)
+
+    def serialize(self, request: Message, fingerprint: bool) -> bytes:
+        """Return the request's bytes, signed once the server has asked for it."""
+        return self._current.serialize(request, fingerprint)
+
+    def adopt(self, credentials: Credentials) -> None:
+        """Use these from now on."""
+        self._current = _authenticator(credentials)
+        self._next = None
+
+    def hold(self, credentials: Credentials) -> None:
+        """Use these once the server refuses those in use."""
+        self._next = credentials
+
+    def judge(self, response: Message, signed: Signed) -> Verdict:
+        """Judge a response to a request that was signed with ``signed``."""
+        verdict = signed.authenticator.judge(response, signed.token)
+        if signed.authenticator is not self._current:
+            # Other credentials are in use by now: what the old ones met no longer counts.
+            return Verdict.RETRY if verdict is Verdict.REFUSED else verdict
+        if verdict is Verdict.REFUSED and self._next is not None:
+            return self._switch(response, self._next)
+        return verdict
+
+    def copy(self) -> Authentication:
+        """Return one that starts with the realm and nonce of this one and learns for itself (for a new connection)."""
+        other = copy.copy(self)
+        other._current = copy.copy(self._current)
+        return other
+
+    def _switch(self, response: Message, credentials: Credentials) -> Verdict:
+        error = response.error
+        if error is None or error.code != 401:
+            return Verdict.REFUSED
+        fresh = _authenticator(credentials)
+        if fresh.judge(response, None) is not Verdict.RETRY:  # the 401 is the challenge of the new ones, too
+            return Verdict.REFUSED
+        self._current = fresh
+        self._next = None
+        return Verdict.RETRY
+
+
+def _authenticator(credentials: Credentials | None) -> Authenticator:
+    if credentials is None:
+        return Anonymous()
+    return LongTermClient(credentials.username, credentials.password)
