@@ -22,9 +22,6 @@ class ConnectionTable:
     def __len__(self) -> int:
         return self._count
 
-    def __contains__(self, connection: Connection) -> bool:
-        return connection in self._by_peer.get(connection.remote_peer, ())
-
     def add(self, connection: Connection) -> None:
         """Take a connection in.
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from signalling.errors import DialError, LimitExceeded, SignallingError
-from signalling.libp2p.addresses import dial_order
+from signalling.errors import DialError, LimitExceeded, PeerIdMismatch, SignallingError
+from signalling.libp2p.addresses import AddressBook, dial_order
 from signalling.libp2p.aio.connection import Connection, Transport
 from signalling.libp2p.host_config import HostConfig
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.peer_id import PeerId
 
-__all__ = ["Dialer"]
+__all__ = ["Dialer", "SharedDials"]
 
 logger = logging.getLogger("signalling")
 
@@ -22,15 +24,12 @@ logger = logging.getLogger("signalling")
 class Dialer:
     """Finds the transport of an address, and runs the dials."""
 
-    def __init__(self, config: HostConfig, transports: Sequence[Transport]) -> None:
-        """``transports`` is the host's own list and may grow."""
+    def __init__(self, config: HostConfig, transports: Sequence[Transport], book: AddressBook) -> None:
+        """``transports`` is the host's own list and may grow; ``book`` forgets addresses of somebody else."""
         self._config = config
         self._transports = transports
+        self._book = book
         self._pending = 0
-
-    def can_dial(self, address: Multiaddr) -> bool:
-        """Whether a transport understands the address."""
-        return any(transport.can_dial(address) for transport in self._transports)
 
     async def dial(self, addresses: Sequence[Multiaddr], peer: PeerId | None) -> Connection:
         """Return a connection through one of ``addresses``; ``peer`` is who must answer.
@@ -64,7 +63,10 @@ class Dialer:
                     if failure is None:
                         del running[task]
                         return task.result()
-                    failures[str(running.pop(task))] = failure
+                    address = running.pop(task)
+                    failures[str(address)] = str(failure) or type(failure).__name__
+                    if isinstance(failure, PeerIdMismatch) and peer is not None:
+                        self._book.forget(peer, address)
         finally:
             await _abandon(running)
         raise DialError(_summary(peer, failures), failures)
@@ -77,14 +79,14 @@ class Dialer:
         raise DialError("no transport dials this kind of address")
 
 
-def _failure(task: asyncio.Task[Connection]) -> str | None:
+def _failure(task: asyncio.Task[Connection]) -> Exception | None:
     """Return what went wrong in a finished dial, or None when nothing did. Programming errors come through."""
     try:
         task.result()
     except TimeoutError:
-        return "no answer in time"
+        return TimeoutError("no answer in time")
     except (SignallingError, OSError) as error:
-        return str(error) or type(error).__name__
+        return error
     return None
 
 
@@ -100,3 +102,45 @@ async def _abandon(running: dict[asyncio.Task[Connection], Multiaddr]) -> None:
 def _summary(peer: PeerId | None, failures: dict[str, str]) -> str:
     reasons = "; ".join(f"{address}: {reason}" for address, reason in failures.items())
     return f"cannot reach {peer or 'the peer'}: {reasons or 'it has no address that can be dialled'}"
+
+
+@dataclass(slots=True)
+class _Shared:
+    task: asyncio.Task[Connection]
+    waiters: int = 0
+
+
+class SharedDials:
+    """Lets callers that want the same thing at the same time share one dial; it stops when none of them waits."""
+
+    def __init__(self) -> None:
+        self._dials: dict[Hashable, _Shared] = {}
+
+    async def join(self, target: Hashable, dial: Coroutine[Any, Any, Connection]) -> Connection:
+        """Return what ``dial``, or the one under way to ``target``, returns or raises."""
+        shared = self._dials.get(target)
+        if shared is None:
+            shared = _Shared(asyncio.get_running_loop().create_task(dial, name=f"dial {target}"))
+            self._dials[target] = shared
+            shared.task.add_done_callback(lambda task: self._finished(target, task))
+        else:
+            dial.close()
+        shared.waiters += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiters -= 1
+            if not shared.waiters:
+                shared.task.cancel()
+
+    async def close(self) -> None:
+        """Stop every dial."""
+        tasks = [shared.task for shared in self._dials.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _finished(self, target: Hashable, task: asyncio.Task[Connection]) -> None:
+        del self._dials[target]
+        if not task.cancelled():
+            task.exception()  # Told to whoever waits, and to nobody else.

@@ -16,7 +16,7 @@ from signalling.libp2p.addresses import AddressBook, with_peer
 from signalling.libp2p.aio.circuit import CircuitTransport
 from signalling.libp2p.aio.connection import Connection, Listener, Transport
 from signalling.libp2p.aio.connections import ConnectionTable, is_direct
-from signalling.libp2p.aio.dialer import Dialer
+from signalling.libp2p.aio.dialer import Dialer, SharedDials
 from signalling.libp2p.aio.identify import IdentifyService
 from signalling.libp2p.aio.ping import PingService
 from signalling.libp2p.aio.protocols import Handler, ProtocolTable
@@ -76,10 +76,10 @@ class Host(AsyncIOEventEmitter):
         self._listeners: list[Listener] = []
         self._announced: tuple[Multiaddr, ...] = ()
         self._told_addresses: list[Multiaddr] = []
-        self._dials: dict[PeerId, asyncio.Task[Connection]] = {}
+        self._dials = SharedDials()
         self._closed = False
         self._transports: list[Transport] = []
-        self._dialer = Dialer(self.config, self._transports)
+        self._dialer = Dialer(self.config, self._transports, self.address_book)
         self._identify = IdentifyService(self)
         self._identify.register()
         self._ping = PingService(self)
@@ -199,11 +199,11 @@ class Host(AsyncIOEventEmitter):
         existing = self._connections.best(peer) if peer is not None else None
         if existing is not None and (is_direct(existing) or all(map(is_relayed, addresses))):
             return existing
-        connection = await self._dialer.dial(addresses, peer)
-        return await self._adopt(connection)
+        return await self._dials.join(target, self._dial(addresses, peer))
 
-    async def _adopt(self, connection: Connection) -> Connection:
-        """Take an outbound connection in."""
+    async def _dial(self, addresses: Sequence[Multiaddr], peer: PeerId | None) -> Connection:
+        """Dial, and take the connection in."""
+        connection = await self._dialer.dial(addresses, peer)
         if self._closed:
             await connection.close()
             raise ConnectionClosed("the host is closed")
@@ -290,16 +290,7 @@ class Host(AsyncIOEventEmitter):
             except ConnectionClosed:
                 if not connection.closed:
                     raise
-        return await _open(await self._dial_once(target), protocols, allow_limited)
-
-    async def _dial_once(self, peer: PeerId) -> Connection:
-        """Dial ``peer``; callers that come meanwhile share the dial."""
-        task = self._dials.get(peer)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self.connect(peer), name=f"dial {peer}")
-            self._dials[peer] = task
-            task.add_done_callback(lambda _: self._dials.pop(peer, None))
-        return await asyncio.shield(task)
+        return await _open(await self.connect(target), protocols, allow_limited)
 
     async def ping(self, target: PeerId | Connection) -> float:
         """Return the round-trip time to a peer in seconds.
@@ -331,8 +322,7 @@ class Host(AsyncIOEventEmitter):
         if self._closed:
             return
         self._closed = True
-        for dial in list(self._dials.values()):
-            dial.cancel()
+        await self._dials.close()
         listeners, self._listeners = self._listeners, []
         await asyncio.gather(*(listener.close() for listener in listeners))
         connections = self._connections.get()

@@ -271,3 +271,37 @@ async def test_a_closed_host_refuses_everything_and_leaves_nothing_running() -> 
     assert bob.connections() == []
     await bob.close()
     assert network.listeners == {}
+
+
+@virtual_time
+async def test_callers_that_want_the_same_share_a_dial_and_it_stops_with_the_last() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        connections = await asyncio.gather(*(alice.connect(bob.addresses()[0]) for _ in range(5)))
+        assert len(set(connections)) == 1
+        hole = Multiaddr("/ip4/192.0.2.50/tcp/1")
+        network.black_holes.add(hole)
+        dials = [asyncio.ensure_future(alice.connect(hole)) for _ in range(3)]
+        await settle()
+        before = len(asyncio.all_tasks())
+        for dial in dials[:2]:
+            dial.cancel()
+        await settle()
+        assert not dials[2].done()
+        dials[2].cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+        await settle()
+        assert len(asyncio.all_tasks()) == before - 5, "three callers, the dial and its attempt are gone"
+
+
+@virtual_time
+async def test_an_address_of_somebody_else_is_forgotten() -> None:
+    network = Network()
+    async with network.host() as alice, network.host() as bob:
+        await bob.listen(PLACE)
+        stranger = PeerId.from_public_key(PrivateKey.generate().public_key)
+        alice.address_book.add(stranger, [Multiaddr(PLACE), Multiaddr("/ip4/192.0.2.50/tcp/1")])
+        with pytest.raises(DialError):
+            await alice.connect(stranger)
+        assert alice.address_book.get(stranger) == (Multiaddr(f"/ip4/192.0.2.50/tcp/1/p2p/{stranger}"),)

@@ -37,13 +37,13 @@ def clock() -> float:
 @virtual_time
 async def test_dials_have_a_limit() -> None:
     network = Network()
-    hole = Multiaddr("/ip4/192.0.2.50/tcp/1")
-    network.black_holes.add(hole)
+    holes = [Multiaddr(f"/ip4/192.0.2.{number}/tcp/1") for number in (50, 51, 52)]
+    network.black_holes.update(holes)
     async with network.host(HostConfig(max_pending_dials=2)) as alice:
-        dials = [asyncio.ensure_future(alice.connect(hole)) for _ in range(2)]
+        dials = [asyncio.ensure_future(alice.connect(hole)) for hole in holes[:2]]
         await settle()
         with pytest.raises(LimitExceeded):
-            await alice.connect(hole)
+            await alice.connect(holes[2])
         for dial in dials:
             dial.cancel()
         await asyncio.gather(*dials, return_exceptions=True)
