@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stun import attributes as att
 from stun.address import TransportAddress
@@ -21,6 +21,7 @@ __all__ = [
     "LongTermServer",
     "LongTermServerConfig",
     "Refused",
+    "RotatingStore",
     "ShortTermServer",
     "StaticCredentials",
 ]
@@ -77,6 +78,14 @@ class CredentialStore(Protocol):
 
     def username(self, hashed: bytes) -> str | None:
         """Return the user name behind a USERHASH, or None."""
+
+
+@runtime_checkable
+class RotatingStore(CredentialStore, Protocol):
+    """A store whose users may for a while have one of several keys, as when a shared secret is being replaced."""
+
+    def older_keys(self, username: str, algorithm: PasswordAlgorithm) -> Sequence[bytes]:
+        """Return the keys of a user that are good beside :meth:`key`."""
 
 
 class StaticCredentials:
@@ -165,11 +174,21 @@ class LongTermServer:
         integrity = Integrity.SHA256 if explicit else Integrity.SHA1
         username = self._username(message)
         key = self._store.key(username, algorithm) if username is not None and realm == self.config.realm else None
-        if username is None or key is None or not self._is_signed(message, key, explicit):
+        if username is None or key is None:
+            return self._challenge(message, 401, "Unauthenticated", client, now)
+        signing = next(
+            (one for one in self._keys(key, username, algorithm) if self._is_signed(message, one, explicit)), None
+        )
+        if signing is None:
             return self._challenge(message, 401, "Unauthenticated", client, now)
         if not self._nonces.is_fresh(nonce, client, now):
             return self._challenge(message, 438, "Stale Nonce", client, now)
-        return Authenticated(username, key, integrity)
+        return Authenticated(username, signing, integrity)
+
+    def _keys(self, key: bytes, username: str, algorithm: PasswordAlgorithm) -> Iterable[bytes]:
+        yield key
+        if isinstance(self._store, RotatingStore):
+            yield from self._store.older_keys(username, algorithm)
 
     def _is_signed(self, message: Message, key: bytes, explicit: bool) -> bool:
         # A client that saw PASSWORD-ALGORITHMS signs with SHA-256; one that did not may sign with what it has.

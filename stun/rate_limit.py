@@ -32,12 +32,17 @@ class RateLimiter:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, source: str, now: float) -> bool:
-        """Take one token of ``source``; False when it has none."""
+    def take(self, source: str, now: float, cost: float = 1) -> bool:
+        """Take ``cost`` tokens of ``source``; False when it has fewer, and none are then taken."""
         tokens, since = self._buckets.pop(source, (self._burst, now))
         tokens = min(self._burst, tokens + (now - since) * self._rate)
-        allowed = tokens >= 1
-        self._buckets[source] = (tokens - 1 if allowed else tokens, now)
+        allowed = tokens >= cost
+        self._buckets[source] = (tokens - cost if allowed else tokens, now)
         if len(self._buckets) > self._max_sources:
             self._buckets.popitem(last=False)
         return allowed
+
+    def has_any(self, source: str, now: float) -> bool:
+        """Whether ``source`` has a token to take; takes none."""
+        tokens, since = self._buckets.get(source, (self._burst, now))
+        return tokens + (now - since) * self._rate >= 1

@@ -85,6 +85,12 @@ class TurnStreamDecoder:
         """Bytes of the incomplete message."""
         return len(self._buffer)
 
+    def take_pending(self) -> bytes:
+        """Take out the bytes of the incomplete message: what follows a ConnectionBind is no message (RFC 6062)."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
     def receive(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return the messages that are now complete.
 

@@ -91,6 +91,11 @@ class TcpConnection(asyncio.Protocol):
             self._transport.abort()
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """asyncio's transport, for an owner that takes over the protocol's part; None once it is gone."""
+        return self._transport
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing can be sent (any more)."""
         return self._transport is None or self._transport.is_closing()
