@@ -8,11 +8,14 @@ import json
 import logging
 import random
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from stun.address import TransportAddress, TransportProtocol
-from stun.aio import UdpNetwork, ask_any, locate, serve
+from stun.address import TransportProtocol
+from stun.aio import SecureServing, StunServer, UdpNetwork, ask_any, locate, serve
+from stun.aio.client import NAT_DISCOVERY
 from stun.auth import LongTermClient
 from stun.binding import Mapped
 from stun.config import BindingClientConfig, BindingServerConfig, TransactionConfig
@@ -22,9 +25,11 @@ from stun.uri import ServerUri
 EPILOG = """examples:
   python -m stun stun.example.org            the address that the world sees of us, over UDP
   python -m stun 192.0.2.1:3478 --tcp        over TCP
+  python -m stun stuns:stun.example.org      over TLS; with --dtls over DTLS
   python -m stun '[2001:db8::1]:3478' --json one line of JSON for scripts
   python -m stun serve                       a server for this machine only, port 3478, UDP and TCP
   python -m stun serve --host 0.0.0.0 --host ::    a server on every address of this machine
+  python -m stun serve --cert full-chain.pem --key key.pem    also over TLS and DTLS, port 5349
 """
 
 
@@ -50,8 +55,11 @@ def _client_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("server", metavar="HOST[:PORT]", help="a name, an address, [IPv6]:port, or a stun: URI")
-    parser.add_argument("--tcp", action="store_true", help="ask over TCP instead of UDP")
+    parser.add_argument("server", metavar="HOST[:PORT]", help="a name, an address, [IPv6]:port, a stun: or stuns: URI")
+    transport = parser.add_mutually_exclusive_group()
+    transport.add_argument("--tcp", action="store_true", help="ask over TCP instead of UDP")
+    transport.add_argument("--dtls", action="store_true", help="ask a stuns: server over DTLS instead of TLS")
+    parser.add_argument("--ca", metavar="FILE", help="trust these CA certificates (PEM) instead of the system's")
     family = parser.add_mutually_exclusive_group()
     family.add_argument("--ipv4", "-4", action="store_const", dest="family", const=4, help="only IPv4")
     family.add_argument("--ipv6", "-6", action="store_const", dest="family", const=6, help="only IPv6")
@@ -62,7 +70,7 @@ def _client_parser() -> argparse.ArgumentParser:
 
 
 def _server_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stun serve", description="Run a STUN server on UDP and TCP.")
+    parser = argparse.ArgumentParser(prog="python -m stun serve", description="Run a STUN server.")
     parser.add_argument(
         "--host",
         action="append",
@@ -70,6 +78,9 @@ def _server_parser() -> argparse.ArgumentParser:
         help="an address to serve, or 0.0.0.0 or :: for all; may be given often (default: 127.0.0.1 and ::1)",
     )
     parser.add_argument("--port", type=_port, default=3478, help="port for UDP and TCP, 0 picks one (3478)")
+    parser.add_argument("--cert", metavar="FILE", help="serve TLS and DTLS with this certificate chain (PEM)")
+    parser.add_argument("--key", metavar="FILE", help="the key of --cert (PEM), when it is not in the same file")
+    parser.add_argument("--tls-port", type=_port, default=5349, help="port for TLS and DTLS, 0 picks one (5349)")
     parser.add_argument("--software", metavar="TEXT", help="name to tell clients (none)")
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     return parser
@@ -98,15 +109,18 @@ async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     if options.user is not None and not (user and password):
         parser.error("--user needs NAME:PASSWORD")
     config = BindingClientConfig(transaction=TransactionConfig(stream_timeout=options.timeout))
-    protocol = TransportProtocol.TCP if options.tcp else TransportProtocol.UDP
+    if options.dtls and not uri.scheme.is_secure:
+        parser.error("--dtls needs a stuns: URI")
+    protocol = _protocol(uri, options)
     try:
+        link = replace(NAT_DISCOVERY, server_name=uri.host, ssl_context=_trust(options.ca))
         async with asyncio.timeout(options.timeout):
             servers = await locate(uri, UdpNetwork(), random.SystemRandom())
             wanted = [server for server in servers if options.family in (None, server.family)]
             if not wanted:
                 return _complain(options, f"{uri.host} has no IPv{options.family} address")
             credentials = (lambda: LongTermClient(user, password)) if options.user else None
-            mapped = await ask_any(wanted, protocol=protocol, config=config, authenticator=credentials)
+            mapped = await ask_any(wanted, protocol=protocol, config=config, authenticator=credentials, options=link)
     except TimeoutError:
         return _complain(options, f"{options.server} did not answer within {options.timeout:g} s")
     except (StunError, OSError) as error:
@@ -120,9 +134,19 @@ def _server_uri(text: str, tcp: bool) -> ServerUri:
         text = f"[{text}]"
     uri = ServerUri.parse(text if ":" in text and text.split(":")[0].lower() in ("stun", "stuns") else f"stun:{text}")
     if uri.scheme.is_secure:
-        raise StunUriError(f"{text}: TLS is not spoken here; use a stun: server")
+        return uri
     # STUN URIs name no transport, but the SRV name to look up depends on it.
     return ServerUri(uri.scheme, uri.host, uri.port, "tcp" if tcp else None)
+
+
+def _protocol(uri: ServerUri, options: argparse.Namespace) -> TransportProtocol:
+    if uri.scheme.is_secure:
+        return TransportProtocol.DTLS if options.dtls else TransportProtocol.TLS
+    return TransportProtocol.TCP if options.tcp else TransportProtocol.UDP
+
+
+def _trust(ca: str | None) -> ssl.SSLContext | None:
+    return None if ca is None else ssl.create_default_context(cafile=ca)
 
 
 def _as_json(mapped: Mapped) -> dict[str, object]:
@@ -143,8 +167,11 @@ def _complain(options: argparse.Namespace, problem: str) -> int:
 
 async def _serve(options: argparse.Namespace) -> int:
     hosts = options.host or ("127.0.0.1", "::1")
+    secure = None
+    if options.cert is not None:
+        secure = SecureServing(certificate=options.cert, key=options.key, port=options.tls_port)
     try:
-        server = await serve(hosts, options.port, config=BindingServerConfig(software=options.software))
+        server = await serve(hosts, options.port, config=BindingServerConfig(software=options.software), secure=secure)
     except (OSError, ValueError) as error:
         return _complain(options, f"cannot serve: {error}")
     stop = asyncio.Event()
@@ -152,17 +179,20 @@ async def _serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with server:
-        _announce(server.udp, options.json)
+        _announce(server, options.json)
         await stop.wait()
     return 0
 
 
-def _announce(addresses: Sequence[TransportAddress], as_json: bool) -> None:
-    texts = [str(address) for address in addresses]
+def _announce(server: StunServer, as_json: bool) -> None:
+    plain, secure = ([str(address) for address in addresses] for addresses in (server.udp, server.tls))
     if as_json:
-        print(json.dumps({"udp": texts, "tcp": texts}), flush=True)
-    else:
-        print("STUN on UDP and TCP at " + ", ".join(texts) + " (Ctrl-C stops)", flush=True)
+        print(
+            json.dumps({"udp": plain, "tcp": plain} | ({"tls": secure, "dtls": secure} if secure else {})), flush=True
+        )
+        return
+    also = f"; on TLS and DTLS at {', '.join(secure)}" if secure else ""
+    print(f"STUN on UDP and TCP at {', '.join(plain)}{also} (Ctrl-C stops)", flush=True)
 
 
 if __name__ == "__main__":

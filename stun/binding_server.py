@@ -1,4 +1,4 @@
-"""The Binding server over UDP and TCP (RFC 8489 sections 6.3.1, 11 and 12)."""
+"""The Binding server over UDP, TCP, TLS and DTLS (RFC 8489 sections 6.3.1, 11 and 12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Never
 
 from stun import attributes as att
-from stun.address import FiveTuple
+from stun.address import FiveTuple, TransportProtocol
 from stun.attributes import Attribute
 from stun.config import BindingServerConfig
 from stun.demux import is_stun
@@ -78,9 +78,12 @@ class BindingServer:
     # -- inputs --
 
     def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
-        """Answer one request over UDP. Never raises."""
+        """Answer one request over UDP or DTLS. Never raises."""
         if path.remote.port == 0:
             self.stats.ignored += 1
+            return
+        if path.protocol is TransportProtocol.DTLS:
+            self._receive_on_connection(data, path, now)
             return
         response = self._answer(data, path, now)
         if response is None:
@@ -117,12 +120,7 @@ class BindingServer:
             self._release(path)
             return
         for message in messages:
-            # Only a request shows that the connection is of use (a trickle of bytes does not keep it).
-            connection.active = now
-            self._connections.move_to_end(path)
-            response = self._answer(message, path, now)
-            if response is not None:
-                self._outbox.effects.append(Transmit(response, path))
+            self._receive_on_connection(message, path, now)
 
     def path_closed(self, path: FiveTuple, now: float) -> None:
         """A connection is gone."""
@@ -154,9 +152,20 @@ class BindingServer:
 
     # -- inside --
 
+    def _receive_on_connection(self, message: bytes, path: FiveTuple, now: float) -> None:
+        connection = self._connections.get(path)
+        if connection is None:
+            return
+        # Only a message shows that the connection is of use (a trickle of bytes does not keep it).
+        connection.active = now
+        self._connections.move_to_end(path)
+        response = self._answer(message, path, now)
+        if response is not None:
+            self._outbox.effects.append(Transmit(response, path))
+
     def _answer(self, data: bytes, path: FiveTuple, now: float) -> bytes | None:
         try:
-            request = parse(data) if is_stun(data) else self._parse_classic(data)
+            request = parse(data) if is_stun(data) else self._parse_classic(data, path)
         except StunParseError:
             self.stats.unparsable += 1
             return None
@@ -170,8 +179,9 @@ class BindingServer:
         fingerprint = self.config.fingerprint and request.has_fingerprint
         return response.serialize(fingerprint=fingerprint)
 
-    def _parse_classic(self, data: bytes) -> Message:
-        if not self.config.classic:
+    def _parse_classic(self, data: bytes, path: FiveTuple) -> Message:
+        # Section 11: RFC 3489 is not spoken over DTLS.
+        if not self.config.classic or path.protocol is TransportProtocol.DTLS:
             raise StunParseError("RFC 3489 is not served")
         return parse_classic(data)
 

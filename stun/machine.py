@@ -38,7 +38,7 @@ class Transmit:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Effect: close the stream ``path`` after what was already transmitted on it."""
+    """Effect: close the connection ``path`` after what was already transmitted on it."""
 
     path: FiveTuple
 
@@ -63,7 +63,10 @@ class Machine(Protocol[EffectT_co, EventT_co]):
 
 
 class StreamMachine(Machine[EffectT_co, EventT_co], Protocol[EffectT_co, EventT_co]):
-    """A machine that also speaks over connections, each of which is a path."""
+    """A machine that also speaks over connections, each of which is a path.
+
+    A DTLS session is a connection too: it is opened and closed, but what arrives on it are datagrams.
+    """
 
     def path_opened(self, path: FiveTuple, now: float) -> None:
         """A connection was opened or accepted."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from stun.aio.client import ask, ask_any
 from stun.aio.driver import DataReceiver, Driver, StreamDriver
+from stun.aio.dtls_listener import serve_dtls
+from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.resolve import locate
-from stun.aio.server import StunServer, serve
+from stun.aio.server import SecureServing, StunServer, serve
 from stun.aio.tcp import TcpConnection, TcpListener
+from stun.aio.tls import serve_tls
 from stun.aio.udp import UdpNetwork, UdpSocket
 
 __all__ = [
     "DataReceiver",
     "Driver",
+    "LinkOptions",
+    "SecureServing",
+    "ServerLink",
     "StreamDriver",
     "StunServer",
     "TcpConnection",
@@ -21,5 +27,8 @@ __all__ = [
     "ask",
     "ask_any",
     "locate",
+    "open_link",
     "serve",
+    "serve_dtls",
+    "serve_tls",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.driver import StreamDriver
+from stun.aio.link import ALPN_NAT_DISCOVERY, LinkOptions
 from stun.aio.udp import UdpNetwork
 from stun.auth import Authenticator
 from stun.binding import BindingClient, BindingEvent, FailureReason, Mapped
@@ -16,7 +18,10 @@ from stun.config import BindingClientConfig
 from stun.errors import StunAuthenticationError, StunError, StunResponseError, StunTimeoutError
 from stun.network import Network
 
-__all__ = ["ask", "ask_any"]
+__all__ = ["NAT_DISCOVERY", "ask", "ask_any"]
+
+NAT_DISCOVERY = LinkOptions(alpn=(ALPN_NAT_DISCOVERY,))
+"""What a client that only asks for its address offers servers over TLS and DTLS (RFC 7443)."""
 
 T = TypeVar("T")
 
@@ -32,27 +37,29 @@ async def ask(
     config: BindingClientConfig | None = None,
     authenticator: Authenticator | None = None,
     rng: random.Random | None = None,
+    options: LinkOptions | None = None,
 ) -> Mapped:
     """Ask one server for our reflexive address.
 
     Args:
         server: where it listens.
-        protocol: UDP or TCP.
+        protocol: UDP, TCP, TLS or DTLS.
         local: the address to ask from; None takes the wildcard, and ``Mapped.path.local`` is then a wildcard too.
         network: UDP sockets; real ones by default. TCP always runs on real ones.
         config: times and attributes.
         authenticator: credentials, for servers that want them.
         rng: transaction ids; the system's generator by default.
+        options: trust and names for TLS and DTLS; :data:`NAT_DISCOVERY` by default.
 
     Raises:
+        StunLinkError: there is no connection to the server; a :class:`~stun.errors.StunCertificateError` when its
+            certificate is not trusted.
         StunTimeoutError: no response within the schedule.
         StunAuthenticationError: credentials were refused or responses had wrong signatures.
         StunResponseError: the server answered with another error.
         StunError: the connection was closed, or the response made no sense.
-        OSError: a socket could not be bound or connected.
+        OSError: a socket could not be bound.
     """
-    if protocol not in (TransportProtocol.UDP, TransportProtocol.TCP):
-        raise ValueError(f"cannot ask over {protocol}")
     outcome: asyncio.Future[BindingEvent] = asyncio.get_running_loop().create_future()
 
     def on_event(event: BindingEvent) -> None:
@@ -62,8 +69,9 @@ async def ask(
     client = BindingClient(rng or random.SystemRandom(), config, authenticator)
     driver: StreamDriver[BindingEvent] = StreamDriver(client, network or UdpNetwork(), on_event)
     try:
-        if protocol is TransportProtocol.TCP:
-            path = await driver.connect(server, local)
+        if protocol is not TransportProtocol.UDP:
+            link = replace(options or NAT_DISCOVERY, local=local, network=network)
+            path = await driver.connect_link(server, protocol, link)
         else:
             bound = await driver.bind(local or TransportAddress(_ANY[server.family], 0))
             path = FiveTuple(bound, server, protocol)
@@ -95,6 +103,7 @@ async def ask_any(
     network: Network | None = None,
     config: BindingClientConfig | None = None,
     authenticator: Callable[[], Authenticator] | None = None,
+    options: LinkOptions | None = None,
 ) -> Mapped:
     """Ask several addresses, each a little after the one before it, and return the first answer (RFC 8305).
 
@@ -114,6 +123,7 @@ async def ask_any(
             network=network,
             config=config,
             authenticator=authenticator() if authenticator else None,
+            options=options,
         )
 
     return await _first_success([one(server) for server in servers], (config or BindingClientConfig()).stagger)

@@ -1,4 +1,4 @@
-"""The embedded STUN server: a :class:`~stun.binding_server.BindingServer` on real sockets, UDP and TCP."""
+"""The embedded STUN server: a :class:`~stun.binding_server.BindingServer` on UDP, TCP, TLS and DTLS."""
 
 from __future__ import annotations
 
@@ -6,16 +6,36 @@ import asyncio
 import errno
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from stun.address import TransportAddress
 from stun.aio.driver import StreamDriver
+from stun.aio.dtls_session import dtls_server_context
+from stun.aio.link import ALPN_NAT_DISCOVERY
+from stun.aio.tls import server_context
 from stun.aio.udp import UdpNetwork
 from stun.binding_server import BindingServer, BindingServerStats
-from stun.config import BindingServerConfig, StreamConfig, UdpConfig
+from stun.config import BindingServerConfig, ListenerConfig, StreamConfig, UdpConfig
 from stun.network import Interface
 
-__all__ = ["StunServer", "serve"]
+__all__ = ["SecureServing", "StunServer", "serve"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecureServing:
+    """What a server needs for TLS and DTLS."""
+
+    certificate: str
+    """Path of a PEM file: the certificate, and the chain after it."""
+    key: str | None = None
+    """Path of a PEM file with the key; None when it is in ``certificate``."""
+    port: int = 5349
+    """The port on every address (RFC 8489 section 8.1); 0 picks one that is free everywhere."""
+    alpn: Sequence[str] = (ALPN_NAT_DISCOVERY,)
+    """What to agree to in ALPN (RFC 7443)."""
+    limits: ListenerConfig = field(default_factory=ListenerConfig)
+    """How many connections."""
 
 
 class StunServer:
@@ -26,6 +46,8 @@ class StunServer:
         """Where it answers over UDP."""
         self.tcp: list[TransportAddress] = []
         """Where it answers over TCP."""
+        self.tls: list[TransportAddress] = []
+        """Where it answers over TLS, and (the same ports of UDP) over DTLS."""
         self._driver = driver
         self._machine = machine
 
@@ -55,8 +77,9 @@ async def serve(
     config: BindingServerConfig | None = None,
     udp_config: UdpConfig | None = None,
     stream_config: StreamConfig | None = None,
+    secure: SecureServing | None = None,
 ) -> StunServer:
-    """Start a STUN server on UDP and TCP, the same port on every address.
+    """Start a STUN server on UDP and TCP, the same port on every address; and on TLS and DTLS with ``secure``.
 
     Args:
         hosts: IP literals. A wildcard stands for all addresses that the host has now, each bound by itself, because a
@@ -65,9 +88,10 @@ async def serve(
         config: what to answer, and limits.
         udp_config: socket buffers.
         stream_config: limits of connections.
+        secure: certificate and port for TLS and DTLS; None serves neither.
 
     Raises:
-        OSError: an address cannot be bound.
+        OSError: an address cannot be bound, or the certificate cannot be used.
         ValueError: a host is no IP literal.
     """
     network = UdpNetwork(udp_config)
@@ -75,11 +99,14 @@ async def serve(
     if not addresses:
         raise OSError(errno.EADDRNOTAVAIL, "this host has none of the addresses to serve")
     config = config or BindingServerConfig()
-    for tries_left in reversed(range(config.port_tries if port == 0 else 1)):
+    any_port = port == 0 or (secure is not None and secure.port == 0)
+    for tries_left in reversed(range(config.port_tries if any_port else 1)):
         machine = BindingServer(config)
         server = StunServer(StreamDriver(machine, network, lambda event: None, config=stream_config), machine)
         try:
             await _bind(server, addresses, port)
+            if secure is not None:
+                await _bind_secure(server, addresses, secure)
         except OSError as error:
             server.close()
             if error.errno != errno.EADDRINUSE or tries_left == 0:
@@ -96,6 +123,18 @@ async def _bind(server: StunServer, addresses: Sequence[str], port: int) -> None
         port = bound.port
         server.udp.append(bound)
         server.tcp.append(await driver.listen(TransportAddress(host, port)))
+
+
+async def _bind_secure(server: StunServer, addresses: Sequence[str], secure: SecureServing) -> None:
+    driver = server._driver
+    tls = await asyncio.to_thread(server_context, secure.certificate, secure.key, secure.alpn)
+    dtls = await asyncio.to_thread(dtls_server_context, secure.certificate, secure.key, secure.alpn)
+    port = secure.port
+    for host in addresses:
+        bound = await driver.listen_tls(TransportAddress(host, port), tls, secure.limits)
+        port = bound.port
+        await driver.listen_dtls(bound, dtls, secure.limits)
+        server.tls.append(bound)
 
 
 def _expand(hosts: Sequence[str], interfaces: Sequence[Interface]) -> list[str]:

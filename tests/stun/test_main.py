@@ -12,6 +12,7 @@ import pytest
 
 from stun.__main__ import main
 from stun.aio import serve
+from tests.stun.certificates import Authority
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -84,7 +85,15 @@ async def test_serving_until_interrupted(interrupt: signal.Signals) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["stuns:example.org"], ["turn:example.org"], ["a:b:c"], ["x", "--timeout", "-1"], ["x", "--user", "name"]],
+    [
+        [],
+        ["stuns:192.0.2.1"],
+        ["example.org", "--dtls"],
+        ["turn:example.org"],
+        ["a:b:c"],
+        ["x", "--timeout", "-1"],
+        ["x", "--user", "name"],
+    ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -101,3 +110,29 @@ def test_a_family_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_address_that_cannot_be_served(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--host", "192.0.2.250", "--json"]) == 1
     assert "cannot serve" in json.loads(capsys.readouterr().err)["error"]
+
+
+async def test_over_tls_and_dtls(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "stun", "serve", "--host", "127.0.0.1", "--port", "0", "--tls-port", "0", "--json"),
+        *("--cert", authority.issue("localhost")),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = json.loads(await process.stdout.readline())
+    assert said["tls"] == said["dtls"]
+    port = said["tls"][0].rpartition(":")[2]
+    trust = ("--ca", f"{tmp_path}/ca.pem")
+    for flags, protocol in (([], "tls"), (["--dtls"], "dtls")):
+        status, out, err = await run(f"stuns:localhost:{port}", "-4", "--json", *flags, *trust)
+        assert (status, err) == (0, "")
+        assert json.loads(out)["protocol"] == protocol
+        status, out, err = await run(f"stuns:localhost:{port}", "-4", *flags)
+        assert (status, out) == (1, "")
+        assert f"localhost 127.0.0.1:{port} over {protocol.upper()}" in err
+        assert "issuer that is not trusted" in err
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0

@@ -13,7 +13,7 @@ from stun.aio import StunServer, UdpNetwork, ask, ask_any, serve
 from stun.auth import LongTermClient
 from stun.binding_server import BindingServer
 from stun.config import BindingClientConfig, BindingServerConfig, TransactionConfig
-from stun.errors import StunAuthenticationError, StunError, StunResponseError, StunTimeoutError
+from stun.errors import StunAuthenticationError, StunError, StunLinkError, StunResponseError, StunTimeoutError
 from stun.message import Message, MessageClass, Method, parse_classic
 
 HOSTS = ["127.0.0.1", "::1"]
@@ -135,8 +135,9 @@ async def test_when_all_fail_the_last_problem_is_told() -> None:
         await ask_any([address, address], config=QUICK)
     with pytest.raises(ValueError):
         await ask_any([])
-    with pytest.raises(ValueError, match="tls"):
+    with pytest.raises(StunLinkError, match="over TLS: Connection refused") as refused:
         await ask(address, protocol=TransportProtocol.TLS)
+    assert refused.value.server == f"{address} over TLS"
     bound.close()  # type: ignore[attr-defined]
 
 
