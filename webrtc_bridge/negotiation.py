@@ -63,7 +63,7 @@ async def negotiate(
                 peer.start_gathering()
             await _converse(exchange, peer, config.orphan_timeout)
             if init is not None:
-                await close_init(init)
+                await close_init(init, config.linger)
         return muxer
     except (PeerFailed, SdpError, SignallingError) as error:
         await peer.close()
@@ -125,8 +125,18 @@ def _take(
             peer.add_ice_candidate(None)
 
 
-async def close_init(init: RTCDataChannel) -> None:
-    """Close the ``init`` channel once it is open, and return when both sides have closed it."""
+async def close_init(init: RTCDataChannel, timeout: float) -> None:
+    """Close the ``init`` channel once it is open, and return when both sides have closed it.
+
+    A peer that leaves it open for ``timeout`` seconds is not waited for: its id is not used again until it is closed.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await _until_closed(init)
+    init.close()
+
+
+async def _until_closed(init: RTCDataChannel) -> None:
     changed = asyncio.Event()
     init.on("open", changed.set)
     init.on("close", changed.set)

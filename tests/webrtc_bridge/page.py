@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientWebSocketResponse
 
 from signalling.libp2p.aio.presence import PresenceService
+from signalling.libp2p.host_config import RelayConfig
 from signalling.libp2p.webrtc_signalling import IceCandidate
 from tests.webrtc_bridge.hosts import LOOPBACK, Relay, relay
 from webrtc_bridge.datachannel_streams import DataChannelMuxer
@@ -55,7 +56,7 @@ class Page:
         await self.say(type="offer", peer=peer, session=session, sdp=own.create_offer())
         own.start_gathering()
         await self._until_connected(own, session)
-        await close_init(init)
+        await close_init(init, 5.0)
         await self.say(type="bye", session=session, reason="connected")
         return muxer
 
@@ -127,7 +128,7 @@ class World:
 @asynccontextmanager
 async def world(config: GatewayConfig | None = None) -> AsyncIterator[World]:
     """Run everything on loopback."""
-    async with relay() as at:
+    async with relay(RelayConfig.private()) as at:  # the guests of all tabs come from one address
         presence = PresenceService(at.host)
         gateway = Gateway(at.address, config)
         try:

@@ -11,10 +11,11 @@ from ice import IceConfig
 from signalling.libp2p.webrtc_signalling import SignallingRole, answer_message
 from tests.interop.payload import eventually
 from tests.webrtc_bridge.hosts import LOOPBACK
+from tests.webrtc_bridge.peers import connected_pair
 from tests.webrtc_bridge.signalling_pipe import stream_pair
 from webrtc_bridge.config import PeerConfig
 from webrtc_bridge.errors import NegotiationFailed
-from webrtc_bridge.negotiation import negotiate
+from webrtc_bridge.negotiation import close_init, negotiate
 
 DIALLER, LISTENER = SignallingRole.DIALLER, SignallingRole.LISTENER
 NOWHERE = PeerConfig(ice=IceConfig(excluded_networks=("0.0.0.0/0", "::/0")))
@@ -32,6 +33,16 @@ async def test_both_sides_get_a_muxer_and_the_init_channel_is_gone() -> None:
     assert await (await b.accept_stream()).read() == b"x"
     assert (stream._channel.id or 0) % 2 == 1  # the dialler is the DTLS server
     await asyncio.gather(a.close(), b.close())
+
+
+async def test_a_peer_that_keeps_the_init_channel_open_is_not_waited_for() -> None:
+    async with connected_pair() as pair:
+        init = pair.offerer.create_data_channel("init")
+        pair.below_answerer.drop = lambda data: True  # nothing of the answer gets through
+        started = asyncio.get_running_loop().time()
+        await close_init(init, 0.05)
+        assert asyncio.get_running_loop().time() - started < 5
+        assert init.readyState == "closing"
 
 
 async def test_an_answer_that_cannot_be_used() -> None:
