@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,24 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 INTERRUPTED = 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    from lastresort.commands import connect, demo, peer, relay
+COMMANDS = {
+    "demo": "a relay, a Python peer and a web page that connects to it",
+    "relay": "run a circuit relay, where peers meet",
+    "peer": "run a native peer that echoes, chats and shares files",
+    "connect": "connect to a peer and pipe standard input and output",
+    "stun": "ask a STUN server for the address it sees, or serve as one",
+}
+"""Every command with its line of help."""
 
+FOREIGN = frozenset({"stun"})
+"""Commands with a command line of their own."""
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; with ``only``, the options of that command alone.
+
+    What a command needs takes most of a second to import, so the others' modules stay where they are.
+    """
     parser = argparse.ArgumentParser(
         prog="lastresort",
         description=DESCRIPTION,
@@ -49,11 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lastresort {_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    demo.add_parser(commands)
-    relay.add_parser(commands)
-    peer.add_parser(commands)
-    connect.add_parser(commands)
-    commands.add_parser("stun", help="ask a STUN server for the address it sees, or serve as one", add_help=False)
+    for name, help in COMMANDS.items():
+        if name in FOREIGN or only not in (None, name):
+            commands.add_parser(name, help=help, add_help=False)
+        else:
+            import_module(f"lastresort.commands.{name}").add_parser(commands, help)
     return parser
 
 
@@ -64,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from stun.__main__ import main as stun_main
 
         return stun_main(given[1:])
-    options = build_parser().parse_args(given)
+    options = build_parser(only=next(iter(given), "")).parse_args(given)
     _set_up_logging(options.verbose)
     output = Output(as_json=options.json)
     from lastresort.failures import EXPECTED, explain

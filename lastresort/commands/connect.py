@@ -33,12 +33,12 @@ With --json the events go to standard error, because standard output carries the
 """
 
 
-def add_parser(commands: SubParsers) -> None:
+def add_parser(commands: SubParsers, help: str) -> None:
     """Add ``connect`` to the command line."""
     parser = new_parser(
         commands,
         "connect",
-        help="connect to a peer and pipe standard input and output",
+        help=help,
         description="Connect to a peer over TCP, WebSocket, a relay or WebRTC, and pipe standard input and output.",
         epilog=EPILOG,
     )

@@ -11,12 +11,12 @@ from lastresort.output import Output
 __all__ = ["add_parser", "run"]
 
 
-def add_parser(commands: SubParsers) -> None:
+def add_parser(commands: SubParsers, help: str) -> None:
     """Add ``demo`` to the command line."""
     parser = new_parser(
         commands,
         "demo",
-        help="a relay, a Python peer and a web page that connects to it",
+        help=help,
         description=DESCRIPTION,
         epilog=EPILOG.replace("scripts/demo", "lastresort demo"),
     )

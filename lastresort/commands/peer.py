@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+import sys
 from pathlib import Path
 
 from browser_demo.config import PeerSettings
@@ -32,15 +33,16 @@ What it serves: /lastresort/echo/1.0.0, chat and files for the demo page, and pi
 
 events with --json: listening {address}, ready {peer}, connection {peer, address, local, remote},
   disconnection {peer}, chat {peer, text}, file {peer, name, size, sha256, inbound, ok}, stopped {}
+With --pipe they go to standard error, because standard output carries the other peer's bytes.
 """
 
 
-def add_parser(commands: SubParsers) -> None:
+def add_parser(commands: SubParsers, help: str) -> None:
     """Add ``peer`` to the command line."""
     parser = new_parser(
         commands,
         "peer",
-        help="run a native peer that echoes, chats and shares files",
+        help=help,
         description="Run a native peer. With --relay it is reachable from behind a NAT, and on its roster.",
         epilog=EPILOG,
     )
@@ -78,7 +80,9 @@ def peer_settings(options: argparse.Namespace) -> PeerSettings:
 
 
 async def run(options: argparse.Namespace, output: Output) -> int:
-    """Serve until Ctrl-C, or until the pipe ends."""
+    """Serve until Ctrl-C, or until the pipe ends. With a pipe, standard output is the pipe's: events go elsewhere."""
+    if options.pipe:
+        output = Output(as_json=output.as_json, stream=sys.stderr)
     with stop_requested() as stop:
         peer = NativePeer(load_identity(options.identity), peer_settings(options), options.relay)
         _report(peer, output)

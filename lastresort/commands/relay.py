@@ -32,12 +32,12 @@ events with --json: listening {address}, ready {peer}, connection {peer, address
 """
 
 
-def add_parser(commands: SubParsers) -> None:
+def add_parser(commands: SubParsers, help: str) -> None:
     """Add ``relay`` to the command line."""
     parser = new_parser(
         commands,
         "relay",
-        help="run a circuit relay, where peers meet",
+        help=help,
         description="Run a libp2p circuit relay (v2) with a roster of the peers that want to be found.",
         epilog=EPILOG,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -75,24 +76,43 @@ async def test_pings_are_events() -> None:
         assert all(0 < event["milliseconds"] < 5000 for event in events)
 
 
-async def test_two_pipes_are_joined() -> None:
+@pytest.mark.parametrize("kind", ["/webrtc/", "/p2p-circuit/p2p/", "/ip4/127.0.0.1/tcp/"])
+async def test_two_pipes_are_joined_and_nothing_is_lost(kind: str) -> None:
+    ours, theirs = bytes(range(256)) * 2000, b"from the listener\n"
     async with relay() as (_, address), running("peer", "--relay", address, "--pipe", "--name", "pipe") as listener:
-        assert listener.process.stdin is not None
-        assert listener.process.stdout is not None
+        process = listener.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         lines: list[str] = []
         while not lines or "is up" not in lines[-1]:
-            lines.append((await listener.process.stdout.readline()).decode())
-        target = next(line.split()[-1] for line in lines if "/webrtc/" in line)
-        listener.process.stdin.write(b"from the listener\n")
-        listener.process.stdin.close()
+            lines.append((await process.stderr.readline()).decode())
+        target = next(line.split()[-1] for line in reversed(lines[:-1]) if kind in line)
+        process.stdin.write(theirs)
+        process.stdin.close()
 
-        status, output, errors = await run("connect", target, data=b"from the caller\n")
+        (status, output, errors), arrived = await asyncio.gather(
+            run("connect", target, data=ours), process.stdout.read()
+        )
 
         assert status == 0, errors
-        assert output == b"from the listener\n"
-        rest = await listener.process.stdout.read()
-        assert b"from the caller\n" in rest
-        assert await listener.process.wait() == 0
+        assert output == theirs
+        assert arrived == ours
+        assert await process.wait() == 0
+
+
+async def test_a_pipe_ends_when_the_peer_is_gone_whatever_the_input_does() -> None:
+    async with (
+        relay() as (_, address),
+        peer(address) as (other, addresses),
+        running("connect", addresses["tcp"]) as command,
+    ):
+        assert command.process.stderr is not None
+        assert b"connected" in await command.process.stderr.readline()
+        await other.stop(signal.SIGTERM)
+
+        async with asyncio.timeout(10):
+            await command.process.wait()
 
 
 async def test_an_identity_is_kept(tmp_path: Path) -> None:
