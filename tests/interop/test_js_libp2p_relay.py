@@ -45,9 +45,9 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def our_relay(config: RelayConfig | None = None) -> AsyncIterator[Relay]:
+async def our_relay(config: RelayConfig | None = None, listen: str = LISTEN) -> AsyncIterator[Relay]:
     async with Host(PrivateKey.generate()) as host:
-        await host.listen(LISTEN)
+        await host.listen(listen)
         service = RelayService(host, config)
         yield Relay(host.peer_id, host.addresses()[0], service)
         await service.close()
@@ -173,6 +173,23 @@ async def test_our_relay_without_limits_carries_ten_megabytes_between_js_peers(n
         assert (await dialler.do("echo", target=target.peer_id, bytes=10 * payload.MEGABYTES))["same"]
         assert relay.service is not None
         assert relay.service.snapshot().circuits[0][2] > 10 * payload.MEGABYTES
+
+
+@pytest.mark.parametrize("dialler_kind", ["ours", "js"])
+async def test_our_relay_is_reached_over_websockets(node: Path, dialler_kind: str) -> None:
+    async with (
+        our_relay(listen=f"{LISTEN}/ws") as relay,
+        a_peer("js", node) as target,
+        a_peer(dialler_kind, node) as dialler,
+    ):
+        address = await reserve(target, relay)
+        assert "ws" in address.protocols()
+        if isinstance(dialler, Host):
+            await dialler.connect(address)
+        else:
+            await dialler.do("connect", target=address)
+        assert await echo(dialler, target.peer_id, 20_000)
+        assert await echo(target, dialler.peer_id, 20_000)
 
 
 async def test_a_relay_of_js_without_limits_gives_us_an_unlimited_connection(node: Path) -> None:
