@@ -326,7 +326,10 @@ class Host(AsyncIOEventEmitter):
         listeners, self._listeners = self._listeners, []
         await asyncio.gather(*(listener.close() for listener in listeners))
         connections = self._connections.get()
-        await _close_all(connections, self.config.close_timeout)
+        relayed = [connection for connection in connections if is_relayed(connection.remote_address)]
+        # First those that others carry: what was written on them still has to pass through the relay's connection.
+        await _close_all(relayed, self.config.close_timeout)
+        await _close_all([one for one in connections if one not in relayed], self.config.close_timeout)
         for connection in connections:
             self._take_out(connection)
         await self._identify.close()
