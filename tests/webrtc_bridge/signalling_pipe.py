@@ -22,6 +22,11 @@ class Pipe:
         self._buffer = bytearray()
         self._changed = asyncio.Event()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether all that came was read."""
+        return not self._buffer
+
     async def read(self, max_bytes: int = 65536) -> bytes:
         assert self.other is not None
         while not self._buffer:

@@ -60,7 +60,7 @@ async def test_a_stream_that_breaks_leaves_a_little_time() -> None:
     config = replace(LOOPBACK, peer=NOWHERE, orphan_timeout=0.1)
     dialling = asyncio.create_task(negotiate(one, DIALLER, config))
     listening = asyncio.create_task(negotiate(other, LISTENER, config))
-    await eventually(lambda: below.wrote and far.wrote)
+    await eventually(lambda: below.wrote and far.wrote and below.quiet and far.quiet)
     await below.reset()
     for side in (dialling, listening):
         with pytest.raises(NegotiationFailed, match="the signalling stream broke"):
@@ -72,7 +72,7 @@ async def test_a_stream_that_breaks_late_does_no_harm() -> None:
     one, other, below, far = stream_pair()
     dialling = asyncio.create_task(negotiate(one, DIALLER, LOOPBACK))
     listening = asyncio.create_task(negotiate(other, LISTENER, LOOPBACK))
-    await eventually(lambda: len(below.wrote) > 1 and len(far.wrote) > 1)
+    await eventually(lambda: len(below.wrote) > 1 and len(far.wrote) > 1 and below.quiet and far.quiet)
     await below.reset()
     a, b = await asyncio.gather(dialling, listening)
     await asyncio.gather(a.close(), b.close())
