@@ -30,6 +30,7 @@ __all__ = ["AllocateRequest", "Allocation", "AllocationState", "Purpose", "Refre
 
 _DEFAULT_LIFETIME = 600
 _FAMILIES = {4: AddressFamily.IPV4, 6: AddressFamily.IPV6}
+_VERSIONS = {int(code): version for version, code in _FAMILIES.items()}
 _LIFECYCLE = Allocated | AllocationFailed | AllocationLost | FamilyLost | Closed | Moved | MoveFailed
 
 
@@ -85,6 +86,7 @@ class Allocation:
         self._server = server
         self._ticket: bytes | None = None
         self._moving = False
+        self._stranded: TurnError | None = None
         self._refreshing = False
         self._expires_at = 0.0
         self._refresh_at = 0.0
@@ -133,6 +135,13 @@ class Allocation:
         self._moving = True
         attributes: Attributes = [(att.MOBILITY_TICKET, self._ticket)]
         self.asks.append((Ask(Method.REFRESH, attributes, RefreshRequest(Purpose.MOVE)), path))
+
+    def strand(self, error: TurnError) -> bool:
+        """The path that we are moving away from is gone: the move decides. False when there is no move under way."""
+        if not self._moving or self.state is not AllocationState.ALLOCATED:
+            return False
+        self._stranded = error
+        return True
 
     def fail(self, error: TurnError) -> None:
         """The way to the server is gone."""
@@ -186,8 +195,7 @@ class Allocation:
         self._ticket = response.get(att.MOBILITY_TICKET) or None
         self._granted(lifetime, now)
         assert self.mapped is not None  # _unusable has seen to that
-        failed = response.get_all(att.ADDRESS_ERROR_CODE)
-        errors = tuple(error_of_code(item.code, item.reason, self._server, _family_of(item.family)) for item in failed)
+        errors = self._missing_families(response)
         token = response.get(att.RESERVATION_TOKEN)
         mobile = self._ticket is not None
         software = response.get(att.SOFTWARE)
@@ -216,6 +224,7 @@ class Allocation:
         self._granted(_DEFAULT_LIFETIME if lifetime is None else lifetime, now)
         if context.purpose is Purpose.MOVE:
             self._moving = False
+            self._stranded = None
             self.path = path
             self.events.append(Moved(path))
 
@@ -226,6 +235,8 @@ class Allocation:
         elif context.purpose is Purpose.MOVE:
             self._moving = False
             self.events.append(MoveFailed(path, error))
+            if self._stranded is not None:
+                self.fail(self._stranded)
         elif context.purpose is Purpose.KEEP:
             self._refreshing = False
             self._failures += 1
@@ -289,6 +300,15 @@ class Allocation:
             return TurnAddressFamilyError(f"{wanted} was asked for and {got} was granted", server=self._server)
         return None
 
+    def _missing_families(self, response: Message) -> tuple[TurnError, ...]:
+        told = response.get_all(att.ADDRESS_ERROR_CODE)
+        errors = [error_of_code(item.code, item.reason, self._server, _family_of(item.family)) for item in told]
+        for family in set(self._config.families) - self.families - {_VERSIONS.get(item.family, 0) for item in told}:
+            if self._config.reservation_token is None:
+                text = f"IPv{family} was asked for and the server says nothing about it: it knows no dual allocations"
+                errors.append(TurnAddressFamilyError(text, server=self._server))
+        return tuple(errors)
+
     def _die(self, event: _LIFECYCLE) -> None:
         if self.state is AllocationState.DEAD:
             return
@@ -298,5 +318,4 @@ class Allocation:
 
 
 def _family_of(family: int) -> tuple[str, ...]:
-    names = {AddressFamily.IPV4: "for IPv4", AddressFamily.IPV6: "for IPv6"}
-    return (names[AddressFamily(family)],) if family in (1, 2) else ()
+    return (f"for IPv{_VERSIONS[family]}",) if family in _VERSIONS else ()

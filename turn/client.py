@@ -274,7 +274,8 @@ class TurnClient:
         """The way to the server broke, and this is why."""
         self._decoders.pop(path, None)
         if path == self.path:
-            self._rooms.lose(error)
+            if not self._rooms.allocation.strand(error):
+                self._rooms.lose(error)
             self._work(now)
 
     def handle_timeout(self, now: float) -> None:

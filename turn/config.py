@@ -15,6 +15,7 @@ __all__ = [
     "CredentialProvider",
     "Credentials",
     "EvenPort",
+    "RedirectPolicy",
     "RelayTransport",
     "TurnClientConfig",
     "TurnServerConfig",
@@ -64,6 +65,17 @@ class ChannelPolicy(enum.Enum):
     """Once ``channel_after`` datagrams went to or came from a peer."""
     AT_ONCE = enum.auto()
     """With the first datagram to a peer."""
+
+
+class RedirectPolicy(enum.Enum):
+    """Which ALTERNATE-SERVER responses are followed (RFC 8489 section 10)."""
+
+    NEVER = enum.auto()
+    SIGNED = enum.auto()
+    """Those that the server has signed with our password, as the RFC has it."""
+    ANY = enum.auto()
+    """Unsigned ones too, which is what coturn's ``--alternate-server`` sends; whoever can forge a packet on the way to
+    the server can then send us elsewhere, so only with TLS, or where that does not matter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +187,8 @@ class TurnServerConfig:
     """The token of an allocation with EVEN_AND_RESERVE_NEXT."""
     mobility: bool = False
     """Ask for a ticket with which the allocation moves to a new local address (RFC 8016)."""
+    redirects: RedirectPolicy = RedirectPolicy.SIGNED
+    """Which redirects to other servers are followed."""
     server_name: str | None = None
     """The name that the certificate has to show, when it is not the URL's host."""
     ssl_context: Any = None

@@ -16,6 +16,7 @@ __all__ = [
     "TurnBadRequestError",
     "TurnCapacityError",
     "TurnClosedError",
+    "TurnConfigError",
     "TurnConnectionExistsError",
     "TurnConnectionTimeoutError",
     "TurnCredentialsError",
@@ -62,6 +63,10 @@ class TurnError(Exception):
 
 class TurnParseError(TurnError, ValueError):
     """The bytes are not a ChannelData message (RFC 8656 section 12.4)."""
+
+
+class TurnConfigError(TurnError, ValueError):
+    """The settings of a server make no sense; says which one."""
 
 
 class TurnFramingError(TurnError, ValueError):
@@ -125,9 +130,11 @@ class TurnRedirectError(TurnError):
     """300: the server names another one to ask (RFC 8489 section 10)."""
 
     alternates: tuple[TransportAddress, ...] = ()
-    """Where to ask instead; empty when the response was not signed, for then nobody may follow it."""
+    """Where to ask instead."""
     domain: str | None = None
     """ALTERNATE-DOMAIN, the name that the certificate of the alternate server shows."""
+    is_signed: bool = False
+    """Whether the response was signed; only then may it be followed (RFC 8489 section 10)."""
 
 
 class TurnBadRequestError(TurnError):
@@ -221,6 +228,6 @@ def error_of_code(code: int, reason: str, server: str, details: Sequence[str] = 
         details: more to say, such as which peers.
     """
     kind, meaning, pause = _BY_CODE.get(code, (TurnServerError, "the server failed", _PAUSE))
-    said = f"{code} {reason}".rstrip()
+    said = f"{code} {reason}".rstrip("\0 ")  # coturn pads reasons with zeros
     text = "; ".join([f"{meaning} ({said})", *details])
     return kind(text, server=server, code=code, retry_after=pause)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stun.address import TransportAddress
-from turn.config import TurnClientConfig
+from turn.config import RedirectPolicy, TurnServerConfig
 from turn.errors import TurnRedirectError
 
 __all__ = ["Redirects"]
@@ -12,8 +12,9 @@ __all__ = ["Redirects"]
 class Redirects:
     """Remembers who was asked, so that servers cannot send us round in circles."""
 
-    def __init__(self, config: TurnClientConfig) -> None:
-        self._config = config
+    def __init__(self, config: TurnServerConfig) -> None:
+        self._policy = config.redirects
+        self._config = config.client
         self._asked: dict[TransportAddress, float] = {}
         self._followed = 0
 
@@ -24,9 +25,10 @@ class Redirects:
     def follow(self, error: TurnRedirectError, now: float) -> TransportAddress | None:
         """Return where to go, or None when the redirect is not to be followed.
 
-        A redirect that was not signed has no alternates here; a server that was asked in the last five minutes is none.
+        A server that was asked in the last five minutes is not asked again.
         """
-        if self._followed >= self._config.max_redirects:
+        allowed = self._policy is RedirectPolicy.ANY or (self._policy is RedirectPolicy.SIGNED and error.is_signed)
+        if not allowed or self._followed >= self._config.max_redirects:
             return None
         for alternate in error.alternates:
             asked = self._asked.get(alternate)

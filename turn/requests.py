@@ -220,8 +220,9 @@ class Requests(Generic[C]):
             codes = response.get(att.UNKNOWN_ATTRIBUTES) or ()
             details.append("attributes " + ", ".join(f"0x{code:04x}" for code in codes))
         problem = error_of_code(error.code, error.reason, self._server, details)
-        if isinstance(problem, TurnRedirectError) and request.signed.token is not None:
-            # Only a signed 300 is to be followed; the authenticator has checked the signature by now.
+        if isinstance(problem, TurnRedirectError):
+            # The authenticator has checked the signature of what answers a signed request.
+            problem.is_signed = request.signed.token is not None
             problem.alternates = tuple(response.get_all(att.ALTERNATE_SERVER))
             problem.domain = response.get(att.ALTERNATE_DOMAIN)
         return problem

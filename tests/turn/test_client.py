@@ -252,7 +252,7 @@ def test_a_redirect_is_followed_only_when_it_is_signed() -> None:
     server.refuse(Method.ALLOCATE, Refusal(300, alternate))  # type: ignore[arg-type]
     error = failure(Stage(server).start())
     assert isinstance(error, errors.TurnRedirectError)
-    assert (error.alternates, error.domain) == ((PEER,), "other.example.org")
+    assert (error.alternates, error.domain, error.is_signed) == ((PEER,), "other.example.org", True)
     unsigned = Stage()
     unsigned.client.start(0.0)
     request = parse(unsigned.client.next_effect().data)  # type: ignore[union-attr]
@@ -260,7 +260,7 @@ def test_a_redirect_is_followed_only_when_it_is_signed() -> None:
     unsigned.pump()
     error = failure(unsigned)
     assert isinstance(error, errors.TurnRedirectError)
-    assert error.alternates == ()
+    assert (error.alternates, error.is_signed) == ((PEER,), False)
 
 
 def test_a_response_without_addresses_is_given_back() -> None:

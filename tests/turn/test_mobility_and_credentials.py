@@ -114,6 +114,21 @@ def test_a_move_over_streams() -> None:
     assert not stage.of(AllocationLost), "the old connection is of no use any more"
 
 
+def test_the_old_stream_may_go_before_the_move_is_confirmed() -> None:
+    # coturn closes it together with its answer on the new one.
+    for lost in (False, True):
+        stage = Stage(path=STREAM, mobility=True).start()
+        new = STREAM._replace(local=NEW.local)
+        stage.client.path_opened(new, stage.now)
+        if lost:
+            stage.server.refuse(Method.REFRESH, 437)
+        stage.client.move(new, stage.now)
+        stage.client.path_closed(STREAM, stage.now)
+        stage.pump()
+        assert len(stage.of(Moved)) == (not lost)
+        assert len(stage.of(AllocationLost)) == lost
+
+
 # -- credentials that run out
 
 

@@ -107,7 +107,7 @@ class Allocating:
 
     async def _follow(self, target: Target, credentials: Credentials | None) -> TurnAllocation:
         """Ask one server, and those that it redirects to."""
-        redirects = Redirects(self._config.client)
+        redirects = Redirects(self._config)
         loop = asyncio.get_running_loop()
         while True:
             redirects.asked(target.address, loop.time())
