@@ -9,6 +9,7 @@ from typing import Any, Never
 from stun import attributes as att
 from stun.address import FiveTuple, TransportProtocol
 from stun.attributes import Attribute
+from stun.behaviour_server import BehaviourRules
 from stun.config import BindingServerConfig
 from stun.demux import is_stun
 from stun.errors import StunFramingError, StunParseError
@@ -61,9 +62,14 @@ class BindingServer:
     allows that, Binding being idempotent). Credentials and ALTERNATE-SERVER are not used (section 12).
     """
 
-    def __init__(self, config: BindingServerConfig | None = None) -> None:
+    def __init__(self, config: BindingServerConfig | None = None, behaviour: BehaviourRules | None = None) -> None:
+        """Args:
+        config: what to answer, and limits.
+        behaviour: answers RFC 5780 clients too; None refuses their attributes.
+        """
         self.config = config or BindingServerConfig()
         self.stats = BindingServerStats()
+        self._behaviour = behaviour
         self._outbox: Outbox[Transmit | Release, Never] = Outbox()
         self._limiter = RateLimiter(self.config.rate, self.config.burst, self.config.max_sources)
         # In the order of their last activity, so that the first one is the next to time out.
@@ -88,10 +94,12 @@ class BindingServer:
         response = self._answer(data, path, now)
         if response is None:
             return
-        if len(response) > max(self.config.free_response, self.config.max_amplification * len(data)):
+        # RFC 5780 demands four addresses in a response, so there only the rate protects a forged source.
+        allowed = max(self.config.free_response, self.config.max_amplification * len(data))
+        if self._behaviour is None and len(response.data) > allowed:
             self.stats.too_long += 1
             return
-        self._outbox.effects.append(Transmit(response, path))
+        self._outbox.effects.append(response)
 
     def path_opened(self, path: FiveTuple, now: float) -> None:
         """A client connected."""
@@ -161,9 +169,9 @@ class BindingServer:
         self._connections.move_to_end(path)
         response = self._answer(message, path, now)
         if response is not None:
-            self._outbox.effects.append(Transmit(response, path))
+            self._outbox.effects.append(response)
 
-    def _answer(self, data: bytes, path: FiveTuple, now: float) -> bytes | None:
+    def _answer(self, data: bytes, path: FiveTuple, now: float) -> Transmit | None:
         try:
             request = parse(data) if is_stun(data) else self._parse_classic(data, path)
         except StunParseError:
@@ -175,9 +183,18 @@ class BindingServer:
         if not self._limiter.take(source_key(path.remote.host), now):
             self.stats.limited += 1
             return None
-        response = self._respond(request, path)
         fingerprint = self.config.fingerprint and request.has_fingerprint
-        return response.serialize(fingerprint=fingerprint)
+        if self._behaviour is None or len(request.transaction_id) == 16:
+            return Transmit(self._respond(request, path).serialize(fingerprint=fingerprint), path)
+        answer = self._behaviour.respond(request, path, now)
+        if answer is None:
+            self.stats.limited += 1
+            return None
+        response, way = answer
+        success = response.message_class is MessageClass.SUCCESS
+        self.stats.responses += success
+        self.stats.errors += not success
+        return Transmit(response.serialize(fingerprint=fingerprint), way)
 
     def _parse_classic(self, data: bytes, path: FiveTuple) -> Message:
         # Section 11: RFC 3489 is not spoken over DTLS.

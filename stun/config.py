@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 __all__ = [
+    "BehaviourClientConfig",
+    "BehaviourServerConfig",
     "BindingClientConfig",
     "BindingServerConfig",
     "DtlsConfig",
@@ -165,6 +167,49 @@ class BindingClientConfig:
     """How many transactions one question may take, challenges included (9.2.5)."""
     max_message: int = 8192
     """Bytes of the largest response over TCP; a longer one closes the connection."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BehaviourServerConfig:
+    """What a server answers that also serves NAT behaviour discovery (RFC 5780 sections 6 and 7)."""
+
+    response_port: bool = True
+    """Whether RESPONSE-PORT is understood (7.5); else it has 420."""
+    response_port_rate: float = 5.0
+    """Responses a second to ports of one IP address other than the one that asked, once ``response_port_burst`` is
+    used up: they are a reflection (10)."""
+    response_port_burst: int = 50
+    """Such responses before ``response_port_rate`` limits them."""
+    max_padding: int = 1500
+    """Bytes of PADDING in a response, which never has more than its request (7.6: the interface's MTU)."""
+    max_sources: int = 4096
+    """IP addresses whose rate is kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BehaviourClientConfig:
+    """How a NAT is examined (RFC 5780 section 4)."""
+
+    transaction: TransactionConfig = field(
+        default_factory=lambda: TransactionConfig(initial_rto=0.5, sends=4, last_wait=3.0)
+    )
+    """Of requests that are expected to be answered: 5 s until one counts as unanswered."""
+    spacing: float = 0.1
+    """Seconds between the first sends of two transactions (4.1: at most ten a second)."""
+    ports: int = 4
+    """Fresh local ports that the allocation test uses, each for two destinations when there are two."""
+    padding: int = 1500
+    """Bytes of PADDING that make a datagram too long for one frame (3.5, 7.6)."""
+    lifetime_first: float = 15.0
+    """Seconds of the shortest silence that the lifetime test tries."""
+    lifetime_limit: float = 600.0
+    """Seconds of the longest one."""
+    lifetime_precision: float = 5.0
+    """Seconds between the longest silence survived and the shortest one not, at which the test ends."""
+    lifetime_probes: int = 8
+    """How many silences are tried at a time, each with ports of its own (4.6)."""
+    software: str | None = None
+    """SOFTWARE in requests; None leaves it out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

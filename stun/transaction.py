@@ -121,6 +121,10 @@ class TransactionTable(Generic[T]):
             return None
         return transaction
 
+    def find(self, transaction_id: bytes) -> Transaction[T] | None:
+        """Return the open transaction with this id, whatever path its response may take; None when there is none."""
+        return self._open.get(transaction_id)
+
     def finish(self, transaction: Transaction[T], now: float) -> None:
         """Close a transaction that was answered, and learn its round trip if it was sent once."""
         if self._open.pop(transaction.request.transaction_id, None) is None:
