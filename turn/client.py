@@ -273,10 +273,11 @@ class TurnClient:
     def path_failed(self, error: TurnError, path: FiveTuple, now: float) -> None:
         """The way to the server broke, and this is why."""
         self._decoders.pop(path, None)
-        if path == self.path:
-            if not self._rooms.allocation.strand(error):
-                self._rooms.lose(error)
-            self._work(now)
+        if path != self.path:
+            self._rooms.requests.path_gone(path, error)  # a move has failed
+        elif not self._rooms.allocation.strand(error):
+            self._rooms.lose(error)
+        self._work(now)
 
     def handle_timeout(self, now: float) -> None:
         """Refresh, send again, and give up what is due."""

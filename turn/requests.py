@@ -140,6 +140,12 @@ class Requests(Generic[C]):
             self._fail(request, error)
         self._parked.clear()
 
+    def path_gone(self, path: FiveTuple, error: TurnError) -> None:
+        """A path is gone: what was asked on it fails."""
+        for transaction in self._table.on_path(path):
+            self._table.cancel(transaction.request.transaction_id)
+            self._fail(transaction.context, error)
+
     def abandon(self) -> None:
         """Forget every request; none will have an outcome."""
         self.wants_credentials = False

@@ -248,10 +248,10 @@ async def test_credentials_that_expire_under_a_live_allocation(tmp_path: Path) -
             await turn.allocate(a_config(server.url("udp"), username=expired.username, password=expired.password))
 
 
-@pytest.mark.parametrize("protocol", ["udp", "tcp"])
-async def test_an_allocation_moves(protocol: str, tmp_path: Path) -> None:
+async def test_an_allocation_moves(tmp_path: Path) -> None:
+    # Over UDP only: coturn 4.6 answers a move over TCP with bytes that are no STUN message.
     async with coturn(tmp_path, *STATIC_USER, "--mobility") as server:
-        mobile = a_config(server.url(protocol), mobility=True, client=EAGER)
+        mobile = a_config(server.url("udp"), mobility=True, client=EAGER)
         async with turn.allocate(mobile) as one, turn.allocate(a_config(server.url("udp"))) as other:
             assert one.info is not None
             assert one.info.mobile

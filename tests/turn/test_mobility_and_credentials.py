@@ -129,6 +129,22 @@ def test_the_old_stream_may_go_before_the_move_is_confirmed() -> None:
         assert len(stage.of(AllocationLost)) == lost
 
 
+def test_the_new_stream_may_break() -> None:
+    stage = Stage(path=STREAM, mobility=True).start()
+    new = STREAM._replace(local=NEW.local)
+    stage.client.path_opened(new, stage.now)
+    stage.server.mute.add(Method.REFRESH)
+    stage.client.move(new, stage.now)
+    stage.pump()
+    stage.client.receive_data(b"\x08nonsense", new, stage.now)
+    stage.pump()
+    (failed,) = stage.of(MoveFailed)
+    assert isinstance(failed, MoveFailed)
+    assert isinstance(failed.error, errors.TurnUnreachableError)
+    assert stage.released == [new]
+    assert not stage.of(AllocationLost)
+
+
 # -- credentials that run out
 
 
