@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stun.address import TransportProtocol
-from stun.aio import SecureServing, StunServer, UdpNetwork, ask_any, locate, serve
+from stun.aio import BehaviourServing, SecureServing, StunServer, UdpNetwork, ask_any, locate, serve
 from stun.aio.client import NAT_DISCOVERY
 from stun.auth import LongTermClient
 from stun.binding import Mapped
@@ -29,6 +29,7 @@ EPILOG = """examples:
   python -m stun '[2001:db8::1]:3478' --json one line of JSON for scripts
   python -m stun serve                       a server for this machine only, port 3478, UDP and TCP
   python -m stun serve --host 0.0.0.0 --host ::    a server on every address of this machine
+  python -m stun serve --host 198.51.100.1 --other-host 198.51.100.2    also tells what a NAT does (RFC 5780)
   python -m stun serve --cert full-chain.pem --key key.pem    also over TLS and DTLS, port 5349
 """
 
@@ -81,6 +82,16 @@ def _server_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cert", metavar="FILE", help="serve TLS and DTLS with this certificate chain (PEM)")
     parser.add_argument("--key", metavar="FILE", help="the key of --cert (PEM), when it is not in the same file")
     parser.add_argument("--tls-port", type=_port, default=5349, help="port for TLS and DTLS, 0 picks one (5349)")
+    parser.add_argument(
+        "--other-host",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a second IP address, for NAT behaviour discovery (RFC 5780); may be given once a family",
+    )
+    parser.add_argument(
+        "--other-port", type=_port, metavar="PORT", help="the second port, which alone serves part of RFC 5780 (3479)"
+    )
     parser.add_argument("--software", metavar="TEXT", help="name to tell clients (none)")
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     return parser
@@ -170,8 +181,13 @@ async def _serve(options: argparse.Namespace) -> int:
     secure = None
     if options.cert is not None:
         secure = SecureServing(certificate=options.cert, key=options.key, port=options.tls_port)
+    behaviour = None
+    if options.other_host or options.other_port is not None:
+        port = 3479 if options.other_port is None else options.other_port
+        behaviour = BehaviourServing(other_hosts=options.other_host, port=port, only_ports=not options.other_host)
+    config = BindingServerConfig(software=options.software)
     try:
-        server = await serve(hosts, options.port, config=BindingServerConfig(software=options.software), secure=secure)
+        server = await serve(hosts, options.port, config=config, secure=secure, behaviour=behaviour)
     except (OSError, ValueError) as error:
         return _complain(options, f"cannot serve: {error}")
     stop = asyncio.Event()

@@ -55,6 +55,10 @@ class BehaviourRules:
         self._others = dict(others or {})
         self._reflections = RateLimiter(config.response_port_rate, config.response_port_burst, config.max_sources)
 
+    def add(self, others: Mapping[TransportAddress, TransportAddress]) -> None:
+        """Serve more addresses, those of another family for one."""
+        self._others.update(others)
+
     def respond(self, request: Message, path: FiveTuple, now: float) -> tuple[Message, FiveTuple] | None:
         """Return the response to a Binding request and the path that it has to take; None for no response."""
         datagrams = path.protocol is TransportProtocol.UDP

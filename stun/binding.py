@@ -42,6 +42,8 @@ class Mapped:
     """Seconds from the first send to the response; too long when the request was sent again."""
     software: str | None
     """SOFTWARE of the server."""
+    other_address: TransportAddress | None = None
+    """OTHER-ADDRESS of a server that serves RFC 5780."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,8 @@ class BindingClient:
             return
         self._table.finish(transaction, now)
         round_trip = max(0.0, now - transaction.started)
-        self._outbox.events.append(Mapped(transaction.path, address, round_trip, response.get(att.SOFTWARE)))
+        software, other = response.get(att.SOFTWARE), response.get(att.OTHER_ADDRESS)
+        self._outbox.events.append(Mapped(transaction.path, address, round_trip, software, other))
 
     def _fail(
         self, transaction: Transaction[_Context], reason: FailureReason, now: float, error: ErrorCode | None = None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from stun.aio.behaviour import examine_nat, examine_tcp_mapping
 from stun.aio.client import ask, ask_any
 from stun.aio.driver import DataReceiver, Driver, StreamDriver
 from stun.aio.dtls_listener import serve_dtls
 from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.resolve import locate
-from stun.aio.server import SecureServing, StunServer, serve
+from stun.aio.server import BehaviourServing, SecureServing, StunServer, serve
 from stun.aio.tcp import TcpConnection, TcpListener
 from stun.aio.tls import serve_tls
 from stun.aio.udp import UdpNetwork, UdpSocket
 
 __all__ = [
+    "BehaviourServing",
     "DataReceiver",
     "Driver",
     "LinkOptions",
@@ -26,6 +28,8 @@ __all__ = [
     "UdpSocket",
     "ask",
     "ask_any",
+    "examine_nat",
+    "examine_tcp_mapping",
     "locate",
     "open_link",
     "serve",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
@@ -290,6 +291,17 @@ class StreamDriver(Driver[EventT]):
             OSError: it cannot be opened (a TimeoutError after ``connect_timeout``).
         """
         connection = await TcpConnection.open(remote, self._opened, self._received, self._gone, self._config, local)
+        return connection.path
+
+    async def connect_from(self, bound: socket.socket, remote: TransportAddress) -> FiveTuple:
+        """As :meth:`connect`, from a bound socket of the caller's making, which is the driver's from now on.
+
+        Raises:
+            OSError: as :meth:`connect`.
+        """
+        connection = await TcpConnection.open_from(
+            bound, remote, self._opened, self._received, self._gone, self._config
+        )
         return connection.path
 
     def close(self) -> None:

@@ -15,11 +15,12 @@ from stun.aio.dtls_session import dtls_server_context
 from stun.aio.link import ALPN_NAT_DISCOVERY
 from stun.aio.tls import server_context
 from stun.aio.udp import UdpNetwork
+from stun.behaviour_server import BehaviourRules, other_addresses
 from stun.binding_server import BindingServer, BindingServerStats
-from stun.config import BindingServerConfig, ListenerConfig, StreamConfig, UdpConfig
+from stun.config import BehaviourServerConfig, BindingServerConfig, ListenerConfig, StreamConfig, UdpConfig
 from stun.network import Interface
 
-__all__ = ["SecureServing", "StunServer", "serve"]
+__all__ = ["BehaviourServing", "SecureServing", "StunServer", "serve"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,21 @@ class SecureServing:
     """What to agree to in ALPN (RFC 7443)."""
     limits: ListenerConfig = field(default_factory=ListenerConfig)
     """How many connections."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BehaviourServing:
+    """What a server needs for NAT behaviour discovery (RFC 5780)."""
+
+    other_hosts: Sequence[str] = ()
+    """A second IP address for each family that has one. With none, nothing is served that needs one; a server with
+    ``port`` then still tells its clients their RESPONSE-ORIGIN, and answers RESPONSE-PORT and PADDING."""
+    port: int = 3479
+    """The second port on every address; 0 picks one that is free everywhere."""
+    only_ports: bool = False
+    """Whether a family without a second address changes its port alone, which RFC 5780 does not foresee."""
+    config: BehaviourServerConfig = field(default_factory=BehaviourServerConfig)
+    """Limits."""
 
 
 class StunServer:
@@ -78,6 +94,7 @@ async def serve(
     udp_config: UdpConfig | None = None,
     stream_config: StreamConfig | None = None,
     secure: SecureServing | None = None,
+    behaviour: BehaviourServing | None = None,
 ) -> StunServer:
     """Start a STUN server on UDP and TCP, the same port on every address; and on TLS and DTLS with ``secure``.
 
@@ -89,6 +106,7 @@ async def serve(
         udp_config: socket buffers.
         stream_config: limits of connections.
         secure: certificate and port for TLS and DTLS; None serves neither.
+        behaviour: second addresses for RFC 5780; None does not serve it.
 
     Raises:
         OSError: an address cannot be bound, or the certificate cannot be used.
@@ -99,12 +117,15 @@ async def serve(
     if not addresses:
         raise OSError(errno.EADDRNOTAVAIL, "this host has none of the addresses to serve")
     config = config or BindingServerConfig()
-    any_port = port == 0 or (secure is not None and secure.port == 0)
+    any_port = 0 in (port, secure.port if secure else None, behaviour.port if behaviour else None)
     for tries_left in reversed(range(config.port_tries if any_port else 1)):
-        machine = BindingServer(config)
+        rules = BehaviourRules(behaviour.config) if behaviour is not None else None
+        machine = BindingServer(config, rules)
         server = StunServer(StreamDriver(machine, network, lambda event: None, config=stream_config), machine)
         try:
             await _bind(server, addresses, port)
+            if rules is not None and behaviour is not None:
+                await _bind_others(server, rules, behaviour)
             if secure is not None:
                 await _bind_secure(server, addresses, secure)
         except OSError as error:
@@ -123,6 +144,27 @@ async def _bind(server: StunServer, addresses: Sequence[str], port: int) -> None
         port = bound.port
         server.udp.append(bound)
         server.tcp.append(await driver.listen(TransportAddress(host, port)))
+
+
+async def _bind_others(server: StunServer, rules: BehaviourRules, behaviour: BehaviourServing) -> None:
+    driver = server._driver
+    port = behaviour.port
+    for family in (4, 6):
+        primary = next((address for address in server.udp if address.family == family), None)
+        hosts = [host for host in behaviour.other_hosts if TransportAddress(host, 0).family == family]
+        if primary is None or not (hosts or behaviour.only_ports):
+            continue
+        if port == 0:
+            bound = await driver.bind(TransportAddress(primary.host, 0))
+            port = bound.port
+        others = other_addresses(primary, hosts[0] if hosts else None, port)
+        for address in others:
+            if address not in driver.sockets:
+                await driver.bind(address)
+            if address not in server.tcp:
+                server.tcp.append(await driver.listen(address))
+        server.udp += [address for address in others if address not in server.udp]
+        rules.add(others)
 
 
 async def _bind_secure(server: StunServer, addresses: Sequence[str], secure: SecureServing) -> None:

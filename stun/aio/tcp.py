@@ -58,6 +58,31 @@ class TcpConnection(asyncio.Protocol):
             )
         return connection
 
+    @classmethod
+    async def open_from(
+        cls,
+        bound: socket.socket,
+        remote: TransportAddress,
+        opened: OnOpened,
+        received: OnReceived,
+        gone: OnGone,
+        config: StreamConfig,
+    ) -> TcpConnection:
+        """Connect ``bound``, a non-blocking socket that is ours from now on, to ``remote``.
+
+        Raises:
+            OSError: as of :meth:`open`.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(config.connect_timeout):
+                await loop.sock_connect(bound, remote)
+                _, connection = await loop.create_connection(lambda: cls(opened, received, gone, config), sock=bound)
+        except BaseException:
+            bound.close()
+            raise
+        return connection
+
     def send(self, data: bytes) -> bool:
         """Queue bytes; a peer that does not read loses its connection once too many wait.
 
