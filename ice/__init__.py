@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ice.candidate import Candidate, CandidateType, TcpType
-from ice.config import IceConfig
+from ice.config import IceConfig, IceTransportPolicy
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import State
@@ -31,6 +31,7 @@ __all__ = [
     "FailureReason",
     "IceConfig",
     "IceError",
+    "IceTransportPolicy",
     "PairState",
     "Path",
     "Role",

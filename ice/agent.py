@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 
 from ice.candidate import Candidate
-from ice.checking import Checking
 from ice.checks import Credentials
-from ice.config import IceConfig
+from ice.config import IceConfig, IceTransportPolicy
 from ice.consent import Consent
-from ice.description import Description, generate_description
+from ice.description import Description
 from ice.errors import FailureReason, IceError
-from ice.events import Event, GatheringCompleted, LocalCandidateFound, PairSelected, RoleChanged, State
-from ice.gathering import Gathering
-from ice.lifecycle import Lifecycle
-from ice.local import LocalCandidates
+from ice.events import (
+    CandidateErrorFound,
+    Event,
+    GatheringCompleted,
+    LocalCandidateFound,
+    PairSelected,
+    RoleChanged,
+    State,
+)
 from ice.pair import CandidatePair
-from ice.remote import Rejection, RemoteCandidates
-from ice.responder import EarlyChecks, Responder
-from ice.roles import Role, RoleKeeper
-from ice.sources import AcceptedSources
-from ice.stats import AgentStats
+from ice.relay import HostPermitted, RelayedFound, RelayLost
+from ice.relays import RelayEffect
+from ice.remote import Rejection
+from ice.roles import Role
+from ice.rooms import AgentRooms
 from stun.address import FiveTuple, TransportAddress
+from stun.demux import is_stun
 from stun.errors import StunParseError
-from stun.machine import Deadline, Outbox, Transmit, earliest
+from stun.machine import Deadline, Transmit, earliest
 from stun.message import Message, MessageClass, Method, parse
 
 __all__ = ["Agent"]
 
 
-class Agent:
-    """One ICE session with one data stream of one component, over UDP (RFC 8445).
+class Agent(AgentRooms):
+    """One ICE session with one data stream of one component, over UDP, directly and by relays (RFC 8445).
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
     :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
@@ -44,49 +47,8 @@ class Agent:
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
     """
 
-    __slots__ = (
-        "_candidates",
-        "_checking",
-        "_config",
-        "_consent",
-        "_credentials",
-        "_drops",
-        "_early",
-        "_gathering",
-        "_lifecycle",
-        "_local",
-        "_outbox",
-        "_remote_description",
-        "_remotes",
-        "_responder",
-        "_rng",
-        "_roles",
-        "_sources",
-        "local_description",
-    )
-
     def __init__(self, config: IceConfig, role: Role, *, rng: random.Random) -> None:
-        self._config = config
-        self._rng = rng
-        self._roles = RoleKeeper(role, rng)
-        self.local_description = generate_description(config, rng)
-        """Our credentials, to be told to the peer."""
-        self._remote_description: Description | None = None
-        self._credentials: Credentials | None = None
-        self._local = LocalCandidates(config)
-        self._remotes = RemoteCandidates(config, rng)
-        self._gathering = Gathering(config, self._local, rng)
-        self._sources = AcceptedSources()
-        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, rng)
-        self._responder = Responder(self.local_description, self._roles)
-        self._early = EarlyChecks(config.max_early_checks)
-        self._consent: Consent | None = None
-        self._lifecycle = Lifecycle(config)
-        self._outbox: Outbox[Transmit, Event] = Outbox()
-        self._candidates: list[Candidate] = []
-        self._drops: Counter[str] = Counter()
-
-    # -- what is known --
+        super().__init__(config, role, rng, self._settle)
 
     @property
     def role(self) -> Role:
@@ -102,70 +64,16 @@ class Agent:
         self._roles.role = role
         self._checking.role_changed()
 
-    @property
-    def state(self) -> State:
-        """The state of the session."""
-        return self._lifecycle.state
-
-    @property
-    def failure_reason(self) -> FailureReason | None:
-        """Why the session is over, or None."""
-        return self._lifecycle.reason
-
-    @property
-    def remote_description(self) -> Description | None:
-        """The peer's credentials, once known."""
-        return self._remote_description
-
-    @property
-    def local_candidates(self) -> list[Candidate]:
-        """The candidates found so far that the peer is to be told."""
-        return list(self._candidates)
-
-    @property
-    def remote_candidates(self) -> list[Candidate]:
-        """The peer's candidates that were taken, and those that its checks revealed."""
-        return self._remotes.all()
-
-    @property
-    def selected_pair(self) -> CandidatePair | None:
-        """The nominated pair in use, or None."""
-        return self._checking.selected
-
-    @property
-    def selected_path(self) -> FiveTuple | None:
-        """Where to send data from and to; None while nothing may be sent."""
-        selected = self._checking.selected
-        return None if selected is None else selected.path
-
-    def accepted_sources(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
-        """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
-
-        Raises:
-            KeyError: ``base`` was never added.
-        """
-        return self._sources.of(base)
-
-    def is_valid_path(self, local: TransportAddress, remote: tuple[str, int]) -> bool:
-        """Return whether data from ``remote`` that arrives at our ``local`` is the peer's."""
-        return local in self._sources and remote in self._sources.of(local)
-
-    def stats(self) -> AgentStats:
-        """Return a picture of the session."""
-        drops = Counter(self._drops)
-        drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
-        drops["check: early, too many or of another generation"] += self._early.dropped
-        drops["server answer: unknown or implausible"] += self._gathering.implausible
-        return AgentStats.of(self.state, self._roles, self._checking, drops)
-
     # -- our candidates --
 
     def add_local_base(self, address: TransportAddress, now: float) -> None:
         """Take a bound UDP socket into use.
 
         Raises:
-            IceError: there are as many as the configuration allows, or the address is known.
+            IceError: there are as many as the configuration allows, the address is known, or only relays are allowed.
         """
+        if self._config.transport_policy is IceTransportPolicy.RELAY:
+            raise IceError("the configuration allows relayed candidates only")
         if address in self._sources:
             raise IceError(f"the base {address} is known already")
         if len(self._local.bases) >= self._config.max_local_bases:
@@ -213,7 +121,7 @@ class Agent:
         self._outbox.events.append(LocalCandidateFound(candidate))
 
     def _finish_gathering(self) -> None:
-        if self._gathering.completes_now():
+        if not self.relays.is_gathering and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- the peer's side --
@@ -251,6 +159,7 @@ class Agent:
         if taken is None:
             return
         added, replaced = taken
+        self.relays.permit(added.address.host, now)
         if replaced is not None:
             self._checking.replace_remote(replaced, added)
         else:
@@ -265,10 +174,20 @@ class Agent:
     # -- the network --
 
     def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
-        """Take a STUN message that arrived on ``path``. Anything else is dropped and counted."""
+        """Take a STUN message that arrived on ``path``, at a socket or a relayed base, or what a TURN server sends.
+
+        Anything else is dropped and counted.
+        """
+        if path in self.relays.by_path:
+            self.relays.receive(data, path, now)
+            return
         if self.state.is_over or path.local not in self._sources:
             self._drops["datagram: no session there"] += 1
             return
+        self._receive(data, path, now)
+        self._settle(now)
+
+    def _receive(self, data: bytes, path: FiveTuple, now: float) -> None:
         try:
             message = parse(data)
         except StunParseError:
@@ -280,7 +199,6 @@ class Agent:
             self._on_request(message, path, now)
         elif message.message_class is not MessageClass.INDICATION:  # An indication is a keepalive and says nothing.
             self._on_response(message, path, now)
-        self._settle(now)
 
     def _on_request(self, request: Message, path: FiveTuple, now: float) -> None:
         answer = self._responder.answer(request, path)
@@ -313,8 +231,9 @@ class Agent:
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due."""
         if self.state.is_over:
-            return
+            return self.relays.handle_timeout(now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
+        self.relays.handle_timeout(now)
         self._finish_gathering()
         self._checking.handle_timeout(now)
         if self._consent is not None and (check := self._consent.handle_timeout(now)) is not None:
@@ -324,6 +243,7 @@ class Agent:
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
+        self._hear_relays(now)
         if self._remote_description is None or self.state.is_over:
             return
         checking = self._checking
@@ -338,12 +258,39 @@ class Agent:
         state, reason = self._lifecycle.judge(checking, self._consent, ended, now)
         checking.selected_is_fresh = state is not State.DISCONNECTED
         if state is State.FAILED and reason is not None:
-            self._end(state, reason)
+            self._end(state, reason, now)
         else:
             self._emit(self._lifecycle.move(state))
 
+    def _hear_relays(self, now: float) -> None:
+        relays = self.relays
+        while relays.news:
+            match relays.news.popleft():
+                case RelayedFound(candidate):
+                    assert candidate.base is not None
+                    self._sources.add_base(candidate.base)
+                    self._found(candidate)
+                case HostPermitted(base, _) if base in self._local.own:
+                    self._checking.pair_local(self._local.own[base])
+                case RelayLost(base, _) if not self.state.is_over:
+                    self._checking.drop_base(base)
+                    if self.selected_path is not None and self.selected_path.local == base:
+                        self._end(State.FAILED, FailureReason.RELAY_LOST, now)
+                case CandidateErrorFound() as error:
+                    self._emit(error)
+        while relays.received:
+            data, path = relays.received.popleft()
+            if is_stun(data):
+                self._receive(data, path, now)
+            elif self.is_valid_path(*path[:2]) and data:
+                self._relayed.append(data)
+            else:
+                self._drops["relayed: not from the peer"] += 1
+        self._finish_gathering()
+
     def _begin_consent(self, pair: CandidatePair, now: float) -> None:
         assert self._credentials is not None
+        self.relays.select(pair.path, now)
         self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
         self._gathering.stop()
         self._finish_gathering()
@@ -357,18 +304,19 @@ class Agent:
     def revoke_consent(self, now: float) -> None:
         """The peer ended the session in an authenticated way, such as DTLS close_notify (RFC 7675 section 5.2)."""
         if not self.state.is_over:
-            self._end(State.FAILED, FailureReason.CONSENT_REVOKED)
+            self._end(State.FAILED, FailureReason.CONSENT_REVOKED, now)
 
     def close(self, now: float) -> None:
         """End the session: nothing is sent or accepted any more. Harmless twice."""
         if self.state is not State.CLOSED:
             self._outbox.effects.clear()
-            self._end(State.CLOSED, FailureReason.CLOSED)
+            self._end(State.CLOSED, FailureReason.CLOSED, now)
 
-    def _end(self, state: State, reason: FailureReason) -> None:
+    def _end(self, state: State, reason: FailureReason, now: float) -> None:
         self._emit(self._lifecycle.move(state, reason))
         self._checking.stop()
         self._gathering.stop()
+        self.relays.close(now)
         self._sources.clear()
         self._consent = None
 
@@ -378,9 +326,17 @@ class Agent:
         if event is not None:
             self._outbox.events.append(event)
 
-    def next_effect(self) -> Transmit | None:
-        """Return the next datagram to send, or None."""
-        return self._outbox.next_effect()
+    def next_effect(self) -> Transmit | RelayEffect | None:
+        """Return the next datagram to send, or what the relays want (:mod:`ice.relay`), or None."""
+        while (effect := self._outbox.next_effect()) is not None:
+            if effect.path.local not in self.relays.by_base:
+                return effect
+            self.relays.send(effect.data, effect.path)
+        return self.relays.next_effect()
+
+    def next_data(self) -> bytes | None:
+        """Return the next datagram that the peer sent to a relayed address and that was no STUN, or None."""
+        return self._relayed.popleft() if self._relayed else None
 
     def next_event(self) -> Event | None:
         """Return the next thing that the application should know, or None."""
@@ -388,10 +344,12 @@ class Agent:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None for never."""
+        relays = self.relays.next_timeout()
         if self.state.is_over:
-            return None
+            return relays  # Servers are still told that their allocations are not needed.
         checking, gathering = self._checking.next_timeout(), self._gathering.next_timeout()
         return earliest(
+            relays,
             None if checking is None else Deadline(checking, "connectivity checks"),
             None if gathering is None else Deadline(gathering, "gathering"),
             self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),

@@ -77,35 +77,43 @@ class Checking:
         """Begin sending checks, signed with these credentials."""
         self._client = CheckClient(self._config, credentials, self._roles, self._rng)
 
-    def pair_local(self, host: Candidate) -> None:
-        """Form the pairs of a new host candidate with all of the peer's."""
+    def pair_local(self, ours: Candidate) -> None:
+        """Form the pairs of a new host or relayed candidate with all of the peer's that are not paired with it yet."""
         if self.selected is None:
             for remote in self._remotes.all():
-                if self._can_pair(host, remote):
-                    self.checklist.form(host, remote, self._roles.role)
+                if self._can_pair(ours, remote):
+                    self.checklist.form(ours, remote, self._roles.role)
+
+    def drop_base(self, base: TransportAddress) -> None:
+        """A relayed base is gone: its pairs fail."""
+        self._local.drop_relayed(base)
+        for pair in self.checklist:
+            if pair.path.local == base:
+                self.checklist.fail(pair)
 
     def pair_remote(self, remote: Candidate) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
         if self.selected is not None:
             return
-        hosts = [host for host in self._local.hosts.values() if self._can_pair(host, remote)]
-        if self._local.hosts and not hosts:
+        bases = [ours for ours in self._local.own.values() if self._can_pair(ours, remote)]
+        if self._local.hosts and not bases:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
-        for host in hosts:
-            self.checklist.form(host, remote, self._roles.role)
+        for ours in bases:
+            self.checklist.form(ours, remote, self._roles.role)
 
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
         """A signalled candidate takes the place of a peer-reflexive one (RFC 8838 section 11)."""
         self.checklist.replace_remote(old, new, self._roles.role)
         self.pair_remote(new)
 
-    @staticmethod
-    def _can_pair(host: Candidate, remote: Candidate) -> bool:
+    def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
         # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
-        ours, theirs = host.address, remote.address
+        ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
-        return ours.family == theirs.family and ours.ip.is_loopback == theirs.ip.is_loopback
+        if ours.family != theirs.family or ours.ip.is_loopback != theirs.ip.is_loopback:
+            return False
+        return self._local.can_reach(base, theirs)
 
     def role_changed(self) -> None:
         """Sort and nominate anew, in the role that we have now."""
@@ -122,7 +130,7 @@ class Checking:
         self._sources.accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
-            pair = self.checklist.form_reached(self._local.hosts[check.path.local], remote, self._roles.role)
+            pair = self.checklist.form_reached(self._local.own[check.path.local], remote, self._roles.role)
         if pair is None:
             return
         pair.requests_received += 1
@@ -139,7 +147,7 @@ class Checking:
         self.checklist.trigger(pair)
 
     def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
-        if check.path.local not in self._local.hosts:
+        if check.path.local not in self._local.own:
             return False
         # Once a pair is selected only a further nomination is of interest; whether it wins is decided when it succeeds.
         return self.selected is None or check.use_candidate

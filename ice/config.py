@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-__all__ = ["IceConfig"]
+from turn.config import RelayTransport, TurnServerConfig
+
+__all__ = ["IceConfig", "IceTransportPolicy"]
+
+
+class IceTransportPolicy(enum.StrEnum):
+    """Which candidates a session may use (the W3C's RTCIceTransportPolicy, RFC 8828 section 5)."""
+
+    ALL = "all"
+    """All of them, the direct ones first."""
+    RELAY = "relay"
+    """Relayed ones only: nothing but TURN servers is sent to, and the peer sees none of our addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +29,16 @@ class IceConfig:
     stun_servers: Sequence[str] = ()
     """Servers asked for server-reflexive candidates: ``stun:host[:port]`` URIs (RFC 7064) or ``host:port``, port 3478
     by default. All of them are asked at the same time (RFC 8445 section 5.1.1.2)."""
+    turn_servers: Sequence[TurnServerConfig] = ()
+    """Servers asked for relayed candidates, over whatever their URLs say, all at the same time and beside the STUN
+    servers (RFC 8445 section 5.1.1.2)."""
+    transport_policy: IceTransportPolicy = IceTransportPolicy.ALL
+    """Which candidates may be used; RELAY needs ``turn_servers``."""
+    max_relays: int = 16
+    """The most allocations asked for; a server that has addresses of both families counts twice."""
+    relay_grace: float = 3.0
+    """Seconds after a pair was selected before the allocations that it does not need are given back (RFC 8445 section
+    8.3.1 waits three seconds before candidates are freed)."""
 
     include_loopback: bool = False
     """Whether loopback addresses become host candidates; only for tests on one machine (RFC 8445 section 5.1.1.1
@@ -97,6 +119,10 @@ class IceConfig:
     def __post_init__(self) -> None:
         for network in self.excluded_networks:
             ipaddress.ip_network(network)  # Raises ValueError now rather than when a candidate comes.
+        if any(server.transport is not RelayTransport.UDP for server in self.turn_servers):
+            raise ValueError("relayed candidates are UDP: a TURN server with TCP allocations is of no use here")
+        if self.transport_policy is IceTransportPolicy.RELAY and not self.turn_servers:
+            raise ValueError("relayed candidates only, and no TURN server to have them from")
         if self.ta < 0.005 or self.triggered_ta < 0.005:
             raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
         if self.rto < 0.5:
@@ -115,8 +141,14 @@ class IceConfig:
             raise ValueError("ufrag_length is 4..32 and pwd_length 22..256 (RFC 8839 section 5.4)")
         if min(self.max_pairs, self.max_remote_candidates, self.max_local_bases) < 1:
             raise ValueError("max_pairs, max_remote_candidates and max_local_bases must be positive")
-        if min(self.max_peer_reflexive, self.max_early_checks, self.nomination_patience, self.gathering_timeout) < 0:
+        times = (self.nomination_patience, self.gathering_timeout, self.relay_grace)
+        if min(self.max_peer_reflexive, self.max_early_checks, self.max_relays, *times) < 0:
             raise ValueError("limits and times must not be negative")
+
+    @property
+    def shows_addresses(self) -> bool:
+        """Whether the peer may see addresses of our own, in related addresses and errors too (RFC 8828)."""
+        return self.transport_policy is IceTransportPolicy.ALL and self.announce_host_candidates
 
     @classmethod
     def for_loopback(cls) -> Self:

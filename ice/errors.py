@@ -10,6 +10,7 @@ __all__ = [
     "FailureReason",
     "IceError",
     "NoPathError",
+    "RelayLostError",
     "SessionClosedError",
     "error_for",
 ]
@@ -25,6 +26,7 @@ class FailureReason(enum.StrEnum):
     NOMINATION_FAILED = "the nominated pair did not answer the nomination"
     CONSENT_EXPIRED = "the peer stopped answering (consent expired, RFC 7675)"
     CONSENT_REVOKED = "the peer ended the session (consent revoked, RFC 7675)"
+    RELAY_LOST = "the TURN server that carried the session relays for us no longer"
     CLOSED = "the session was closed"
 
 
@@ -45,6 +47,10 @@ class ConsentLostError(IceError):
     """The path had worked and is gone (RFC 7675 section 5.1)."""
 
 
+class RelayLostError(ConsentLostError):
+    """The path led through an allocation that is gone; the message names the server and says why."""
+
+
 class SessionClosedError(IceError):
     """The session was closed by its owner."""
 
@@ -56,10 +62,11 @@ class CandidateError(IceError, ValueError):
 _ERRORS: dict[FailureReason, type[IceError]] = {
     FailureReason.CONSENT_EXPIRED: ConsentLostError,
     FailureReason.CONSENT_REVOKED: ConsentLostError,
+    FailureReason.RELAY_LOST: RelayLostError,
     FailureReason.CLOSED: SessionClosedError,
 }
 
 
-def error_for(reason: FailureReason) -> IceError:
-    """Return (not raise) the exception that stands for ``reason``."""
-    return _ERRORS.get(reason, NoPathError)(reason=reason)
+def error_for(reason: FailureReason, detail: str = "") -> IceError:
+    """Return (not raise) the exception that stands for ``reason``; its message ends in ``detail`` if there is any."""
+    return _ERRORS.get(reason, NoPathError)(f"{reason.value}: {detail}" if detail else reason.value, reason)

@@ -11,6 +11,8 @@ from ice.pair import CandidatePair
 from ice.roles import Role
 
 __all__ = [
+    "CandidateErrorFound",
+    "ErrorStage",
     "Event",
     "GatheringCompleted",
     "LocalCandidateFound",
@@ -88,4 +90,32 @@ class RoleChanged:
     role: Role
 
 
-Event = LocalCandidateFound | GatheringCompleted | StateChanged | PairSelected | RoleChanged
+class ErrorStage(enum.StrEnum):
+    """What a TURN server failed at."""
+
+    GATHERING = "gathering"
+    """There is no relayed candidate of it."""
+    PERMISSION = "permission"
+    """It relays, but not to one of the peer's addresses."""
+    RELAYING = "relaying"
+    """It did relay, and has stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateErrorFound:
+    """Why a relayed candidate is missing, or gone (fields after the W3C's RTCPeerConnectionIceErrorEvent)."""
+
+    url: str
+    """The server, as it was configured."""
+    address: str | None
+    """Our own address that it was asked from; None where it is not known or not to be shown."""
+    port: int | None
+    """The port of ``address``."""
+    error_code: int
+    """The code that the server said (300..699), or 701 when the server could not be reached or said nothing."""
+    error_text: str
+    """What is wrong, with the server's name and address."""
+    stage: ErrorStage
+
+
+Event = LocalCandidateFound | GatheringCompleted | StateChanged | PairSelected | RoleChanged | CandidateErrorFound

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
-from ice.priority import HIGHEST_PREFERENCE, candidate_priority, local_preferences, peer_reflexive_priority
+from ice.priority import (
+    HIGHEST_PREFERENCE,
+    candidate_priority,
+    local_preferences,
+    peer_reflexive_priority,
+    relay_preference,
+)
+from ice.relay import RelayTarget
 from stun.address import TransportAddress
 
 __all__ = ["LocalCandidates"]
@@ -13,7 +20,18 @@ __all__ = ["LocalCandidates"]
 class LocalCandidates:
     """The candidates of one session on our side."""
 
-    __slots__ = ("_by_address", "_config", "_foundations", "_learned", "_preferences", "_priorities", "bases", "hosts")
+    __slots__ = (
+        "_by_address",
+        "_config",
+        "_foundations",
+        "_learned",
+        "_preferences",
+        "_priorities",
+        "bases",
+        "hosts",
+        "own",
+        "permissions",
+    )
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
@@ -21,6 +39,10 @@ class LocalCandidates:
         """The addresses of the bound sockets, in the order they came."""
         self.hosts: dict[TransportAddress, Candidate] = {}
         """The host candidate of each base, once gathering has begun."""
+        self.own: dict[TransportAddress, Candidate] = {}
+        """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
+        self.permissions: set[tuple[TransportAddress, str]] = set()
+        """Relayed bases, and the hosts that their servers let in."""
         self._by_address: dict[tuple[TransportAddress, TransportAddress], Candidate] = {}
         self._foundations: dict[tuple[CandidateType, str, str], str] = {}
         self._preferences: dict[TransportAddress, int] = {}
@@ -44,6 +66,7 @@ class LocalCandidates:
         ranked = sorted(new, key=self._preferences.__getitem__, reverse=True)
         made = {base: self._make(CandidateType.HOST, base, base) for base in ranked}
         self.hosts.update(made)
+        self.own.update(made)
         return list(made.values())
 
     def add_reflexive(
@@ -54,26 +77,49 @@ class LocalCandidates:
             return None
         return self._make(CandidateType.SERVER_REFLEXIVE, base, mapped, server.host)
 
+    def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
+        """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""
+        if relayed in self.own:
+            return None
+        self._preferences[relayed] = relay_preference(target.protocol)
+        candidate = self._make(CandidateType.RELAYED, relayed, relayed, target.server.host, mapped)
+        self.own[relayed] = candidate
+        return candidate
+
+    def drop_relayed(self, relayed: TransportAddress) -> None:
+        """Forget a relayed candidate whose allocation is gone."""
+        self.own.pop(relayed, None)
+        self.permissions = {known for known in self.permissions if known[0] != relayed}
+
+    def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
+        """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
+        return ours.type is not CandidateType.RELAYED or (ours.address, theirs.host) in self.permissions
+
     def at(self, base: TransportAddress, mapped: TransportAddress) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
 
-        An unknown address makes a peer-reflexive candidate; beyond their limit the host candidate stands in.
+        An unknown address makes a peer-reflexive candidate; beyond their limit the base's own candidate stands in.
         """
         known = self._by_address.get((base, mapped))
         if known is not None:
             return known
-        host = self.hosts[base]
+        host = self.own[base]
         if self._learned >= self._config.max_peer_reflexive:
             return host
         self._learned += 1
         return self._make(CandidateType.PEER_REFLEXIVE, base, mapped)
 
     def _make(
-        self, type_: CandidateType, base: TransportAddress, address: TransportAddress, server: str = ""
+        self,
+        type_: CandidateType,
+        base: TransportAddress,
+        address: TransportAddress,
+        server: str = "",
+        mapped: TransportAddress | None = None,
     ) -> Candidate:
         if type_ is CandidateType.PEER_REFLEXIVE:
             # Section 7.2.5.3.1: the value that the check said in PRIORITY, so that both sides agree on it.
-            priority = peer_reflexive_priority(self.hosts[base].priority)
+            priority = peer_reflexive_priority(self.own[base].priority)
         else:
             priority = candidate_priority(type_, self._preferences[base])
             while priority in self._priorities:  # Section 5.1.2: unique in the stream.
@@ -86,15 +132,15 @@ class LocalCandidates:
             priority=priority,
             address=address,
             type=type_,
-            related_address=self._related(base) if type_ is not CandidateType.HOST else None,
+            related_address=self._related(mapped or base) if type_ is not CandidateType.HOST else None,
             base=base,
         )
         self._by_address[base, address] = candidate
         return candidate
 
     def _related(self, base: TransportAddress) -> TransportAddress:
-        # RFC 8839 section 5.1: an application that hides its host addresses hides them here too.
-        if self._config.announce_host_candidates:
+        # RFC 8839 section 5.1: an application that hides its addresses hides them here too.
+        if self._config.shows_addresses:
             return base
         return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
 

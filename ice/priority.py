@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ice.candidate import CandidateType
-from stun.address import TransportAddress
+from stun.address import TransportAddress, TransportProtocol
 
 __all__ = [
     "HIGHEST_PREFERENCE",
@@ -15,6 +15,7 @@ __all__ = [
     "local_preferences",
     "pair_priority",
     "peer_reflexive_priority",
+    "relay_preference",
 ]
 
 MAX_PRIORITY = 2**31 - 1
@@ -43,6 +44,20 @@ def pair_priority(controlling: int, controlled: int) -> int:
     """Return the pair priority from the candidate priorities of the two sides (section 6.1.2.3)."""
     low, high = sorted((controlling, controlled))
     return (low << 32) + 2 * high + (1 if controlling > controlled else 0)
+
+
+_RELAY_PREFERENCES = {
+    TransportProtocol.UDP: HIGHEST_PREFERENCE,
+    TransportProtocol.DTLS: 3 * 2**14 - 1,
+    TransportProtocol.TCP: 2 * 2**14 - 1,
+    TransportProtocol.TLS: 2**14 - 1,
+}
+
+
+def relay_preference(protocol: TransportProtocol) -> int:
+    """Return the local preference of a relayed candidate by the transport to its server: datagrams before streams,
+    which hold up what follows a loss, and plain before encrypted twice (section 5.1.2.2 leaves the order to us)."""
+    return _RELAY_PREFERENCES[protocol]
 
 
 def local_preferences(addresses: Sequence[TransportAddress]) -> dict[TransportAddress, int]:

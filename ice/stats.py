@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ice.checking import Checking
 from ice.events import State
 from ice.pair import CandidatePair, PairState
+from ice.relay import RelayStats
 from ice.roles import Role, RoleKeeper
 
 __all__ = ["AgentStats", "PairStats"]
@@ -72,8 +73,18 @@ class AgentStats:
     dropped: Mapping[str, int]
     """Datagrams and candidates that were dropped, by reason."""
 
+    relays: tuple[RelayStats, ...] = ()
+    """The TURN servers, in the order in which they were asked."""
+
     @classmethod
-    def of(cls, state: State, roles: RoleKeeper, checking: Checking, drops: Mapping[str, int]) -> AgentStats:
+    def of(
+        cls,
+        state: State,
+        roles: RoleKeeper,
+        checking: Checking,
+        drops: Mapping[str, int],
+        relays: tuple[RelayStats, ...] = (),
+    ) -> AgentStats:
         """Return a picture of a session; ``drops`` may have zeros, which are left out."""
         return cls(
             state=state,
@@ -82,6 +93,7 @@ class AgentStats:
             pairs=tuple(PairStats.of(pair, checking.selected) for pair in checking.checklist),
             trimmed_pairs=checking.checklist.trimmed,
             dropped={reason: count for reason, count in drops.items() if count},
+            relays=relays,
         )
 
     @property

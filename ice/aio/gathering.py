@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from ice.agent import Agent
-from ice.config import IceConfig
+from ice.aio.relays import find_relays
+from ice.config import IceConfig, IceTransportPolicy
 from ice.interfaces import usable_addresses
 from stun.address import TransportAddress
 from stun.aio.resolve import locate
@@ -57,11 +58,17 @@ class Gatherer:
     async def run(self) -> None:
         """Bind the bases, let host candidates out, then ask every server as soon as its name is known."""
         loop = asyncio.get_running_loop()
-        await self._bind_all()
+        directly = self._config.transport_policy is IceTransportPolicy.ALL
+        if directly:
+            await self._bind_all()
         self._agent.begin_gathering(loop.time())
         self._pump()
-        if self._servers:
-            await self._resolve_all()
+        async with asyncio.TaskGroup() as group:
+            if self._servers and directly:
+                group.create_task(self._resolve_all(), name="ice: find STUN servers")
+            if self._config.turn_servers:
+                relays = find_relays(self._agent, self._config, self._network, self._rng, self._pump)
+                group.create_task(relays, name="ice: find TURN servers")
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 

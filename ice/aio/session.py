@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 
 from pyee.asyncio import AsyncIOEventEmitter
 
 from ice.agent import Agent
+from ice.aio.driver import AgentDriver, Send
 from ice.aio.gathering import Gatherer, stun_servers
 from ice.aio.inbox import Inbox
 from ice.aio.stats import SessionStats, Traffic
@@ -17,17 +17,25 @@ from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.description import Description
 from ice.errors import FailureReason, IceError, SessionClosedError, error_for
-from ice.events import Event, GatheringCompleted, LocalCandidateFound, PairSelected, RoleChanged, State, StateChanged
+from ice.events import (
+    CandidateErrorFound,
+    Event,
+    GatheringCompleted,
+    LocalCandidateFound,
+    PairSelected,
+    RoleChanged,
+    State,
+    StateChanged,
+)
 from ice.pair import CandidatePair
 from ice.roles import Role
-from stun.address import FiveTuple, TransportAddress
-from stun.aio import Driver, UdpNetwork
-from stun.demux import is_stun
-from stun.network import ConnectableSocket, DatagramReceiver, DatagramSocket, Network
+from stun.address import FiveTuple
+from stun.aio import UdpNetwork
+from stun.network import ConnectableSocket, DatagramSocket, Network
 
 __all__ = ["Session"]
 
-_Send = Callable[[bytes, tuple[str, int]], bool]
+logger = logging.getLogger("ice")
 
 
 class Session(AsyncIOEventEmitter):
@@ -35,7 +43,8 @@ class Session(AsyncIOEventEmitter):
 
     Everything but the constructor wants a running loop. Events, each emitted from the loop and never from within a
     method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"statechange"``
-    (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`) and ``"closed"``
+    (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`), ``"candidateerror"``
+    (:class:`~ice.events.CandidateErrorFound`: why a relayed candidate is missing or gone) and ``"closed"``
     (:class:`~ice.FailureReason`), the last one.
 
     Args:
@@ -61,7 +70,7 @@ class Session(AsyncIOEventEmitter):
         self._servers = stun_servers(self._config)
         self._rng = rng or random.SystemRandom()
         self._agent = Agent(self._config, role, rng=self._rng)
-        self._driver: Driver[Event] | None = None
+        self._driver: AgentDriver | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
         self._gathered = asyncio.Event()
@@ -73,7 +82,7 @@ class Session(AsyncIOEventEmitter):
         self._inbox = Inbox(self._config.max_queued_datagrams)
         self._traffic = Traffic()
         self._selections = 0
-        self._send: _Send = _no_socket
+        self._send: Send = _no_socket
         self._peer: tuple[str, int] | None = None
         self._path: FiveTuple | None = None
         self._own_socket: DatagramSocket | None = None
@@ -154,7 +163,7 @@ class Session(AsyncIOEventEmitter):
         self._start_gathering()
         await self._gathered.wait()
         if self._reason is not None:
-            raise error_for(self._reason)
+            raise self._failure(self._reason)
 
     def set_remote_description(self, description: Description) -> None:
         """Take the peer's credentials; checks begin as soon as there are candidates.
@@ -198,7 +207,7 @@ class Session(AsyncIOEventEmitter):
             self._decided.clear()
             await self._decided.wait()
         if self._reason is not None:
-            raise error_for(self._reason)
+            raise self._failure(self._reason)
 
     def revoke_consent(self) -> None:
         """The peer has ended the session in an authenticated way, such as DTLS close_notify (RFC 7675 section 5.2)."""
@@ -215,6 +224,8 @@ class Session(AsyncIOEventEmitter):
         if gathering is not None:
             gathering.cancel()
             await asyncio.gather(gathering, return_exceptions=True)
+        if self._driver is not None:
+            await self._driver.finished.wait()  # TURN servers confirm that they have freed what was ours.
 
     # -- data ------------------------------------------------------------------------------------------------------
 
@@ -253,62 +264,27 @@ class Session(AsyncIOEventEmitter):
         return self._inbox.take()
 
     def _no_path(self) -> IceError:
-        return error_for(self._reason) if self._reason is not None else IceError("there is no selected pair")
+        return self._failure(self._reason) if self._reason is not None else IceError("there is no selected pair")
+
+    def _failure(self, reason: FailureReason) -> IceError:
+        return error_for(reason, self._agent.failure_detail)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def _driver_now(self) -> Driver[Event]:
+    def _driver_now(self) -> AgentDriver:
         if self._driver is None:
-            self._driver = Driver(self._agent, self._network, self._on_event)
+            self._driver = AgentDriver(self._agent, self._network, self._on_event, self._inbox.put, self._traffic)
         return self._driver
 
     def _start_gathering(self) -> None:
         if self._reason is not None:
-            raise error_for(self._reason)
+            raise self._failure(self._reason)
         if self._gathering is None:
             driver = self._driver_now()
             self._gatherer = Gatherer(
-                self._agent, self._config, self._servers, self._network, self._rng, self._bind, driver.pump
+                self._agent, self._config, self._servers, self._network, self._rng, driver.bind_base, driver.pump
             )
             self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
-
-    async def _bind(self, wanted: TransportAddress) -> None:
-        """Bind a socket and take it into use; raises OSError."""
-        receive, open_to = self._receiver()
-        socket = await self._network.bind(wanted, receive)
-        if self._reason is not None:
-            socket.close()
-            raise OSError("the session is closed")
-        self._driver_now().sockets[socket.local] = socket
-        self._agent.add_local_base(socket.local, _now())
-        open_to(socket.local)
-
-    def _receiver(self) -> tuple[DatagramReceiver, Callable[[TransportAddress], None]]:
-        """Return what takes the datagrams of one socket, and what tells it the socket's address.
-
-        STUN goes to the agent, data to the inbox without any object around it: this is the hot path.
-        """
-        agent, traffic, driver = self._agent, self._traffic, self._driver_now()
-        put, time = self._inbox.put, asyncio.get_running_loop().time
-        local: TransportAddress | None = None
-        sources: AbstractSet[tuple[str, int]] = frozenset()
-
-        def open_to(bound: TransportAddress) -> None:
-            nonlocal local, sources
-            local, sources = bound, agent.accepted_sources(bound)
-
-        def receive(data: bytes, remote: tuple[str, int]) -> None:
-            if not data:
-                traffic.discarded += 1
-            elif data[0] < 4 and is_stun(data) and local is not None:
-                agent.receive_datagram(data, FiveTuple(local, TransportAddress(*remote)), time())
-                driver.pump()
-            elif remote in sources:
-                put(data)
-            else:
-                traffic.discarded += 1
-
-        return receive, open_to
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -330,6 +306,9 @@ class Session(AsyncIOEventEmitter):
                 if new.is_over:
                     self._end(reason or FailureReason.CHECKS_FAILED)
                 self._decided.set()
+            case CandidateErrorFound():
+                logger.info("%s", event.error_text)
+                self._tell("candidateerror", event)
             case RoleChanged():
                 pass  # The role is a property.
 
@@ -339,9 +318,14 @@ class Session(AsyncIOEventEmitter):
         if path == self._path:
             return
         self._unroute()
-        if path is not None and path.local in self._driver_now().sockets:
-            self._path, self._peer = path, path.remote
-            self._send = self._send_first
+        if path is None:
+            return
+        driver = self._driver_now()
+        relayed = driver.sender(path)
+        if relayed is not None:
+            self._path, self._peer, self._send = path, path.remote, relayed
+        elif path.local in driver.sockets:
+            self._path, self._peer, self._send = path, path.remote, self._send_first
 
     def _send_first(self, data: bytes, remote: tuple[str, int]) -> bool:
         """Send while it is not known whether the path is worth a socket of its own."""
@@ -367,9 +351,9 @@ class Session(AsyncIOEventEmitter):
         self._reason = reason
         self._unroute()
         if self._driver is not None:
-            self._driver.close()
+            self._driver.retire()
         self._tell("closed", reason)
-        self._inbox.close(error_for(reason), discard=False)
+        self._inbox.close(self._failure(reason), discard=False)
         self._gathered.set()
         self._decided.set()
 

@@ -11,6 +11,7 @@ from ice.errors import (
     FailureReason,
     IceError,
     NoPathError,
+    RelayLostError,
     SessionClosedError,
     error_for,
 )
@@ -272,7 +273,9 @@ def test_every_reason_has_its_error(reason: FailureReason) -> None:
     assert isinstance(error, ConnectionError)
     lost = reason in (FailureReason.CONSENT_EXPIRED, FailureReason.CONSENT_REVOKED)
     closed = reason is FailureReason.CLOSED
-    assert type(error) is (ConsentLostError if lost else SessionClosedError if closed else NoPathError)
+    kind = ConsentLostError if lost else SessionClosedError if closed else NoPathError
+    assert type(error) is (RelayLostError if reason is FailureReason.RELAY_LOST else kind)
+    assert str(error_for(reason, "and more")) == f"{reason.value}: and more"
 
 
 # -- consent --

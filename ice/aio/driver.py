@@ -1,0 +1,278 @@
+"""What runs an agent: sockets for its host bases, links to its TURN servers, and the short way for data on both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from ice.agent import Agent
+from ice.aio.stats import Traffic
+from ice.events import Event
+from ice.relay import FetchCredentials, OpenLink
+from stun.address import FiveTuple, TransportAddress
+from stun.aio import Driver
+from stun.aio.link import LinkOptions, ServerLink, open_link
+from stun.demux import is_stun
+from stun.errors import StunLinkError
+from stun.machine import Release, Transmit
+from stun.network import DatagramReceiver, Network
+from turn.aio.credentials import fetch_credentials
+from turn.aio.driver import link_error
+from turn.errors import TurnCredentialsError, TurnError, TurnUnreachableError
+
+__all__ = ["AgentDriver", "Send"]
+
+logger = logging.getLogger("ice")
+
+Send = Callable[[bytes, tuple[str, int]], bool]
+"""Sends one datagram to the peer; False when it was not taken."""
+
+
+class AgentDriver(Driver[Event]):
+    """Drives one agent. STUN goes to the agent; data goes to ``put`` without any object around it."""
+
+    machine: Agent
+
+    def __init__(
+        self,
+        agent: Agent,
+        network: Network,
+        on_event: Callable[[Event], None],
+        put: Callable[[bytes], None],
+        traffic: Traffic,
+    ) -> None:
+        """Args:
+        agent: what to run.
+        network: where sockets come from.
+        on_event: takes the agent's events; it may call the agent and :meth:`pump`.
+        put: takes the peer's data.
+        traffic: where discarded datagrams are counted.
+        """
+        super().__init__(agent, network, on_event, on_effect=self._perform)
+        self.links: dict[FiveTuple, ServerLink] = {}
+        """The open ways to TURN servers."""
+        self.finished = asyncio.Event()
+        """Set when everything is closed."""
+        self._put = put
+        self._traffic = traffic
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retired: asyncio.TimerHandle | None = None
+
+    # -- life --
+
+    async def bind_base(self, wanted: TransportAddress) -> None:
+        """Bind a socket and make it a base of the agent.
+
+        Raises:
+            OSError: the address cannot be bound, or the session is over.
+        """
+        receive, open_to = self._base_receiver()
+        socket = await self.network.bind(wanted, receive)
+        if self._closed or self.machine.state.is_over:
+            socket.close()
+            raise OSError("the session is closed")
+        self.sockets[socket.local] = socket
+        self.machine.add_local_base(socket.local, self._loop.time())
+        open_to(socket.local)
+
+    def pump(self) -> None:
+        """As of the base; a driver that has retired ends with the last answer of a server."""
+        super().pump()
+        if self._retired is not None and not self._pumping and self.machine.relays.is_idle:
+            self.close()
+
+    def retire(self) -> None:
+        """The session is over: close the sockets, and the links once the servers have confirmed, or had their time."""
+        if self._closed or self._retired is not None:
+            return
+        self.pump()
+        for bound in self.sockets.values():
+            bound.close()
+        self.sockets.clear()
+        for task in self._tasks:
+            task.cancel()
+        if self.machine.relays.is_idle:
+            self.close()
+            return
+        patience = max(relay.config.client.close_timeout for relay in self.machine.relays.by_path.values())
+        self._retired = self._loop.call_later(patience, self.close)
+
+    def close(self) -> None:
+        """As of the base, the links too."""
+        if self._retired is not None:
+            self._retired.cancel()
+            self._retired = None
+        super().close()
+        for path in list(self.links):
+            self._close_link(path)
+        for task in self._tasks:
+            task.cancel()
+        self.finished.set()
+
+    # -- data --
+
+    def sender(self, path: FiveTuple) -> Send | None:
+        """Return what sends data on a path that begins at a relayed base; None where there is no such base."""
+        relay = self.machine.relays.by_base.get(path.local)
+        if relay is None or relay.client is None or relay.path not in self.links:
+            return None
+        encode, send_wire = relay.client.encode, self.links[relay.path].send
+
+        def send(data: bytes, remote: tuple[str, int]) -> bool:
+            try:
+                wire = encode(remote, data)
+            except ValueError:  # Too long for any datagram: lost, as on every path.
+                return False
+            return wire is not None and send_wire(wire)
+
+        return send
+
+    def _drain(self) -> None:
+        super()._drain()
+        next_data = self.machine.next_data
+        while (data := next_data()) is not None:
+            self._put(data)
+
+    def _base_receiver(self) -> tuple[DatagramReceiver, Callable[[TransportAddress], None]]:
+        """Return what takes the datagrams of one socket, and what tells it the socket's address."""
+        agent, traffic, put, time = self.machine, self._traffic, self._put, self._loop.time
+        local: TransportAddress | None = None
+        sources: AbstractSet[tuple[str, int]] = frozenset()
+
+        def open_to(bound: TransportAddress) -> None:
+            nonlocal local, sources
+            local, sources = bound, agent.accepted_sources(bound)
+
+        def receive(data: bytes, remote: tuple[str, int]) -> None:
+            if not data:
+                traffic.discarded += 1
+            elif data[0] < 4 and is_stun(data) and local is not None:
+                agent.receive_datagram(data, FiveTuple(local, TransportAddress(*remote)), time())
+                self.pump()
+            elif remote in sources:
+                put(data)
+            else:
+                traffic.discarded += 1
+
+        return receive, open_to
+
+    def receive_relayed(self, data: bytes, base: TransportAddress, peer: TransportAddress) -> None:
+        """Take what a peer sent to a relayed base, out of its ChannelData message."""
+        agent = self.machine
+        if data and data[0] < 4 and is_stun(data):
+            agent.receive_datagram(data, FiveTuple(base, peer), self._loop.time())
+            self.pump()
+        elif data and agent.is_valid_path(base, peer):
+            self._put(data)
+        else:
+            self._traffic.discarded += 1
+
+    # -- links --
+
+    def _transmit(self, effect: Transmit) -> None:
+        if (link := self.links.get(effect.path)) is not None:
+            link.send(effect.data)
+        else:
+            super()._transmit(effect)
+
+    def _perform(self, effect: object) -> None:
+        match effect:
+            case OpenLink():
+                self._start(self._open_link(effect), f"ice: link to {effect.config.url}")
+            case FetchCredentials():
+                self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
+            case Release(path):
+                self._close_link(path)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open_link(self, wanted: OpenLink) -> None:
+        relays, target, config = self.machine.relays, wanted.target, wanted.config
+        endpoint = _Endpoint(self)
+        options = LinkOptions(
+            server_name=config.server_name or target.server_name,
+            ssl_context=config.ssl_context,
+            network=self.network,
+            stream=config.client.stream,
+        )
+        try:
+            link = await open_link(
+                target.server, target.protocol, receiver=endpoint.received, closed=endpoint.closed, options=options
+            )
+        except StunLinkError as error:
+            relays.link_failed(wanted.number, link_error(error, config.url), self._loop.time())
+            self.pump()
+            return
+        if self._closed or self._retired is not None:
+            link.close()
+            return
+        self.links[link.path] = link
+        endpoint.path = link.path
+        relays.link_opened(wanted.number, link.path, self._loop.time())
+        self.pump()
+
+    def _close_link(self, path: FiveTuple) -> None:
+        if (link := self.links.pop(path, None)) is not None:
+            link.close()
+
+    def link_gone(self, error: Exception | None, path: FiveTuple) -> None:
+        """A server or the network has ended a link."""
+        relay = self.machine.relays.by_path.get(path)
+        if self.links.pop(path, None) is None or relay is None or self._closed:
+            return
+        problem: TurnError | None = None
+        if isinstance(error, StunLinkError):
+            problem = link_error(error, relay.config.url)
+        elif error is not None:
+            problem = TurnUnreachableError(f"the connection broke: {error}", server=relay.config.url)
+        self.machine.relays.path_failed(path, problem, self._loop.time())
+        self.pump()
+
+    async def _fetch(self, wanted: FetchCredentials) -> None:
+        relays, url = self.machine.relays, wanted.config.url
+        try:
+            credentials = await fetch_credentials(wanted.config)
+            assert credentials is not None  # There is a provider, or nobody would have asked.
+            relays.renew(wanted.number, credentials, self._loop.time())
+        except TurnCredentialsError as error:
+            relays.renewal_failed(wanted.number, error, self._loop.time())
+        except ValueError as error:
+            problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=url)
+            relays.renewal_failed(wanted.number, problem, self._loop.time())
+        self.pump()
+
+
+class _Endpoint:
+    """The receiving side of one link, which knows its own path only once it is open."""
+
+    __slots__ = ("_driver", "path")
+
+    def __init__(self, driver: AgentDriver) -> None:
+        self._driver = driver
+        self.path: FiveTuple | None = None
+
+    def received(self, data: bytes) -> None:
+        """Take a datagram, or bytes of a stream."""
+        driver, path = self._driver, self.path
+        relay = None if path is None else driver.machine.relays.by_path.get(path)
+        if path is None or relay is None or relay.client is None:
+            return
+        if not path.protocol.is_stream and (decoded := relay.client.decode(data)) is not None:
+            peer, payload = decoded
+            base = relay.bases.get(peer.family)
+            if base is not None:
+                driver.receive_relayed(payload, base, peer)
+            return
+        driver.machine.relays.receive(data, path, asyncio.get_running_loop().time())
+        driver.pump()
+
+    def closed(self, error: Exception | None) -> None:
+        """The link has ended."""
+        if self.path is not None:
+            self._driver.link_gone(error, self.path)

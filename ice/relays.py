@@ -1,0 +1,389 @@
+"""Relayed candidates: the TURN servers of one session, their allocations and permissions (RFC 8445 5.1.1.2, 7.2.2)."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ice.config import IceConfig
+from ice.events import CandidateErrorFound, ErrorStage
+from ice.local import LocalCandidates
+from ice.relay import (
+    FetchCredentials,
+    HostPermitted,
+    OpenLink,
+    Problems,
+    Relay,
+    RelayedFound,
+    RelayLost,
+    RelayState,
+    RelayStats,
+    RelayTarget,
+)
+from stun.address import FiveTuple, TransportAddress
+from stun.machine import Deadline, Release, Transmit, earliest
+from turn.client import TurnClient
+from turn.config import Credentials, TurnServerConfig
+from turn.errors import TurnError, TurnLimitError, TurnTimeoutError
+from turn.events import (
+    Allocated,
+    AllocationFailed,
+    AllocationLost,
+    Closed,
+    CredentialsWanted,
+    PermissionFailed,
+    PermissionGranted,
+    TurnEvent,
+)
+
+__all__ = ["RelayEffect", "RelayNews", "Relays"]
+
+RelayEffect = OpenLink | FetchCredentials | Transmit | Release
+RelayNews = RelayedFound | HostPermitted | RelayLost | CandidateErrorFound
+
+
+class Relays:
+    """Owns one :class:`~turn.client.TurnClient` for each allocation.
+
+    Every input of the outside ends in ``settle(now)``, with which the agent takes the news, what came from peers, and
+    then drains :meth:`next_effect`.
+    """
+
+    def __init__(
+        self, config: IceConfig, local: LocalCandidates, rng: random.Random, settle: Callable[[float], None]
+    ) -> None:
+        self._config = config
+        self._local = local
+        self._rng = rng
+        self._settle = settle
+        self._relays: list[Relay] = []
+        self._effects: deque[RelayEffect] = deque()
+        self._hosts: dict[str, None] = {}
+        self._ended = False
+        self._grace_at: float | None = None
+        self.by_path: dict[FiveTuple, Relay] = {}
+        """The open ways to servers."""
+        self.by_base: dict[TransportAddress, Relay] = {}
+        """The relays by their relayed addresses."""
+        self.news: deque[RelayNews] = deque()
+        """What the agent has to know."""
+        self.received: deque[tuple[bytes, FiveTuple]] = deque()
+        """What peers sent to relayed addresses, the path from our base to them."""
+        self.problems = Problems(config)
+        """Why relayed candidates are missing."""
+        self.unpermitted = 0
+        """Datagrams that were not sent because the permission had run out."""
+
+    # -- servers: inputs of the driver --
+
+    def add_server(
+        self, config: TurnServerConfig, target: RelayTarget, now: float, credentials: Credentials | None = None
+    ) -> None:
+        """Ask a server for an allocation; without a limit to their number but ``max_relays``."""
+        if self._ended:
+            return
+        if len(self._relays) >= self._config.max_relays:
+            text = f"there are {len(self._relays)} relays already"
+            self.server_failed(config, TurnLimitError(text, server=f"{config.url} ({target.server})"), now)
+            return
+        relay = Relay(len(self._relays), config, target, credentials or config.fixed_credentials)
+        relay.give_up_at = now + self._config.gathering_timeout
+        self._relays.append(relay)
+        self._effects.append(relay.open_link(now))
+        self._settle(now)
+
+    def server_failed(self, config: TurnServerConfig, error: TurnError, now: float) -> None:
+        """A server could not even be asked: no address, no credentials."""
+        if not self._ended:
+            self.news.append(self.problems.note(config.url, None, ErrorStage.GATHERING, error))
+            self._settle(now)
+
+    def link_opened(self, number: int, path: FiveTuple, now: float) -> None:
+        """Answer to OpenLink: the way is open."""
+        relay = self._relays[number]
+        if relay.state is not RelayState.CONNECTING or self._ended:
+            self._effects.append(Release(path))
+            return
+        try:
+            client = TurnClient(relay.config, path, self._rng, relay.credentials)
+        except ValueError as error:  # Credentials that cannot be written.
+            self._effects.append(Release(path))
+            self._fail(relay, TurnError(str(error), server=relay.config.url), ErrorStage.GATHERING)
+            self._settle(now)
+            return
+        relay.client, relay.path, relay.state = client, path, RelayState.ALLOCATING
+        self.by_path[path] = relay
+        client.start(now)
+        self._drain(relay, now)
+        self._settle(now)
+
+    def link_failed(self, number: int, error: TurnError, now: float) -> None:
+        """Answer to OpenLink: there is no way."""
+        relay = self._relays[number]
+        if relay.state is RelayState.CONNECTING:
+            self._fail(relay, error, ErrorStage.GATHERING)
+            self._settle(now)
+
+    def renew(self, number: int, credentials: Credentials, now: float) -> None:
+        """Answer to FetchCredentials.
+
+        Raises:
+            ValueError: the credentials cannot be sent.
+        """
+        relay = self._relays[number]
+        relay.credentials = credentials
+        if relay.client is not None:
+            relay.client.renew(credentials, now)
+            self._drain(relay, now)
+            self._settle(now)
+
+    def renewal_failed(self, number: int, error: TurnError, now: float) -> None:
+        """Answer to FetchCredentials: there are none."""
+        relay = self._relays[number]
+        if relay.client is not None:
+            relay.client.renewal_failed(error, now)
+            self._drain(relay, now)
+            self._settle(now)
+
+    # -- the network --
+
+    def receive(self, data: bytes, path: FiveTuple, now: float) -> None:
+        """Take what came from a server: a datagram, or bytes of a stream (``b""`` is its end). Never raises."""
+        relay = self.by_path.get(path)
+        if relay is None or relay.client is None:
+            return
+        if path.protocol.is_stream:
+            relay.client.receive_data(data, path, now)
+        else:
+            relay.client.receive_datagram(data, path, now)
+        self._drain(relay, now)
+        self._settle(now)
+
+    def path_failed(self, path: FiveTuple, error: TurnError | None, now: float) -> None:
+        """A way to a server has ended, with an error or by the server's will."""
+        relay = self.by_path.get(path)
+        if relay is None or relay.client is None:
+            return
+        if error is None:
+            relay.client.path_closed(path, now)
+        else:
+            relay.client.path_failed(error, path, now)
+        self._drain(relay, now)
+        self._settle(now)
+
+    # -- inputs of the agent --
+
+    def permit(self, host: str, now: float) -> None:
+        """A candidate of the peer is at ``host``: have every allocation let it in, before any check needs it."""
+        if host in self._hosts:
+            return
+        self._hosts[host] = None
+        for relay in set(self.by_base.values()):
+            self._want(relay, (host,), now)
+
+    def send(self, data: bytes, path: FiveTuple) -> None:
+        """Have a relay send to a peer; the path is the one from our relayed base."""
+        relay = self.by_base[path.local]
+        assert relay.client is not None
+        assert relay.path is not None
+        wire = relay.client.encode(path.remote, data)
+        if wire is None:
+            self.unpermitted += 1
+        else:
+            self._effects.append(Transmit(wire, relay.path))
+
+    def select(self, path: FiveTuple, now: float) -> None:
+        """A pair is selected: its relay binds a channel, the others are given back after a while."""
+        self._ended = True
+        for relay in self._relays:
+            if relay.state.is_pending:
+                self._release(relay, now)
+            elif path.local in relay.bases.values():
+                relay.release_at = None
+                if relay.client is not None:
+                    relay.client.bind_channel(path.remote, now)
+                    self._drain(relay, now)
+            elif relay.state is RelayState.ALLOCATED and relay.release_at is None:
+                relay.release_at = now + self._config.relay_grace
+
+    def close(self, now: float) -> None:
+        """Give everything back."""
+        self._ended = True
+        for relay in self._relays:
+            if relay.state.is_pending or relay.state is RelayState.ALLOCATED:
+                self._release(relay, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Let the clients do what is due, give up servers that do not answer, release what nobody needs."""
+        for relay in list(self.by_path.values()):
+            if relay.client is not None and (deadline := relay.client.next_timeout()) and deadline.at <= now:
+                relay.client.handle_timeout(now)
+                self._drain(relay, now)
+        for relay in self._relays:
+            if relay.state.is_pending and now >= self._patience_with(relay):
+                self._give_up(relay, now)
+            elif relay.release_at is not None and now >= relay.release_at:
+                self._release(relay, now)
+
+    # -- what is known --
+
+    @property
+    def is_gathering(self) -> bool:
+        """Whether relayed candidates may still come."""
+        return any(relay.state.is_pending for relay in self._relays)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no server has anything of ours."""
+        return not self.by_path
+
+    def stats(self) -> tuple[RelayStats, ...]:
+        """Return a picture of every server."""
+        return tuple(relay.stats() for relay in self._relays)
+
+    def next_effect(self) -> RelayEffect | None:
+        """Return the next thing for the driver, or None."""
+        return self._effects.popleft() if self._effects else None
+
+    def next_timeout(self) -> Deadline | None:
+        """Return when :meth:`handle_timeout` is wanted, or None."""
+        return earliest(*self._deadlines())
+
+    def _deadlines(self) -> Iterator[Deadline | None]:
+        for relay in self._relays:
+            if relay.state.is_pending:
+                yield Deadline(self._patience_with(relay), "gathering from a TURN server")
+            if relay.release_at is not None:
+                yield Deadline(relay.release_at, "an allocation that is not needed")
+        for relay in self.by_path.values():
+            if relay.client is not None:
+                yield relay.client.next_timeout()
+
+    def _patience_with(self, relay: Relay) -> float:
+        return relay.give_up_at if self._grace_at is None else min(relay.give_up_at, self._grace_at)
+
+    # -- clients --
+
+    def _want(self, relay: Relay, hosts: tuple[str, ...], now: float) -> None:
+        if relay.client is None or relay.state is not RelayState.ALLOCATED:
+            return
+        wanted = []
+        for host in hosts:
+            peer = TransportAddress(host, 0)
+            base = relay.bases.get(peer.family)
+            if base is not None and base.ip.is_loopback == peer.ip.is_loopback:
+                wanted.append(host)
+        if wanted:
+            relay.client.create_permission(wanted, now)
+            self._drain(relay, now)
+
+    def _drain(self, relay: Relay, now: float) -> None:
+        client = relay.client
+        while client is not None:
+            while (effect := client.next_effect()) is not None:
+                self._effects.append(effect)
+            while (received := client.next_data()) is not None:
+                peer, data = received
+                if (base := relay.bases.get(peer.family)) is not None:
+                    self.received.append((data, FiveTuple(base, peer)))
+            if (event := client.next_event()) is None:
+                return
+            self._on_event(relay, event, now)
+            client = relay.client
+
+    def _on_event(self, relay: Relay, event: TurnEvent, now: float) -> None:
+        match event:
+            case Allocated():
+                self._allocated(relay, event, now)
+            case AllocationFailed(error):
+                self._not_allocated(relay, error, now)
+            case AllocationLost(error):
+                self._lost(relay, error)
+            case Closed():
+                self._forget(relay)
+                if relay.state is not RelayState.FAILED:
+                    relay.state = RelayState.RELEASED
+            case PermissionGranted(host):
+                base = relay.bases.get(TransportAddress(host, 0).family)
+                if base is not None:
+                    self._local.permissions.add((base, host))
+                    self.news.append(HostPermitted(base, host))
+            case PermissionFailed(_, error):
+                self._tell(relay, ErrorStage.PERMISSION, error)
+            case CredentialsWanted():
+                self._effects.append(FetchCredentials(relay.number, relay.config))
+            case _:
+                pass  # Channels that fail go on in indications; the rest was never asked for.
+
+    def _allocated(self, relay: Relay, event: Allocated, now: float) -> None:
+        relay.state = RelayState.ALLOCATED
+        for address in event.relayed:
+            candidate = self._local.add_relayed(address, event.mapped, relay.target)
+            if candidate is None:
+                continue  # Section 5.1.3: equal to one that is there.
+            relay.bases[address.family] = address
+            self.by_base[address] = relay
+            self.news.append(RelayedFound(candidate))
+        for error in event.family_errors:
+            self._tell(relay, ErrorStage.GATHERING, error)
+        if not relay.bases:
+            self._release(relay, now)
+            return
+        if self._grace_at is None:
+            self._grace_at = now + self._config.gathering_grace
+        self._want(relay, tuple(self._hosts), now)
+
+    def _not_allocated(self, relay: Relay, error: TurnError, now: float) -> None:
+        self._forget(relay)
+        if not relay.state.is_pending:
+            relay.state = RelayState.RELEASED
+        elif relay.try_again(error, now):
+            self._effects.append(relay.open_link(now))
+        else:
+            self._fail(relay, error, ErrorStage.GATHERING)
+
+    def _lost(self, relay: Relay, error: TurnError) -> None:
+        for base in relay.bases.values():
+            self.news.append(RelayLost(base, error))
+        self._fail(relay, error, ErrorStage.RELAYING)
+        self._forget(relay)
+
+    def _give_up(self, relay: Relay, now: float) -> None:
+        waited = now - relay.give_up_at + self._config.gathering_timeout
+        what = "no connection" if relay.state is RelayState.CONNECTING else "no answer"
+        server = f"{relay.config.url} ({relay.target.server})"
+        self._fail(relay, TurnTimeoutError(f"{what} within {waited:.1f} s", server=server), ErrorStage.GATHERING)
+        if relay.client is not None:
+            relay.client.close(now)
+            self._drain(relay, now)
+
+    def _release(self, relay: Relay, now: float) -> None:
+        relay.release_at = None
+        for base in relay.bases.values():
+            self.by_base.pop(base, None)
+        if relay.client is None:
+            relay.state = RelayState.RELEASED
+            return
+        relay.state = RelayState.RELEASING
+        relay.client.close(now)
+        self._drain(relay, now)
+
+    def _forget(self, relay: Relay) -> None:
+        """The way to the server is of no more use."""
+        for base in relay.bases.values():
+            self.by_base.pop(base, None)
+        if relay.path is not None and self.by_path.pop(relay.path, None) is not None:
+            self._effects.append(Release(relay.path))
+
+    # -- telling why --
+
+    def _fail(self, relay: Relay, error: TurnError, stage: ErrorStage) -> None:
+        relay.state = RelayState.FAILED
+        relay.release_at = None
+        relay.error = self._tell(relay, stage, error)
+
+    def _tell(self, relay: Relay, stage: ErrorStage, error: TurnError) -> CandidateErrorFound:
+        problem = self.problems.note(relay.config.url, relay.path, stage, error)
+        self.news.append(problem)
+        return problem

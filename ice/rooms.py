@@ -1,0 +1,130 @@
+"""The rooms of an agent, and what an application can see in them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from ice.candidate import Candidate
+from ice.checking import Checking
+from ice.checks import Credentials
+from ice.config import IceConfig
+from ice.consent import Consent
+from ice.description import Description, generate_description
+from ice.errors import FailureReason
+from ice.events import Event, State
+from ice.gathering import Gathering
+from ice.lifecycle import Lifecycle
+from ice.local import LocalCandidates
+from ice.pair import CandidatePair
+from ice.relays import Relays
+from ice.remote import RemoteCandidates
+from ice.responder import EarlyChecks, Responder
+from ice.roles import Role, RoleKeeper
+from ice.sources import AcceptedSources
+from ice.stats import AgentStats
+from stun.address import FiveTuple, TransportAddress
+from stun.machine import Outbox, Transmit
+
+__all__ = ["AgentRooms"]
+
+
+class AgentRooms:
+    """What an agent owns. It is looked at here, and changed by :class:`~ice.agent.Agent` alone.
+
+    Args:
+        config: the settings.
+        role: our role until a conflict changes it.
+        rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
+        settle: what the relays call after each of their inputs.
+    """
+
+    def __init__(self, config: IceConfig, role: Role, rng: random.Random, settle: Callable[[float], None]) -> None:
+        self._config = config
+        self._rng = rng
+        self._roles = RoleKeeper(role, rng)
+        self.local_description = generate_description(config, rng)
+        """Our credentials, to be told to the peer."""
+        self._remote_description: Description | None = None
+        self._credentials: Credentials | None = None
+        self._local = LocalCandidates(config)
+        self._remotes = RemoteCandidates(config, rng)
+        self._gathering = Gathering(config, self._local, rng)
+        self._sources = AcceptedSources()
+        self.relays = Relays(config, self._local, rng, settle)
+        """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
+        self._relayed: deque[bytes] = deque()
+        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, rng)
+        self._responder = Responder(self.local_description, self._roles)
+        self._early = EarlyChecks(config.max_early_checks)
+        self._consent: Consent | None = None
+        self._lifecycle = Lifecycle(config)
+        self._outbox: Outbox[Transmit, Event] = Outbox()
+        self._candidates: list[Candidate] = []
+        self._drops: Counter[str] = Counter()
+
+    @property
+    def state(self) -> State:
+        """The state of the session."""
+        return self._lifecycle.state
+
+    @property
+    def failure_reason(self) -> FailureReason | None:
+        """Why the session is over, or None."""
+        return self._lifecycle.reason
+
+    @property
+    def failure_detail(self) -> str:
+        """What else there is to say about a failure: why relays are missing or gone. Empty without a failure."""
+        if self.state is not State.FAILED or self.failure_reason is FailureReason.CONSENT_REVOKED:
+            return ""
+        return "; ".join(self.relays.problems.texts[-3:])
+
+    @property
+    def remote_description(self) -> Description | None:
+        """The peer's credentials, once known."""
+        return self._remote_description
+
+    @property
+    def local_candidates(self) -> list[Candidate]:
+        """The candidates found so far that the peer is to be told."""
+        return list(self._candidates)
+
+    @property
+    def remote_candidates(self) -> list[Candidate]:
+        """The peer's candidates that were taken, and those that its checks revealed."""
+        return self._remotes.all()
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """The nominated pair in use, or None."""
+        return self._checking.selected
+
+    @property
+    def selected_path(self) -> FiveTuple | None:
+        """Where to send data from and to; None while nothing may be sent."""
+        selected = self._checking.selected
+        return None if selected is None else selected.path
+
+    def accepted_sources(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+        """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
+
+        Raises:
+            KeyError: ``base`` was never added.
+        """
+        return self._sources.of(base)
+
+    def is_valid_path(self, local: TransportAddress, remote: tuple[str, int]) -> bool:
+        """Return whether data from ``remote`` that arrives at our ``local`` is the peer's."""
+        return local in self._sources and remote in self._sources.of(local)
+
+    def stats(self) -> AgentStats:
+        """Return a picture of the session."""
+        drops = Counter(self._drops)
+        drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
+        drops["check: early, too many or of another generation"] += self._early.dropped
+        drops["server answer: unknown or implausible"] += self._gathering.implausible
+        drops["relayed: no permission"] += self.relays.unpermitted
+        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats())
