@@ -259,8 +259,11 @@ class Agent(AgentRooms):
         checking.selected_is_fresh = state is not State.DISCONNECTED
         if state is State.FAILED and reason is not None:
             self._end(state, reason, now)
-        else:
-            self._emit(self._lifecycle.move(state))
+            return
+        change = self._lifecycle.move(state)
+        self._emit(change)
+        if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
+            self.relays.probe(self.selected_path.local, now)
 
     def _hear_relays(self, now: float) -> None:
         relays = self.relays

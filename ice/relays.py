@@ -207,6 +207,13 @@ class Relays:
             elif relay.state is RelayState.ALLOCATED and relay.release_at is None:
                 relay.release_at = now + self._config.relay_grace
 
+    def probe(self, base: TransportAddress, now: float) -> None:
+        """The peer is silent: if that is by a relay of ours, ask its server whether it still has the allocation."""
+        relay = self.by_base.get(base)
+        if relay is not None and relay.client is not None:
+            relay.client.probe(now)
+            self._drain(relay, now)
+
     def close(self, now: float) -> None:
         """Give everything back."""
         self._ended = True
@@ -344,9 +351,8 @@ class Relays:
             self._fail(relay, error, ErrorStage.GATHERING)
 
     def _lost(self, relay: Relay, error: TurnError) -> None:
-        for base in relay.bases.values():
-            self.news.append(RelayLost(base, error))
         self._fail(relay, error, ErrorStage.RELAYING)
+        self.news.extend(RelayLost(base, error) for base in relay.bases.values())
         self._forget(relay)
 
     def _give_up(self, relay: Relay, now: float) -> None:

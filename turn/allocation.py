@@ -122,6 +122,11 @@ class Allocation:
             raise ValueError(f"IPv{family} is not one of two relayed addresses")
         self._refresh(RefreshRequest(Purpose.DELETE_FAMILY, family), lifetime=0)
 
+    def probe(self) -> None:
+        """Refresh now, to learn whether the server still has the allocation."""
+        if self.state is AllocationState.ALLOCATED and not self._refreshing:
+            self._refresh(RefreshRequest(Purpose.KEEP), self._config.lifetime)
+
     def move(self, path: FiveTuple) -> None:
         """Move the allocation to a new path (RFC 8016 section 3.2).
 

@@ -177,6 +177,11 @@ class TurnClient:
         auth = self._rooms.auth.copy()
         return DataConnection(self.config.client, self.server, auth, connection_id, path, self._rng)
 
+    def probe(self, now: float) -> None:
+        """Refresh the allocation now: peers have fallen silent, and the server may have forgotten it."""
+        self._rooms.allocation.probe()
+        self._work(now)
+
     def delete_family(self, family: int, now: float) -> None:
         """Give one relayed address of a dual allocation back (RFC 8656 section 8.1).
 

@@ -98,6 +98,9 @@ class PortmapProbe:
     def receive_datagram(self, data: bytes, path: FiveTuple, now: float) -> None:
         """Take what arrived. Never raises."""
         question = self._question_of(path)
+        if question is not None and question.protocol is PortMapperProtocol.PCP and _is_older(data):
+            self._close(question, now)  # The answer is in the old protocol, in which it is asked next.
+            return
         mapper = None if question is None else self._read(question, data, path)
         if question is None or mapper is None:
             self.dropped += 1
@@ -176,10 +179,12 @@ class PortmapProbe:
             return None
 
 
+def _is_older(data: bytes) -> bool:
+    # RFC 6886 section 3.5: "unsupported version", with the server's own version.
+    return 8 <= len(data) <= 16 and data[0] == 0 and data[1] >= 0x80 and data[2:4] == b"\0\1"
+
+
 def _read_pcp(data: bytes, path: FiveTuple) -> PortMapper:
-    if data[:1] == b"\0":
-        # An old gateway answers in its own version: what it says is "another version", and that it is there.
-        return _read_nat_pmp(data[:8], path)
     response = pcp.parse_response(data)
     known = response.result in list(pcp.PcpResult)
     name = pcp.PcpResult(response.result).name if known else f"result {response.result}"
@@ -192,7 +197,7 @@ def _read_pcp(data: bytes, path: FiveTuple) -> PortMapper:
 
 def _read_nat_pmp(data: bytes, path: FiveTuple) -> PortMapper:
     response = nat_pmp.parse_response(data)
-    detail = "" if response.result in (0, 1) else f"result {response.result}"
+    detail = f"result {response.result}" if response.result else ""
     if not response.result and response.external is None:
         detail = "it has no outer address"
     return PortMapper(
