@@ -162,6 +162,8 @@ class Rooms:
     def _channel_done(self, context: ChannelRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.error is None:
             self.channels.confirmed(context, now)
+            if context.peer in self.channels:
+                self.permissions.want((context.peer.host,))  # where CreatePermission has failed, this has not
             self.permissions.refreshed(context.peer.host, now)
         elif not self._is_gone(outcome.error):
             self.channels.refused(context, outcome.error)
