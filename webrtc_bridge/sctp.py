@@ -211,6 +211,12 @@ class SctpAssociation(RTCSctpTransport):
 
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         opens = pp_id == WEBRTC_DCEP and data[:1] == bytes([DATA_CHANNEL_OPEN])
+        if opens and (used := self._data_channels.get(stream_id)) is not None:
+            # RFC 8832 section 6: the channel is closed and the opening not acknowledged; the others go on. js-libp2p on
+            # Node.js was seen to open its first two streams on one channel when the machine is busy.
+            self.dropped += 1
+            self._data_channel_close(used)
+            return
         if opens and len(self._data_channels) >= self.config.max_channels:
             raise HostileChunk(f"more than {self.config.max_channels} data channels")
         await super()._data_channel_receive(stream_id, pp_id, data)

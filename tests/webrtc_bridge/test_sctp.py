@@ -49,12 +49,11 @@ async def inject(pair: Pair, *chunks: object) -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        [open_message(), open_message()],
         [open_message(label=b"\xff\xfe")],
         [b"\x02"],
         [pack("!BBHLHH", 3, 0, 0, 0, 1, 0)[:12] + b"\xff"],
     ],
-    ids=["opened twice", "label is not UTF-8", "acknowledged without an opening", "half a character"],
+    ids=["label is not UTF-8", "acknowledged without an opening", "half a character"],
 )
 @virtual_time
 async def test_what_makes_stock_aiortc_raise_ends_the_association_with_a_reason(messages: list[bytes]) -> None:
@@ -64,6 +63,20 @@ async def test_what_makes_stock_aiortc_raise_ends_the_association_with_a_reason(
         await asyncio.gather(pair.answerer.wait_closed(), pair.offerer.wait_closed())
         assert pair.answerer.close_reason == "the peer broke SCTP"
         assert pair.offerer.close_reason in ("closed by the peer", "the peer broke SCTP")  # it gets acknowledgements
+
+
+@virtual_time
+async def test_a_channel_that_is_opened_twice_is_closed_and_the_others_go_on() -> None:
+    async with connected_pair() as pair:
+        sctp = target(pair)
+        for stream in (1, 3):
+            await inject(pair, data(pair, 1, open_message(), stream=stream, protocol=DCEP))
+        twice, other = sctp._data_channels[1], sctp._data_channels[3]
+        await inject(pair, data(pair, 1, open_message(), stream=1, protocol=DCEP))
+        assert twice.readyState == "closing"
+        assert other.readyState == "open"
+        assert sctp.dropped == 1
+        assert pair.answerer.close_reason is None
 
 
 @pytest.mark.parametrize("kind", [1, 2, 4, 5, 6, 9, 130])
