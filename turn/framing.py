@@ -9,6 +9,7 @@ from turn.errors import TurnFramingError, TurnParseError
 
 __all__ = [
     "CHANNEL_MAX",
+    "CHANNEL_MAX_RFC_5766",
     "CHANNEL_MIN",
     "ChannelData",
     "TurnStreamDecoder",
@@ -19,7 +20,9 @@ __all__ = [
 CHANNEL_MIN = 0x4000
 """The lowest channel number (section 12)."""
 CHANNEL_MAX = 0x4FFF
-"""The highest channel number (section 12); RFC 5766 had 0x7FFF."""
+"""The highest channel number (section 12)."""
+CHANNEL_MAX_RFC_5766 = 0x7FFF
+"""The highest channel number of the older RFC 5766, which its clients still pick from."""
 
 
 class ChannelData(NamedTuple):
@@ -71,13 +74,15 @@ class TurnStreamDecoder:
     What comes out starts with 0..3 for STUN and 0x40..0x4F for ChannelData, padding included.
     """
 
-    __slots__ = ("_buffer", "_limit")
+    __slots__ = ("_buffer", "_first", "_limit")
 
-    def __init__(self, limit: int = MAX_MESSAGE) -> None:
+    def __init__(self, limit: int = MAX_MESSAGE, last_channel: int = CHANNEL_MAX) -> None:
         """Args:
         limit: bytes of the largest message to take, header and padding included.
+        last_channel: the highest channel number to take.
         """
         self._buffer = bytearray()
+        self._first = last_channel >> 8
         self._limit = limit
 
     @property
@@ -102,7 +107,7 @@ class TurnStreamDecoder:
         messages: list[bytes] = []
         start = 0
         while len(buffer) - start >= 4:
-            length = _message_length(buffer, start)
+            length = _message_length(buffer, start, self._first)
             if length > self._limit:
                 raise TurnFramingError(f"a message of {length} bytes where {self._limit} are allowed")
             if start + length > len(buffer):
@@ -113,11 +118,11 @@ class TurnStreamDecoder:
         return messages
 
 
-def _message_length(buffer: bytearray, start: int) -> int:
+def _message_length(buffer: bytearray, start: int, last: int) -> int:
     first = buffer[start]
     length = buffer[start + 2] << 8 | buffer[start + 3]
     if first <= 3 and length & 3 == 0:
         return HEADER_LENGTH + length
-    if 0x40 <= first <= 0x4F:
+    if 0x40 <= first <= last:
         return 4 + length + (-length % 4)
     raise TurnFramingError("the stream carries neither STUN nor ChannelData")

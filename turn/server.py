@@ -271,7 +271,7 @@ class TurnServer:
         return self._state.allocations.get(path) is not None or self._tcp.is_data_path(path)
 
     def _message(self, data: bytes, path: FiveTuple, now: float, behind: list[bytes] | None = None) -> None:
-        if data and 0x40 <= data[0] <= 0x4F:
+        if data and 0x40 <= data[0] <= 0x7F:
             self._channel_data(data, path, now)
             return
         try:
@@ -342,7 +342,7 @@ class TurnServer:
         if self._state.allocations.get(path) is None and not self._failures.has_any(source, now):
             self.stats.guesses += 1
             return None
-        verdict = self._auth.check(message, path.remote, now)
+        verdict = self._auth.check(message, self._nonce_owner(message, path), now)
         if not isinstance(verdict, Refused):
             return Request(message, path, verdict, self._users.identity(verdict.username), now)
         if verdict.response is None:
@@ -355,6 +355,17 @@ class TurnServer:
             return None
         self._answer_stranger(message, verdict.response, path, now)
         return None
+
+    def _nonce_owner(self, message: Message, path: FiveTuple) -> TransportAddress:
+        """Return the client address that the request's nonce was made for.
+
+        A data connection (RFC 6062) comes from another port of its client, which has the control connection's nonce.
+        """
+        number = message.get(att.CONNECTION_ID) if message.method is Method.CONNECTION_BIND else None
+        allocation = self._tcp.allocation_of(number) if number is not None else None
+        if allocation is not None and allocation.path.remote.host == path.remote.host:
+            return allocation.path.remote
+        return path.remote
 
     def _answer_stranger(self, message: Message, response: Message, path: FiveTuple, now: float) -> None:
         """Answer somebody who showed no credentials: over UDP the source may be forged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stun import attributes as att
 from stun.address import TransportAddress, TransportProtocol
-from turn.framing import CHANNEL_MAX, CHANNEL_MIN
+from turn.framing import CHANNEL_MIN
 from turn.server_allocation import Allocation, Channel
 from turn.server_state import Request, ServerState
 
@@ -65,7 +65,12 @@ class PermissionRoom:
         if allocation is None:
             return
         number, peer = message.get(att.CHANNEL_NUMBER), message.get(att.XOR_PEER_ADDRESS)
-        if number is None or peer is None or not CHANNEL_MIN <= number <= CHANNEL_MAX or allocation.is_tcp:
+        if (
+            number is None
+            or peer is None
+            or not CHANNEL_MIN <= number <= state.config.last_channel
+            or allocation.is_tcp
+        ):
             state.fail(request, 400, "Bad Request")
             return
         problem = peer_problem(state, allocation, peer, TransportProtocol.UDP)

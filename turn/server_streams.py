@@ -50,7 +50,7 @@ class StreamRoom:
             return
         state.stats.connections += 1
         self._sources.add(source)
-        self._streams[path] = _Stream(source, TurnStreamDecoder(limits.max_message))
+        self._streams[path] = _Stream(source, TurnStreamDecoder(limits.max_message, state.config.last_channel))
         self._timetable.set(path, now + limits.silent)
 
     def messages(self, data: bytes, path: FiveTuple, now: float) -> list[bytes]:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from stun.address import TransportAddress
+from turn.framing import CHANNEL_MAX, CHANNEL_MAX_RFC_5766
 from turn.policy import PeerPolicyConfig
 
 __all__ = ["RelayHost", "RelayLimits", "RelayTimes", "StreamLimits", "TurnServiceConfig", "UnauthenticatedLimits"]
@@ -153,6 +154,8 @@ class TurnServiceConfig:
     """Seconds for which a nonce is fresh (RFC 8656 section 5: at most an hour)."""
     alternates: tuple[TransportAddress, ...] = ()
     """Where an Allocate is sent on to (300) while this server drains or is full: one address of each family."""
+    rfc5766_channels: bool = True
+    """Whether channels 0x5000..0x7FFF may be bound, as clients of RFC 5766 do (RFC 8656 section 12 reserves them)."""
     software: str | None = None
     """SOFTWARE in responses; None tells nobody."""
 
@@ -162,3 +165,8 @@ class TurnServiceConfig:
             raise ValueError(f"{first}..{last} is no range of ports")
         if not 0 < self.nonce_lifetime <= 3600:
             raise ValueError("a nonce lives for an hour at most")
+
+    @property
+    def last_channel(self) -> int:
+        """The highest channel number that may be bound."""
+        return CHANNEL_MAX_RFC_5766 if self.rfc5766_channels else CHANNEL_MAX
