@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from ice.candidate import Candidate
+from ice.candidate import Candidate, CandidateType
 from ice.priority import pair_priority
 from ice.roles import Role
 from stun.address import FiveTuple, TransportAddress
@@ -91,6 +91,11 @@ class CandidatePair:
     def foundation(self) -> tuple[str, str]:
         """Both candidates' foundations: what freezing goes by (section 6.1.2.6)."""
         return self.local.foundation, self.remote.foundation
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a TURN server is on the path, ours or the peer's."""
+        return CandidateType.RELAYED in (self.local.type, self.remote.type)
 
     def note_round_trip(self, seconds: float) -> None:
         """Record one measured round trip."""

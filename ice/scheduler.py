@@ -14,7 +14,7 @@ class Scheduler:
 
     The first check of a session goes out at once. A triggered check waits only ``triggered_ta``: it answers an
     authenticated check, so it cannot amplify anything. But it follows a check that was just sent on the same pair no
-    sooner than Ta, because the answer to that one is probably on its way.
+    sooner than Ta, because the answer to that one is probably on its way; by a relay it goes at once.
     """
 
     __slots__ = ("_checklist", "_config", "_ordinary_at", "_triggered_at")
@@ -47,7 +47,10 @@ class Scheduler:
         return None if now < self._ordinary_at else self._checklist.next_ordinary()
 
     def _ready_at(self, pair: CandidatePair) -> float:
-        return 0.0 if pair.last_check_at is None else pair.last_check_at + self._config.ta
+        if pair.last_check_at is None:
+            return 0.0
+        # By a relay the check before may well have been lost: whose permission is there first, checks first.
+        return pair.last_check_at + (self._config.triggered_ta if pair.is_relayed else self._config.ta)
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`next_pair` may have one, or None."""

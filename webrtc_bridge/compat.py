@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import aiortc
@@ -16,11 +17,12 @@ from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceCandidate, RTCIceTr
 from aiortc.rtcconfiguration import RTCIceServer, RTCIceTransportPolicy
 from aiortc.rtcicetransport import candidate_from_aioice, parse_stun_turn_uri
 
-from ice import IceConfig
+from ice import IceConfig, IceTransportPolicy
+from turn import TurnServerConfig
 from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.ice_connection import IceConnection
 
-__all__ = ["PRIVATE_NAMES", "RTCPeerConnection", "stun_servers"]
+__all__ = ["PRIVATE_NAMES", "RTCPeerConnection", "stun_servers", "turn_servers"]
 
 logger = logging.getLogger("webrtc_bridge")
 
@@ -40,8 +42,11 @@ PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
 class RTCPeerConnection(aiortc.RTCPeerConnection):
     """A drop-in for ``aiortc.RTCPeerConnection``.
 
-    ``configuration.iceServers`` becomes the STUN servers of every session, all of them and not only the first; unlike
-    aiortc, no configuration means no server and not Google's. ``ice`` sets what W3C's configuration has no word for.
+    ``configuration.iceServers`` becomes the STUN and TURN servers of every session, all of them and not only the first,
+    over UDP, TCP, TLS and DTLS as their URLs say; unlike aiortc, no configuration means no server and not Google's.
+    ``configuration.iceTransportPolicy`` ``relay`` shows and sends the peer nothing but relayed candidates. ``ice`` sets
+    what W3C's configuration has no word for. The event ``"icecandidateerror"`` (an
+    :class:`ice.events.CandidateErrorFound`) tells why a relayed candidate is missing.
 
     With ``trickle`` the local description is set as soon as one candidate a transport is known, offers and answers
     say ``ice-options:trickle``, and each further candidate comes as the event ``"icecandidate"`` (an
@@ -55,15 +60,19 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         """Prepare a connection.
 
         Raises:
-            BridgeError: the configuration wants relayed candidates only, and there is no TURN client yet.
-            ValueError: the URL of a server is malformed.
+            BridgeError: the configuration wants relayed candidates only, and has no TURN server.
+            ValueError: the URL of a server is malformed, or a TURN server has no user name or credential.
         """
         configuration = configuration or RTCConfiguration(iceServers=[])
+        config, servers = ice or IceConfig(), configuration.iceServers or []
+        relays = (*config.turn_servers, *turn_servers(servers))
+        policy = config.transport_policy
         if configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY:
-            raise BridgeError("relayed candidates need TURN, which is not here yet")
-        config = ice or IceConfig()
-        servers = stun_servers(configuration.iceServers or [])
-        self._ice_config = config.with_servers(*config.stun_servers, *servers)
+            policy = IceTransportPolicy.RELAY
+        if policy is IceTransportPolicy.RELAY and not relays:
+            raise BridgeError("relayed candidates only, and no TURN server to have them from")
+        stun = (*config.stun_servers, *stun_servers(servers))
+        self._ice_config = replace(config, stun_servers=stun, turn_servers=relays, transport_policy=policy)
         self._trickle = trickle
         self._gatherings: set[asyncio.Task[None]] = set()
         super().__init__(configuration)
@@ -93,6 +102,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         dtls: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
         transport = dtls.transport
         connection = IceConnection(self._ice_config, lambda candidate: self._found(transport, candidate))
+        connection.session.on("candidateerror", lambda error: self.emit("icecandidateerror", error))
         gatherer: Any = transport.iceGatherer
         gatherer._connection = connection
         replaced: Any = transport
@@ -145,20 +155,38 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
 
 
 def stun_servers(servers: list[RTCIceServer]) -> list[str]:
-    """Return the ``stun:`` URLs of ``servers``; what needs TURN or TLS is told in the log and left out.
+    """Return the ``stun:`` URLs of ``servers``; a ``stuns:`` one is told in the log and left out.
 
     Raises:
         ValueError: a URL is malformed.
     """
     found = []
-    for server in servers:
-        for url in [server.urls] if isinstance(server.urls, str) else server.urls:
-            parsed = parse_stun_turn_uri(url)
-            if parsed["scheme"] == "stun":
-                found.append(f"stun:{parsed['host']}:{parsed['port']}")
-            else:
-                logger.warning("ICE server %s is not used: only stun: is supported yet", url)
+    for _, url, parsed in _urls(servers):
+        if parsed["scheme"] == "stun":
+            found.append(f"stun:{parsed['host']}:{parsed['port']}")
+        elif parsed["scheme"] == "stuns":
+            logger.warning("ICE server %s is not used: candidates are UDP, and their addresses not a secret", url)
     return found
+
+
+def turn_servers(servers: list[RTCIceServer]) -> list[TurnServerConfig]:
+    """Return what to ask the ``turn:`` and ``turns:`` URLs of ``servers`` with.
+
+    Raises:
+        ValueError: a URL is malformed, or its server has no user name or credential (W3C: InvalidAccessError).
+    """
+    found = []
+    for server, url, parsed in _urls(servers):
+        if parsed["scheme"] in ("turn", "turns"):
+            if server.username is None or server.credential is None:
+                raise ValueError(f"{url} needs a username and a credential")
+            found.append(TurnServerConfig(url=url, username=server.username, password=server.credential))
+    return found
+
+
+def _urls(servers: list[RTCIceServer]) -> list[tuple[RTCIceServer, str, dict[str, Any]]]:
+    urls = [(server, [server.urls] if isinstance(server.urls, str) else server.urls) for server in servers]
+    return [(server, url, parse_stun_turn_uri(url)) for server, each in urls for url in each]
 
 
 def _behind(line: str) -> tuple[str, ...]:

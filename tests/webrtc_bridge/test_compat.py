@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import aiortc
 import pytest
@@ -10,8 +11,9 @@ from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 import webrtc_bridge
-from ice import IceConfig
-from webrtc_bridge.compat import PRIVATE_NAMES, RTCPeerConnection, stun_servers
+from ice import IceConfig, IceTransportPolicy
+from ice.events import CandidateErrorFound
+from webrtc_bridge.compat import PRIVATE_NAMES, RTCPeerConnection, stun_servers, turn_servers
 from webrtc_bridge.errors import BridgeError
 
 LOOPBACK = IceConfig.for_loopback()
@@ -48,14 +50,47 @@ def test_servers(caplog: pytest.LogCaptureFixture) -> None:
         RTCIceServer(urls=["stun:192.0.2.2:99", "turn:192.0.2.3?transport=udp", "stuns:192.0.2.4"]),
     ]
     assert stun_servers(servers) == ["stun:192.0.2.1:3478", "stun:192.0.2.2:99"]
-    assert caplog.text.count("is not used") == 2
+    assert caplog.text.count("is not used") == 1
     with pytest.raises(ValueError):
         stun_servers([RTCIceServer(urls="http://192.0.2.1")])
 
 
-async def test_relayed_candidates_only_is_refused_and_not_ignored() -> None:
+def test_turn_servers() -> None:
+    urls = ["turn:192.0.2.3?transport=tcp", "stun:192.0.2.4", "turns:turn.example.org:443"]
+    found = turn_servers([RTCIceServer(urls=urls, username="maria", credential="secret")])
+    assert [server.url for server in found] == [urls[0], urls[2]]
+    assert {(server.username, server.password) for server in found} == {("maria", "secret")}
+    with pytest.raises(ValueError, match=r"turn:192\.0\.2\.3"):
+        turn_servers([RTCIceServer(urls="turn:192.0.2.3")])
+
+
+RELAY = RTCIceTransportPolicy.RELAY
+
+
+async def test_relayed_candidates_only_need_a_server() -> None:
     with pytest.raises(BridgeError, match="TURN"):
-        RTCPeerConnection(RTCConfiguration(iceServers=[], iceTransportPolicy=RTCIceTransportPolicy.RELAY))
+        RTCPeerConnection(RTCConfiguration(iceServers=[], iceTransportPolicy=RELAY))
+    server = RTCIceServer(urls="turn:192.0.2.3", username="maria", credential="secret")
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[server], iceTransportPolicy=RELAY))
+    assert peer._ice_config.transport_policy is IceTransportPolicy.RELAY
+    assert [each.url for each in peer._ice_config.turn_servers] == ["turn:192.0.2.3"]
+    await peer.close()
+
+
+async def test_a_missing_relay_is_told() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"turn:127.0.0.1:{nobody.getsockname()[1]}?transport=tcp"
+        server = RTCIceServer(urls=url, username="maria", credential="secret")
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[server]), ice=LOOPBACK)
+        problems: list[CandidateErrorFound] = []
+        peer.on("icecandidateerror", problems.append)
+        peer.createDataChannel("x")
+        await peer.setLocalDescription(await peer.createOffer())
+        await asyncio.sleep(0)
+        assert [(problem.url, problem.error_code) for problem in problems] == [(url, 701)]
+        assert "refused" in problems[0].error_text
+        await peer.close()
 
 
 async def test_trickling_says_so_and_claims_no_end() -> None:
