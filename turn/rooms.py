@@ -130,9 +130,11 @@ class Rooms:
 
     def next_timeout(self) -> Deadline | None:
         """Return the soonest deadline of all rooms."""
+        soonest = earliest(self.requests.next_timeout(), self.allocation.next_timeout())
+        if self.allocation.state is not AllocationState.ALLOCATED:
+            return soonest  # the other rooms ask for nothing before and after
         return earliest(
-            self.requests.next_timeout(),
-            self.allocation.next_timeout(),
+            soonest,
             self.permissions.next_timeout(),
             self.channels.next_timeout(),
             self.renewal.next_timeout(),
@@ -196,7 +198,8 @@ class Rooms:
             self._settle(permission)
             events.append(permission)
         self.permissions.events.clear()
-        if self.renewal.is_due(now, self.requests.wants_credentials):
+        closing = self.allocation.state in (AllocationState.CLOSING, AllocationState.DEAD)
+        if not closing and self.renewal.is_due(now, self.requests.wants_credentials):
             events.append(CredentialsWanted())
 
     def _settle(self, event: PermissionGranted | PermissionFailed) -> None:

@@ -393,6 +393,17 @@ def test_closing_waits_only_so_long() -> None:
     assert stage.methods()[2:] == ["REFRESH", "REFRESH"], "sent again after half a second, given up after one"
 
 
+def test_what_falls_due_while_closing_is_let_go() -> None:
+    stage = Stage().start()
+    stage.client.bind_channel(PEER, stage.now)
+    stage.run(until=239.5)
+    stage.lose = True
+    stage.client.close(stage.now)
+    stage.run(until=300.0)
+    assert stage.methods()[4:] == ["REFRESH", "REFRESH"]
+    assert stage.events[-1] == Closed()
+
+
 def test_closing_while_the_allocation_is_made_gives_it_back() -> None:
     stage = Stage()
     stage.client.start(0.0)
