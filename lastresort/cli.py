@@ -43,11 +43,13 @@ COMMANDS = {
     "relay": "run a circuit relay, where peers meet",
     "peer": "run a native peer that echoes, chats and shares files",
     "connect": "connect to a peer and pipe standard input and output",
+    "nat": "find out what the NATs before us do, and which peers can be reached",
     "stun": "ask a STUN server for the address it sees, or serve as one",
+    "turn": "run a TURN server, or make users of limited time for one",
 }
 """Every command with its line of help."""
 
-FOREIGN = frozenset({"stun"})
+FOREIGN = frozenset({"stun", "turn"})
 """Commands with a command line of their own."""
 
 
@@ -79,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from stun.__main__ import main as stun_main
 
         return stun_main(given[1:])
+    if given[:1] == ["turn"]:
+        from turn.__main__ import main as turn_main
+
+        return turn_main(given[1:])
     options = build_parser(only=next(iter(given), "")).parse_args(given)
     _set_up_logging(options.verbose)
     output = Output(as_json=options.json)

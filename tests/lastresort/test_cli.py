@@ -17,7 +17,7 @@ from lastresort.output import Output
 from signalling.errors import DialError, KeyDecodeError, NegotiationError
 
 PEER = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
-COMMANDS = ("demo", "relay", "peer", "connect")
+COMMANDS = ("demo", "relay", "peer", "connect", "nat")
 
 
 def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
