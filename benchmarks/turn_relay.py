@@ -89,7 +89,7 @@ def run() -> list[Result]:
     if shutil.which("turnserver") is None:
         print("turn_relay needs coturn: install the package coturn", file=sys.stderr)
         return []
-    with tempfile.TemporaryDirectory() as folder, _coturn(Path(folder)) as port, _echo() as peer:
+    with tempfile.TemporaryDirectory() as folder, coturn(Path(folder)) as port, _echo() as peer:
         return asyncio.run(_run(port, peer))
 
 
@@ -156,14 +156,14 @@ def _echo() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _coturn(folder: Path) -> Iterator[int]:
+def coturn(folder: Path, host: str = "127.0.0.1") -> Iterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
     process = subprocess.Popen(
         [
             *("turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "--no-tcp", "--log-file=/dev/null"),
-            *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--allow-loopback-peers", "--no-rfc5780"),
+            *(f"--listening-ip={host}", f"--relay-ip={host}", "--allow-loopback-peers", "--no-rfc5780"),
             *(f"--listening-port={port}", "--lt-cred-mech", f"--user={USER}:{PASSWORD}", "--realm=bench"),
             *(f"--pidfile={folder}/pid", f"--userdb={folder}/db"),
         ],

@@ -123,7 +123,8 @@ async def test_the_first_check_is_not_lost_and_no_check_goes_without_permission(
         assert loop.time() - began < 0.1
         for side in (both.controlling, both.controlled):
             [checked] = side.stats().agent.pairs
-            assert checked.requests_sent <= 2
+            # The first, the one that the peer's first triggers (by a relay at once), and the nomination.
+            assert checked.requests_sent <= 3
             assert side.stats().agent.dropped == {}
         stats = turn.machine.stats
         assert stats.requests["allocate"] == 4
