@@ -78,6 +78,15 @@ apt_get() {
   return "$status"
 }
 
+# keep_from_boot COMMAND UNIT: mask the service of a package that is not here yet, which would run at every boot.
+keep_from_boot() {
+  local command=$1 unit=/etc/systemd/system/$2.service
+  if is_root && ! have "$command" && [ -d "${unit%/*}" ] && [ ! -e "$unit" ] && [ ! -L "$unit" ]; then
+    ln -s /dev/null "$unit"
+    say "$2 will be here for the tests alone: its service is masked (systemctl unmask $2 undoes that)"
+  fi
+}
+
 # apt_want COMMAND:PACKAGE...: install the packages of commands that tests need. Where that fails it is no error:
 # the tests that need them are named at the end of the run.
 apt_want() {
