@@ -16,7 +16,7 @@ async def read_json(stream: Stream, limit: int, timeout: float | None = None) ->
     """Return the next message, a JSON object of at most ``limit`` bytes.
 
     Raises:
-        DecodeError: it is no JSON object.
+        DecodeError: it is no JSON object, or has half a character (a lone surrogate) in it.
         StreamClosed: the stream ended before it.
         TimeoutError: nothing came within ``timeout`` seconds.
     """
@@ -26,6 +26,8 @@ async def read_json(stream: Stream, limit: int, timeout: float | None = None) ->
         raise StreamClosed("the stream ended before the message")
     try:
         message = json.loads(data)
+        # An escape such as \ud800 reads as half a character, which nothing here could write or print.
+        json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"not JSON: {error}") from None
     if not isinstance(message, dict):

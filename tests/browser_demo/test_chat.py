@@ -91,3 +91,19 @@ async def test_echo_sends_everything_back_and_half_closes() -> None:
             received += data
         assert received == b"over and back"
         await stream.close()
+
+
+@pytest.mark.parametrize(
+    "message", [rb'{"type":"message","id":"1","text":"\ud800"}', rb'{"type":"message","id":"\ud800"}']
+)
+async def test_half_a_character_ends_the_stream_and_nothing_else(message: bytes) -> None:
+    async with visit() as here:
+        heard: list[str] = []
+        here.peer.on("chat", lambda sender, text: heard.append(text))
+        stream = await here.open(PROTOCOL)
+        await stream.write_delimited(message)
+        with pytest.raises(ConnectionError):
+            await read_json(stream, 32768)
+
+        assert heard == []
+        assert await say(here, "whole") == "You said: whole"
