@@ -20,13 +20,19 @@ __all__ = ["FileStore", "Incoming", "SharedFile", "safe_name"]
 
 SAMPLE_NAME = "sample.bin"
 SAMPLE_SEED = 2026
+NAME_BYTES = 255
+"""What file systems take for one component of a path."""
 
 
 def safe_name(name: str, limit: int) -> str:
-    """Return the last path component of ``name``, without control characters and leading dots; never empty."""
+    """Return the last path component of ``name``, without control characters and leading dots; never empty.
+
+    It has at most ``limit`` characters, and no more bytes than a file system takes.
+    """
     last = name.replace("\\", "/").rsplit("/", 1)[-1][: 8 * limit]
     kept = "".join(c for c in last if unicodedata.category(c)[0] != "C" and c not in '<>:"|?*')
-    return kept.lstrip(".").strip()[:limit].strip() or "file"
+    short = kept.lstrip(".").strip()[:limit].encode()[:NAME_BYTES].decode(errors="ignore")
+    return short.strip() or "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +134,13 @@ class FileStore:
         incoming.discard()
 
     def shared(self) -> tuple[SharedFile, ...]:
-        """Return what peers may ask for: the files of the shared folder, or a sample, and what was received."""
+        """Return what peers may ask for: the files of the shared folder, or a sample, and what was received.
+
+        A file whose name is no text (bytes that are not UTF-8) cannot be asked for, and is left out.
+        """
         if self._share is not None:
-            own = sorted(path for path in self._share.iterdir() if path.is_file() and not path.is_symlink())
+            named = (path for path in self._share.iterdir() if _is_text(path.name))
+            own = sorted(path for path in named if path.is_file() and not path.is_symlink())
         else:
             own = [self._sample()] if self.config.sample_size else []
         files = {path.name: path for path in (*self._received, *own)}
@@ -163,3 +173,11 @@ class FileStore:
                 raise FileRefused("there is no room for it now")
             oldest, _ = self._received.popitem(last=False)
             shutil.rmtree(oldest.parent, ignore_errors=True)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,27 @@ async def test_a_refusal_by_the_receiver_is_an_error(tmp_path: Path) -> None:
             back = here.peer.host.connections(here.guest.peer_id)[0]
             with pytest.raises(FileRefused, match="10 bytes"):
                 await here.peer.files.send(back, SharedFile("a.bin", path, len(DATA)))
+
+
+async def test_a_name_of_many_bytes_is_cut() -> None:
+    async with visit() as here:
+        stream = await here.open(FILE_PROTOCOL)
+        await write_json(stream, header(name="\N{GRINNING FACE}" * 120))
+        assert await read_json(stream, LIMIT) == {"accept": True}
+        await stream.write(DATA)
+        await stream.close_write()
+
+        assert (await read_json(stream, LIMIT))["ok"] is True
+        assert here.peer.store.received[0].name == "\N{GRINNING FACE}" * 63
+        await stream.close()
+
+
+async def test_a_shared_file_without_a_readable_name_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"latin-1")
+    (tmp_path / "good.txt").write_bytes(b"utf-8")
+    async with visit(share=tmp_path) as here:
+        stream = await here.open(REQUEST_PROTOCOL)
+        await write_json(stream, {"list": True})
+
+        assert await read_json(stream, LIMIT) == {"files": [{"name": "good.txt", "size": 5}]}
+        await stream.close()

@@ -33,6 +33,7 @@ def put(store: FileStore, name: str, data: bytes) -> Path:
         (".bashrc", "bashrc"),
         ("a\x00b\n\u202ec", "abc"),
         ("x" * 1000, "x" * 120),
+        ("\N{GRINNING FACE}" * 100, "\N{GRINNING FACE}" * 63),
     ],
 )
 def test_names_cannot_leave_the_folder(name: str, safe: str) -> None:
@@ -44,6 +45,7 @@ def test_any_name_becomes_one_plain_component(name: str) -> None:
     safe = safe_name(name, 40)
 
     assert 1 <= len(safe) <= 40
+    assert len(safe.encode()) <= 255
     assert not set(safe) & set('/\\\0<>:"|?*')
     assert safe not in (".", "..")
     assert not safe.startswith(".")
