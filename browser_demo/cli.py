@@ -17,7 +17,7 @@ from browser_demo.namespace import rerun_in_namespace
 from browser_demo.stack import Demo, outside_address
 from browser_demo.stopping import stop_requested
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_options", "run_demo"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_options", "folder", "run_demo"]
 
 DESCRIPTION = """\
 Start a relay, a STUN server, a gateway, a Python peer and a web page, all on this machine, and print the page's URL.
@@ -43,10 +43,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the demo's own options to a parser that has ``--json`` already."""
     parser.add_argument("--host", type=_ip_literal, default="127.0.0.1", help="the address to bind to (%(default)s)")
     parser.add_argument(
-        "--port", type=int, default=None, help="the port of the page, 0 for any (8080, or the next one that is free)"
+        "--port", type=_port, default=None, help="the port of the page, 0 for any (8080, or the next one that is free)"
     )
     parser.add_argument("--name", default=f"python@{socket.gethostname()}", help="the peer's name (%(default)s)")
-    parser.add_argument("--share", type=Path, metavar="DIR", help="the peer shares this folder's files (a sample)")
+    parser.add_argument("--share", type=folder, metavar="DIR", help="the peer shares this folder's files (a sample)")
     parser.add_argument("--check", action="store_true", help="make the trip headless and exit; needs Chromium")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="with --check: save a picture of the page")
 
@@ -56,6 +56,20 @@ def _ip_literal(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no IP address") from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return int(text)
+
+
+def folder(text: str) -> Path:
+    """Parse the path of a folder that is there, for ``argparse``."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return path
 
 
 def demo_config(options: argparse.Namespace, port: int) -> DemoConfig:

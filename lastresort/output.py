@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from typing import Any, TextIO
 
-__all__ = ["Output"]
+__all__ = ["Output", "one_line"]
+
+_MOVES = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of the characters that change the order of those beside them."""
+
+
+def one_line(text: str) -> str:
+    """Return what a peer said so that it can be printed: no line break, no terminal sequence, no change of direction.
+
+    Such characters are shown as Python writes them.
+    """
+    return "".join(ascii(c)[1:-1] if _acts(c) else c for c in text)
+
+
+def _acts(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in _MOVES
 
 
 class Output:

@@ -11,7 +11,17 @@ from lastresort.output import Output
 from signalling.errors import MultiaddrError
 from signalling.libp2p.multiaddr import Multiaddr
 
-__all__ = ["Run", "SubParsers", "add_common", "add_identity", "listen_address", "new_parser", "peer_address"]
+__all__ = [
+    "Run",
+    "SubParsers",
+    "add_common",
+    "add_identity",
+    "limit",
+    "listen_address",
+    "new_parser",
+    "peer_address",
+    "pings",
+]
 
 SubParsers = Any
 """What ``argparse`` gives for ``add_subparsers``; it has no public name."""
@@ -63,3 +73,17 @@ def peer_address(text: str) -> Multiaddr:
     if address.peer_id is None:
         raise argparse.ArgumentTypeError(f"{text} names no peer: it has to end in /p2p/<peer id>")
     return address
+
+
+def limit(text: str) -> int:
+    """Parse a limit, 0 for none, for ``argparse``."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no limit: 0 or more")
+    return int(text)
+
+
+def pings(text: str) -> int:
+    """Parse how many pings to send, for ``argparse``."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of pings: 1 or more")
+    return int(text)

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from browser_demo.stopping import stop_requested
-from lastresort.commands.options import SubParsers, add_identity, listen_address, new_parser
+from lastresort.commands.options import SubParsers, add_identity, limit, listen_address, new_parser
 from lastresort.identity import load_identity
 from lastresort.output import Output
 from signalling.libp2p.aio.host import Host
@@ -52,8 +52,8 @@ def add_parser(commands: SubParsers, help: str) -> None:
     parser.add_argument(
         "--public", action="store_true", help="limits for the open Internet: 2 minutes, 128 KiB a circuit"
     )
-    parser.add_argument("--circuit-seconds", type=int, metavar="S", help="cut a circuit after S seconds, 0 for never")
-    parser.add_argument("--circuit-bytes", type=int, metavar="N", help="cut it after N bytes one way, 0 for never")
+    parser.add_argument("--circuit-seconds", type=limit, metavar="S", help="cut a circuit after S seconds, 0 for never")
+    parser.add_argument("--circuit-bytes", type=limit, metavar="N", help="cut it after N bytes one way, 0 for never")
     parser.set_defaults(run=run)
 
 
