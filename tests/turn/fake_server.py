@@ -17,7 +17,7 @@ from stun.auth_server import Authenticated, LongTermServer, LongTermServerConfig
 from stun.errors import StunParseError
 from stun.machine import Release, Transmit
 from stun.message import Message, MessageClass, Method, parse
-from stun.values import AddressErrorCode, AddressFamily, PasswordAlgorithm
+from stun.values import AddressErrorCode, AddressFamily, Icmp, PasswordAlgorithm
 from turn.client import TurnClient
 from turn.config import CredentialProvider, Credentials, TurnClientConfig, TurnServerConfig
 from turn.events import TurnEvent
@@ -60,6 +60,8 @@ class FakeServer:
         self.requests: list[Message] = []
         self.indications: list[Message] = []
         self.channel_data: list[bytes] = []
+        self.echo = False
+        """Whether every peer sends everything back."""
         self.tickets = 0
         self.granted_usernames: list[str] = []
         anonymity = bool(algorithms)
@@ -86,11 +88,12 @@ class FakeServer:
         """Take a message and return the answers."""
         if data[0] >= 0x40:
             self.channel_data.append(data)
-            return []
+            return [data] if self.echo else []
         message = parse(data)
         if message.message_class is MessageClass.INDICATION:
             self.indications.append(message)
-            return []
+            peer, payload = message.get(att.XOR_PEER_ADDRESS), message.get(att.DATA)
+            return [data_indication(peer, payload)] if self.echo and peer and payload is not None else []
         self.requests.append(message)
         if message.method in self.mute:
             return []
@@ -147,6 +150,12 @@ def data_indication(peer: TransportAddress, data: bytes) -> bytes:
     """Return a Data indication."""
     message = Message(Method.DATA, MessageClass.INDICATION, bytes(12))
     return message.add(att.XOR_PEER_ADDRESS, peer).add(att.DATA, data).serialize()
+
+
+def icmp_indication(peer: TransportAddress, icmp: Icmp) -> bytes:
+    """Return a Data indication with an ICMP error."""
+    message = Message(Method.DATA, MessageClass.INDICATION, bytes(12))
+    return message.add(att.XOR_PEER_ADDRESS, peer).add(att.ICMP, icmp).serialize()
 
 
 class Stage:

@@ -21,6 +21,7 @@ from tests.turn.fake_server import (
     Refusal,
     Stage,
     data_indication,
+    icmp_indication,
 )
 from turn import errors
 from turn.allocation import AllocationState
@@ -479,14 +480,12 @@ def test_received_data_is_bounded() -> None:
 
 def test_an_icmp_error_is_an_event() -> None:
     stage = Stage(tuning=QUIET).start()
-    message = Message(Method.DATA, MessageClass.INDICATION, bytes(12))
-    message.add(att.XOR_PEER_ADDRESS, PEER).add(att.ICMP, Icmp(3, 3))
-    stage.feed(message.serialize())
+    stage.feed(icmp_indication(PEER, Icmp(3, 3)))
     stage.pump()
     assert not stage.of(PeerUnreachable), "no permission, no event (RFC 8656 section 11.6)"
     stage.client.create_permission([PEER.host], stage.now)
     stage.pump()
-    stage.feed(message.serialize())
+    stage.feed(icmp_indication(PEER, Icmp(3, 3)))
     stage.pump()
     assert stage.of(PeerUnreachable) == [PeerUnreachable(PEER, Icmp(3, 3))]
 

@@ -305,7 +305,7 @@ class TurnAllocation(AsyncIOEventEmitter):
                 self._end(error)
                 self.emit("lost", error)
             case CredentialsWanted():
-                self._start(self._renew())
+                self.look_after(self._renew())
             case _:
                 self._peer_event(event)
 
@@ -334,7 +334,8 @@ class TurnAllocation(AsyncIOEventEmitter):
                 self._driver.close_link(path)
                 self._settle(path, error)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def look_after(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task that ends with the allocation at the latest."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

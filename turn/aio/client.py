@@ -94,7 +94,9 @@ class Allocating:
                 for attempt in done:
                     error = attempt.exception()
                     if error is None:
-                        running.update(done - {attempt})
+                        others = running | (done - {attempt})
+                        running = set()
+                        attempt.result().look_after(_call_off(others))
                         return attempt.result()
                     if not isinstance(error, TurnError):
                         raise error

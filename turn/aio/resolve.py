@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import NamedTuple
 
@@ -59,8 +60,12 @@ async def locate_turn(
     found: list[Target] = []
     if uri.port is None and not uri.is_literal and "." in uri.host.rstrip("."):
         if uri.transport is None:
-            found = await _by_naptr(uri, uri.host, network, rng, config, _MAX_NAPTR_STEPS)
-        if not found:
+            # Both at once: a resolver that is out of reach costs its time-out only once.
+            by_naptr, by_srv = await asyncio.gather(
+                _by_naptr(uri, uri.host, network, rng, config, _MAX_NAPTR_STEPS), _by_srv(uri, network, rng, config)
+            )
+            found = by_naptr or by_srv
+        else:
             found = await _by_srv(uri, network, rng, config)
     if not found:
         found = await _addresses(uri, uri.host, uri.effective_port, uri.protocol, network)
@@ -96,9 +101,10 @@ async def _by_srv(uri: ServerUri, network: Network, rng: random.Random, config: 
         # Without NAPTR the client's own order of transports decides (section 3, step 4).
         wanted = [uri.protocol, *(other for other in _TRANSPORTS[uri.scheme].values() if other is not uri.protocol)]
     found: list[Target] = []
-    for protocol in wanted:
-        asked = ServerUri(uri.scheme, uri.host, None, _QUERY.get(protocol, "tcp"))
-        targets = order_targets(await lookup_srv(asked, config.srv_timeout), rng)
+    asked = [ServerUri(uri.scheme, uri.host, None, _QUERY.get(protocol, "tcp")) for protocol in wanted]
+    answers = await asyncio.gather(*(lookup_srv(one, config.srv_timeout) for one in asked))
+    for protocol, answer in zip(wanted, answers, strict=True):
+        targets = order_targets(answer, rng)
         if targets and all(target.host in ("", ".") for target in targets):
             if uri.transport is not None:
                 raise TurnResolveError(f"{uri.host} says that it has no such service", server=str(uri))
