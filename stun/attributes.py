@@ -206,6 +206,11 @@ ADDRESS_ERROR_CODE: Attribute[AddressErrorCode] = _define(
 )
 ICMP: Attribute[Icmp] = _define(0x8004, "ICMP", values.encode_icmp, values.decode_icmp)
 
+# RFC 3489 section 11.2, of which servers of that time still tell
+SOURCE_ADDRESS = _address(0x0004, "SOURCE-ADDRESS")
+CHANGED_ADDRESS = _address(0x0005, "CHANGED-ADDRESS")
+"""What RFC 5780 calls OTHER-ADDRESS."""
+
 # RFC 5780 section 7
 CHANGE_REQUEST: Attribute[ChangeRequest] = _define(
     0x0003, "CHANGE-REQUEST", values.encode_change_request, values.decode_change_request

@@ -122,9 +122,10 @@ class BehaviourClient:
         answer = Answer(
             arrived_at=path.local,
             came_from=path.remote,
-            mapped=None if looped else message.get(att.XOR_MAPPED_ADDRESS) or message.get(att.MAPPED_ADDRESS),
+            mapped=None if looped else _mapped(message),
             plain_mapped=message.get(att.MAPPED_ADDRESS),
-            other=message.get(att.OTHER_ADDRESS),
+            # Servers of RFC 3489 have another name for it, and do the same tests.
+            other=message.get(att.OTHER_ADDRESS) or message.get(att.CHANGED_ADDRESS),
             padding=0 if padding is None else len(padding),
             error=message.error,
             looped=looped,
@@ -243,3 +244,9 @@ class BehaviourClient:
     def _release(self, local: TransportAddress) -> None:
         self._ports.discard(local)
         self._outbox.effects.append(ReleasePort(local))
+
+
+def _mapped(response: Message) -> TransportAddress | None:
+    if response.unknown_required():
+        return None
+    return response.get(att.XOR_MAPPED_ADDRESS) or response.get(att.MAPPED_ADDRESS)

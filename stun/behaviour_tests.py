@@ -103,6 +103,7 @@ class Findings:
         self.untold.append((test, why))
 
 
+_LITTLE_PADDING = 32
 NO_PORT = "no local port could be opened"
 NO_ANSWER = "the server does not answer"
 NO_SECOND_ADDRESS = "the server has no second address, and no second server was given"
@@ -289,13 +290,14 @@ def _fragments(findings: Findings, padding: int) -> Script:
     if local is None or (yield Ask(local, findings.server)) is None:
         findings.cannot_tell(NatTest.FRAGMENTS, NO_ANSWER)
         return
-    answer = yield Ask(local, findings.server, padding=padding)
-    if answer is None:
-        findings.found["fragments"] = False
-    elif answer.error is not None or answer.padding < padding - 3:
-        findings.cannot_tell(NatTest.FRAGMENTS, f"the server answers {answer.error or 'without PADDING'}")
+    # A little of it first: silence on a lot of it tells nothing of a server that does not know PADDING.
+    little = yield Ask(local, findings.server, padding=_LITTLE_PADDING)
+    if little is None or little.error is not None or little.padding < _LITTLE_PADDING:
+        error = None if little is None else little.error
+        findings.cannot_tell(NatTest.FRAGMENTS, f"the server answers {error}" if error else "it does not pad answers")
     else:
-        findings.found["fragments"] = True
+        much = yield Ask(local, findings.server, padding=padding)
+        findings.found["fragments"] = much is not None and much.padding >= padding - 3
     yield ClosePort(local)
 
 

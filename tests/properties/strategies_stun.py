@@ -64,6 +64,8 @@ VALUES: dict[Attribute[Any], st.SearchStrategy[Any]] = {
     att.ICE_CONTROLLING: u64,
     att.RESPONSE_ORIGIN: addresses,
     att.OTHER_ADDRESS: addresses,
+    att.CHANGED_ADDRESS: addresses,
+    att.SOURCE_ADDRESS: addresses,
     att.THIRD_PARTY_AUTHORIZATION: texts(255),
     att.MOBILITY_TICKET: st.binary(max_size=500),
 }

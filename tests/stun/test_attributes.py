@@ -65,6 +65,8 @@ EXAMPLES: list[tuple[Attribute[Any], int, Any, str]] = [
     (att.ICE_CONTROLLING, 0x802A, 2**64 - 1, "ffffffffffffffff"),
     (att.RESPONSE_ORIGIN, 0x802B, ("192.0.2.1", 3478), "00010d96c0000201"),
     (att.OTHER_ADDRESS, 0x802C, ("192.0.2.1", 3478), "00010d96c0000201"),
+    (att.CHANGED_ADDRESS, 0x0005, ("192.0.2.1", 3478), "00010d96c0000201"),
+    (att.SOURCE_ADDRESS, 0x0004, ("192.0.2.1", 3478), "00010d96c0000201"),
     (att.THIRD_PARTY_AUTHORIZATION, 0x802E, "as.example", "61732e6578616d706c65"),
     (att.MOBILITY_TICKET, 0x8030, b"t", "74"),
 ]
