@@ -118,13 +118,16 @@ class Host(AsyncIOEventEmitter):
             MultiaddrError: the text is malformed.
             DialError: no transport listens on this kind of address.
             OSError: the address cannot be bound.
-            SignallingError: the relay of a circuit address cannot be reached, or refuses.
+            SignallingError: the relay of a circuit address cannot be reached, or refuses; or the host is closed.
         """
         self._check_open()
         address = Multiaddr(address)
         for transport in self._transports:
             if transport.can_listen(address):
                 listener = await transport.listen(address, self._accept)
+                if self._closed:
+                    await listener.close()
+                    self._check_open()
                 self._listeners.append(listener)
                 self.addresses_changed()
                 return listener

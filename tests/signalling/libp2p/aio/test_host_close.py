@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from signalling.errors import ConnectionClosed
+from signalling.libp2p.aio.host import Host
 from signalling.libp2p.aio.streams import Stream
+from signalling.libp2p.keys import PrivateKey
 from tests.signalling.libp2p.aio.trio import trio
 from tests.simulation.loop import virtual_time
 
@@ -32,3 +37,13 @@ async def test_a_host_that_closes_loses_nothing_that_it_wrote_to_a_relayed_strea
         async with asyncio.timeout(5):
             await ended.wait()
         assert len(received) == 50_000
+
+
+async def test_a_listener_that_is_ready_after_the_end_is_closed_again() -> None:
+    host = Host(PrivateKey.generate())
+    listening = asyncio.create_task(host.listen("/ip4/127.0.0.1/tcp/0"))
+    await asyncio.sleep(0)
+    await host.close()
+    with pytest.raises(ConnectionClosed):
+        await listening
+    assert host.addresses() == []
