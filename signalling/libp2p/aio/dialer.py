@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from signalling.errors import DialError, LimitExceeded, PeerIdMismatch, SignallingError
+from signalling.errors import ConnectionClosed, DialError, LimitExceeded, PeerIdMismatch, SignallingError
 from signalling.libp2p.addresses import AddressBook, dial_order
 from signalling.libp2p.aio.connection import Connection, Transport
 from signalling.libp2p.host_config import HostConfig
@@ -115,32 +115,53 @@ class SharedDials:
 
     def __init__(self) -> None:
         self._dials: dict[Hashable, _Shared] = {}
+        self._tasks: set[asyncio.Task[Connection]] = set()
+        """Every dial that has not ended: the shared ones, and those that nobody waits for any more."""
 
     async def join(self, target: Hashable, dial: Coroutine[Any, Any, Connection]) -> Connection:
-        """Return what ``dial``, or the one under way to ``target``, returns or raises."""
+        """Return what ``dial``, or the one under way to ``target``, returns or raises.
+
+        Raises:
+            ConnectionClosed: :meth:`close` was called.
+        """
         shared = self._dials.get(target)
         if shared is None:
-            shared = _Shared(asyncio.get_running_loop().create_task(dial, name=f"dial {target}"))
-            self._dials[target] = shared
-            shared.task.add_done_callback(lambda task: self._finished(target, task))
+            shared = self._start(target, dial)
         else:
             dial.close()
         shared.waiters += 1
         try:
             return await asyncio.shield(shared.task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and not caller.cancelling():
+                raise ConnectionClosed("the dial was stopped") from None
+            raise
         finally:
             shared.waiters -= 1
             if not shared.waiters:
+                self._forget(target, shared)  # Who comes while it stops must not share its end.
                 shared.task.cancel()
 
     async def close(self) -> None:
         """Stop every dial."""
-        tasks = [shared.task for shared in self._dials.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _finished(self, target: Hashable, task: asyncio.Task[Connection]) -> None:
-        del self._dials[target]
-        if not task.cancelled():
-            task.exception()  # Told to whoever waits, and to nobody else.
+    def _start(self, target: Hashable, dial: Coroutine[Any, Any, Connection]) -> _Shared:
+        shared = _Shared(asyncio.get_running_loop().create_task(dial, name=f"dial {target}"))
+        self._dials[target] = shared
+        self._tasks.add(shared.task)
+        shared.task.add_done_callback(lambda task: self._finished(target, shared))
+        return shared
+
+    def _forget(self, target: Hashable, shared: _Shared) -> None:
+        if self._dials.get(target) is shared:
+            del self._dials[target]
+
+    def _finished(self, target: Hashable, shared: _Shared) -> None:
+        self._forget(target, shared)
+        self._tasks.discard(shared.task)
+        if not shared.task.cancelled():
+            shared.task.exception()  # Told to whoever waits, and to nobody else.
