@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ice import IceConfig
+
 __all__ = ["ChatConfig", "DemoConfig", "FileConfig", "PeerSettings", "ServerConfig"]
 
 MEGABYTE = 1_000_000
@@ -69,8 +71,8 @@ class PeerSettings:
     listen: tuple[str, ...] = ("/ip4/127.0.0.1/tcp/0",)
     """Multiaddrs to accept direct connections on."""
 
-    stun_servers: tuple[str, ...] = ()
-    """STUN servers for gathering, as URIs: ``stun:host:port``."""
+    ice: IceConfig = field(default_factory=IceConfig)
+    """STUN and TURN servers, and which candidates may be used."""
 
     chat: ChatConfig = field(default_factory=ChatConfig)
     """Limits of chat."""

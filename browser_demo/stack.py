@@ -99,7 +99,8 @@ class Demo:
         self.stun = await enter(await serve((outside_address() or host,), 0))
         self.gateway = Gateway(self.relay_address, GatewayConfig(bind_host=host, ice_servers=self.stun_urls))
         self.server = await enter(PageServer(self.gateway, self.config.server))
-        settings = replace(self.config.peer, stun_servers=(*self.config.peer.stun_servers, *self.stun_urls))
+        ice = self.config.peer.ice
+        settings = replace(self.config.peer, ice=ice.with_servers(*ice.stun_servers, *self.stun_urls))
         self.peer = await enter(NativePeer(PrivateKey.generate(), settings, self.relay_address))
 
 

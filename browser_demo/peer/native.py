@@ -14,7 +14,7 @@ from browser_demo.peer.chat import ChatService
 from browser_demo.peer.files import FileService, Transferred
 from browser_demo.peer.store import FileStore
 from browser_demo.peer.words import GREETING, Words
-from ice import CandidatePair, IceConfig
+from ice import CandidatePair
 from signalling.errors import SignallingError
 from signalling.libp2p.aio.connection import Connection
 from signalling.libp2p.aio.host import Host
@@ -54,8 +54,8 @@ class NativePeer(AsyncIOEventEmitter):
         self.settings = settings or PeerSettings()
         self.relay = None if relay is None else Multiaddr(relay)
         self.host = Host(identity)
-        ice = IceConfig(stun_servers=self.settings.stun_servers)
-        self.host.add_transport(WebRtcTransport(self.host, WebRtcConfig(peer=PeerConfig(ice=ice))))
+        webrtc = WebRtcConfig(peer=PeerConfig(ice=self.settings.ice))
+        self.host.add_transport(WebRtcTransport(self.host, webrtc))
         self.store = FileStore(self.settings.files, self.settings.share)
         self.files = FileService(self.host, self.store, self._transferred)
         self.words = Words(self.store, self.files, selected_pair)

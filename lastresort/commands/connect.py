@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from browser_demo.peer.echo import PROTOCOL as ECHO_PROTOCOL
-from ice import IceConfig
+from lastresort.commands.ice_options import TURN_EPILOG, add_ice, ice_config
 from lastresort.commands.options import SubParsers, add_identity, new_parser, peer_address
 from lastresort.commands.peer import describe
 from lastresort.commands.pipe import PROTOCOL as PIPE_PROTOCOL
@@ -19,7 +19,7 @@ from webrtc_bridge.transport import WebRtcTransport
 
 __all__ = ["add_parser", "run"]
 
-EPILOG = """examples:
+EPILOG = f"""examples:
   echo hello | lastresort connect /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW…       over TCP
   echo hello | lastresort connect /ip4/…/p2p/RELAY/p2p-circuit/p2p/PEER         through a relay
   echo hello | lastresort connect /ip4/…/p2p/RELAY/p2p-circuit/webrtc/p2p/PEER  met at a relay, then direct
@@ -28,8 +28,10 @@ EPILOG = """examples:
 The peer's addresses are what `lastresort peer` prints. What is connected at the other end is its pipe
 (lastresort peer --pipe) if it has one, else its echo.
 
+{TURN_EPILOG}
 With --json the events go to standard error, because standard output carries the peer's bytes:
-  connected {peer, address, local, remote, protocol}, closed {sent, received}, pong {milliseconds}, error {message}
+  connected {{peer, address, local, remote, protocol}}, closed {{sent, received}}, pong {{milliseconds}},
+  error {{message}}
 """
 
 
@@ -50,9 +52,7 @@ def add_parser(commands: SubParsers, help: str) -> None:
         help="ask for this protocol; may be given often, in order of preference",
     )
     parser.add_argument("--ping", type=int, nargs="?", const=4, metavar="N", help="only send N pings (4)")
-    parser.add_argument(
-        "--stun", action="append", metavar="URI", help="STUN server, as stun:host:port; may be given often"
-    )
+    add_ice(parser)
     add_identity(parser)
     parser.set_defaults(run=run)
 
@@ -61,7 +61,7 @@ async def run(options: argparse.Namespace, output: Output) -> int:
     """Connect, pipe, and return when the peer has ended."""
     if options.ping is None:
         output = Output(as_json=output.as_json, stream=sys.stderr)
-    ice = IceConfig(stun_servers=tuple(options.stun or ()))
+    ice = ice_config(options)
     async with Host(load_identity(options.identity)) as host:
         host.add_transport(WebRtcTransport(host, WebRtcConfig(peer=PeerConfig(ice=ice))))
         connection = await host.connect(options.address)

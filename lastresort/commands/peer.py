@@ -12,6 +12,7 @@ from browser_demo.config import PeerSettings
 from browser_demo.peer.files import Transferred
 from browser_demo.peer.native import NativePeer, selected_pair
 from browser_demo.stopping import stop_requested
+from lastresort.commands.ice_options import TURN_EPILOG, add_ice, ice_config
 from lastresort.commands.options import SubParsers, add_identity, listen_address, new_parser, peer_address
 from lastresort.commands.pipe import PROTOCOL as PIPE_PROTOCOL
 from lastresort.commands.pipe import StandardStreams, pipe
@@ -22,17 +23,18 @@ from signalling.libp2p.aio.streams import Stream
 
 __all__ = ["add_parser", "run"]
 
-EPILOG = """examples:
+EPILOG = f"""examples:
   lastresort peer                                        reachable on this machine, over TCP
   lastresort peer --relay /ip4/198.51.100.7/tcp/4001/p2p/12D3KooW…
                                                          reachable from anywhere: it prints a /webrtc address
   lastresort peer --relay … --share ~/public             browsers may ask for the files in that folder
   lastresort peer --relay … --pipe < notes.txt           hand standard input to the first who connects
 
+{TURN_EPILOG}
 What it serves: /lastresort/echo/1.0.0, chat and files for the demo page, and ping.
 
-events with --json: listening {address}, ready {peer}, connection {peer, address, local, remote},
-  disconnection {peer}, chat {peer, text}, file {peer, name, size, sha256, inbound, ok}, stopped {}
+events with --json: listening {{address}}, ready {{peer}}, connection {{peer, address, local, remote}},
+  disconnection {{peer}}, chat {{peer, text}}, file {{peer, name, size, sha256, inbound, ok}}, stopped {{}}
 With --pipe they go to standard error, because standard output carries the other peer's bytes.
 """
 
@@ -58,9 +60,7 @@ def add_parser(commands: SubParsers, help: str) -> None:
     )
     parser.add_argument("--name", default=f"python@{socket.gethostname()}", help="the name on the roster (%(default)s)")
     parser.add_argument("--share", type=_folder, metavar="DIR", help="let peers ask for the files in this folder")
-    parser.add_argument(
-        "--stun", action="append", metavar="URI", help="STUN server, as stun:host:port; may be given often"
-    )
+    add_ice(parser)
     parser.add_argument("--pipe", action="store_true", help="connect standard input and output to the first who asks")
     add_identity(parser)
     parser.set_defaults(run=run)
@@ -76,7 +76,7 @@ def _folder(text: str) -> Path:
 def peer_settings(options: argparse.Namespace) -> PeerSettings:
     """Return the settings that the options ask for."""
     listen = tuple(str(address) for address in options.listen or ("/ip4/127.0.0.1/tcp/0",))
-    return PeerSettings(name=options.name, share=options.share, listen=listen, stun_servers=tuple(options.stun or ()))
+    return PeerSettings(name=options.name, share=options.share, listen=listen, ice=ice_config(options))
 
 
 async def run(options: argparse.Namespace, output: Output) -> int:
