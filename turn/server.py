@@ -342,7 +342,10 @@ class TurnServer:
         if self._state.allocations.get(path) is None and not self._failures.has_any(source, now):
             self.stats.guesses += 1
             return None
-        verdict = self._auth.check(message, self._nonce_owner(message, path), now)
+        verdict = self._auth.check(message, path.remote, now)
+        if isinstance(verdict, Refused) and (owner := self._nonce_owner(message, path)) is not None:
+            elsewhere = self._auth.check(message, owner, now)
+            verdict = verdict if isinstance(elsewhere, Refused) else elsewhere
         if not isinstance(verdict, Refused):
             return Request(message, path, verdict, self._users.identity(verdict.username), now)
         if verdict.response is None:
@@ -356,8 +359,8 @@ class TurnServer:
         self._answer_stranger(message, verdict.response, path, now)
         return None
 
-    def _nonce_owner(self, message: Message, path: FiveTuple) -> TransportAddress:
-        """Return the client address that the request's nonce was made for.
+    def _nonce_owner(self, message: Message, path: FiveTuple) -> TransportAddress | None:
+        """Return the other client address that the request's nonce may have been made for.
 
         A data connection (RFC 6062) comes from another port of its client, which has the control connection's nonce.
         """
@@ -365,7 +368,7 @@ class TurnServer:
         allocation = self._tcp.allocation_of(number) if number is not None else None
         if allocation is not None and allocation.path.remote.host == path.remote.host:
             return allocation.path.remote
-        return path.remote
+        return None
 
     def _answer_stranger(self, message: Message, response: Message, path: FiveTuple, now: float) -> None:
         """Answer somebody who showed no credentials: over UDP the source may be forged."""

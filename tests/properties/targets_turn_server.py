@@ -1,0 +1,59 @@
+"""Fuzz targets of the TURN server: one a parser, one the machine. An exception that leaves one of them is a fault."""
+
+from __future__ import annotations
+
+import random
+
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.values import Icmp
+from tests.turn.server_stage import PEER, TCP, UDP, Stage, StageClient
+from turn.errors import TurnConfigError
+from turn.mobility import TicketBox
+from turn.service_settings import parse_settings
+
+
+def fuzz_turn_server(data: bytes) -> None:
+    """A server with two clients takes any bytes from anybody; what it sends a stranger over UDP stays in the budget."""
+    stage = Stage(mobility=True)
+    client = StageClient(stage)
+    client.allocate()
+    client.bind(0x4000, PEER)
+    over_tcp = StageClient(stage, "bob", port=5001, protocol=TCP)
+    over_tcp.allocate(transport=6)
+    stranger = FiveTuple(client.path.local, TransportAddress("192.0.2.200", 1), UDP)
+    for path in (client.path, stranger, over_tcp.path, stranger._replace(protocol=TransportProtocol.DTLS)):
+        answers = stage.receive(data, path)
+        assert path != stranger or len(answers) <= 1
+        stage.receive(b"\0\1\0\0" + data, path)
+    stage.from_peer(data, client.relayed[0], PEER)
+    stage.server.receive_icmp(Icmp(3, 3), client.relayed[0], PEER, stage.now)
+    stage.drain()
+    assert len(stage.server.allocations) <= 2
+    stage.wait(5000)
+    assert not stage.open
+    assert stage.server.ports_in_use == stage.server.peer_connections == 0
+
+
+def fuzz_turn_signed_request(data: bytes) -> None:
+    """A client with credentials puts any bytes where attributes belong."""
+    stage = Stage(mobility=True)
+    client = StageClient(stage)
+    client.allocate()
+    for method in (1, 3, 4, 8, 9, 10, 11):
+        head, body = method.to_bytes(2, "big"), data[: len(data) & ~3]
+        stage.receive(head + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + bytes(12) + body, client.path)
+    stage.wait(5000)
+    assert not stage.open
+
+
+def fuzz_turn_settings(data: bytes) -> None:
+    """Any text is settings or a TurnConfigError."""
+    try:
+        parse_settings(data.decode("utf-8", "replace"))
+    except TurnConfigError:
+        pass
+
+
+def fuzz_turn_ticket(data: bytes) -> None:
+    """No bytes are a ticket that was not made here."""
+    assert TicketBox(random.Random(1)).open(data) is None

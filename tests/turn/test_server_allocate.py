@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import pytest
+
+from stun import attributes as att
+from stun.address import TransportAddress
+from stun.message import Message, MessageClass, Method, parse
+from tests.turn.server_stage import PEER, RELAY4, RELAY6, RELAYS, SERVER, TCP, UDP, Pair, Stage, StageClient
+from turn.server_events import AllocationCreated, AllocationEnded, AllocationRefused, EndReason
+from turn.service_config import RelayLimits, RelayTimes
+
+
+def test_an_allocation() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    response = client.allocate()
+    (relayed,) = client.relayed
+    assert relayed.host == RELAY4
+    assert 49152 <= relayed.port <= 65535
+    assert response.get(att.LIFETIME) == 600
+    assert response.get(att.XOR_MAPPED_ADDRESS) == client.path.remote
+    assert stage.open == {(relayed, UDP)}
+    assert isinstance(stage.events[0], AllocationCreated)
+    assert stage.server.stats.requests["allocate"] == 2  # the challenge and the real one
+
+
+def test_a_retransmission_has_the_same_answer_and_another_allocate_is_a_mismatch() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    client.code(Method.REFRESH)  # learns the nonce
+    _, data = client.wire(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
+    (first,) = stage.receive(data, client.path)
+    (second,) = stage.receive(data, client.path)
+    assert first == second
+    assert stage.opened == 1
+    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 437
+
+
+V6, V4 = (att.REQUESTED_ADDRESS_FAMILY, 2), (att.REQUESTED_ADDRESS_FAMILY, 1)
+BOTH = (att.ADDITIONAL_ADDRESS_FAMILY, 2)
+TOKEN = (att.RESERVATION_TOKEN, b"12345678")
+
+
+@pytest.mark.parametrize(
+    ("code", "transport", "pairs"),
+    [
+        (442, 99, []),
+        (442, 99, [V6, BOTH]),  # section 7.2: the transport is looked at first
+        (400, 17, [TOKEN, (att.EVEN_PORT, False)]),
+        (400, 17, [TOKEN, V4]),
+        (400, 17, [TOKEN, BOTH]),
+        (508, 17, [TOKEN]),
+        (400, 17, [V4, BOTH]),
+        (400, 17, [V4, V6]),
+        (440, 17, [(att.REQUESTED_ADDRESS_FAMILY, 3)]),
+        (400, 17, [(att.ADDITIONAL_ADDRESS_FAMILY, 1)]),
+        (400, 17, [BOTH, (att.EVEN_PORT, True)]),
+        (405, 17, [(att.MOBILITY_TICKET, b"")]),
+        (420, 17, [(att.CHANGE_REQUEST, att.ChangeRequest())]),
+        (400, 6, []),  # RFC 6062: not over UDP
+    ],
+)
+def test_the_checks_of_section_7_2(code: int, transport: int, pairs: list[Pair]) -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, transport), *pairs) == code
+    assert not stage.open
+    refused = [event for event in stage.events if isinstance(event, AllocationRefused)]
+    assert [event.code for event in refused] == ([] if code == 420 else [code])
+
+
+def test_a_transport_is_needed() -> None:
+    assert StageClient(Stage()).code(Method.ALLOCATE) == 400
+
+
+def test_dont_fragment_is_refused_where_it_cannot_be_done() -> None:
+    client = StageClient(Stage(dont_fragment=False))
+    response = client.allocate((att.DONT_FRAGMENT, True))
+    assert response.error is not None
+    assert response.error.code == 420
+    assert response.get(att.UNKNOWN_ATTRIBUTES) == (att.DONT_FRAGMENT.code,)
+    assert StageClient(Stage()).allocate((att.DONT_FRAGMENT, True)).error is None
+
+
+def test_families() -> None:
+    client = StageClient(Stage())
+    client.allocate(V6)
+    assert [relayed.host for relayed in client.relayed] == [RELAY6]
+    dual = StageClient(Stage())
+    dual.allocate(BOTH)
+    assert [relayed.host for relayed in dual.relayed] == [RELAY4, RELAY6]
+
+
+def test_a_family_that_is_not_there() -> None:
+    only4, only6 = {"relays": RELAYS[:1]}, {"relays": RELAYS[1:]}
+    assert StageClient(Stage(**only4)).code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), V6) == 440
+    assert StageClient(Stage(**only6)).code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 440
+    half = StageClient(Stage(**only4))
+    response = half.allocate(BOTH)
+    assert [relayed.host for relayed in half.relayed] == [RELAY4]
+    problem = response.get(att.ADDRESS_ERROR_CODE)
+    assert problem is not None
+    assert (problem.family, problem.code) == (2, 440)
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(None, 600), (0, 600), (10, 600), (1200, 1200), (10**6, 3600)])
+def test_lifetimes(asked: int | None, granted: int) -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    client.allocate(*([(att.LIFETIME, asked)] if asked is not None else []))
+    stage.wait(granted - 0.01)
+    assert stage.open
+    stage.wait(0.02)
+    assert not stage.open
+    assert stage.events[-1].reason is EndReason.EXPIRED
+    assert client.code(Method.REFRESH) == 437
+
+
+def test_even_ports() -> None:
+    for port in range(20):
+        client = StageClient(Stage(seed=port))
+        client.allocate((att.EVEN_PORT, False))
+        assert client.relayed[0].port % 2 == 0
+
+
+def test_the_next_port_is_held_for_its_token() -> None:
+    stage = Stage()
+    first = StageClient(stage)
+    token = first.allocate((att.EVEN_PORT, True)).get(att.RESERVATION_TOKEN)
+    assert token is not None
+    assert len(stage.open) == 2
+    stranger = StageClient(stage, "bob", port=5002)
+    assert stranger.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.RESERVATION_TOKEN, token)) == 508
+    second = StageClient(stage, port=5001)
+    second.allocate((att.RESERVATION_TOKEN, token))
+    assert second.relayed[0] == TransportAddress(RELAY4, first.relayed[0].port + 1)
+    third = StageClient(stage, port=5003)
+    assert third.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.RESERVATION_TOKEN, token)) == 508
+
+
+def test_a_held_port_is_freed_after_30_seconds() -> None:
+    stage = Stage()
+    StageClient(stage).allocate((att.EVEN_PORT, True))
+    stage.wait(29.9)
+    assert len(stage.open) == 2
+    stage.wait(0.2)
+    assert len(stage.open) == 1
+    assert stage.server.ports_in_use == 1
+
+
+def test_taken_ports_are_passed_over() -> None:
+    stage = Stage(ports=(50000, 50003), limits=RelayLimits(port_tries=64))
+    stage.taken = {50000, 50001, 50003}
+    client = StageClient(stage)
+    client.allocate()
+    assert client.relayed[0].port == 50002
+    assert StageClient(stage, port=5001).code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 508
+    assert stage.server.ports_in_use == 1
+
+
+def test_no_pair_is_left_half_open() -> None:
+    stage = Stage(ports=(50000, 50001))
+    stage.taken = {50001}
+    client = StageClient(stage)
+    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.EVEN_PORT, True)) == 508
+    assert not stage.open
+    assert stage.server.ports_in_use == 0
+    assert len(stage.server._state.users) == 0
+
+
+def test_quotas() -> None:
+    stage = Stage(limits=RelayLimits(allocations=4, allocations_per_user=2, allocations_per_source=3))
+    ask = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
+    assert [StageClient(stage, port=port).code(*ask) for port in (1, 2, 3)] == [0, 0, 486]
+    assert [StageClient(stage, "bob", port=port).code(*ask) for port in (4, 5)] == [0, 486]
+    assert StageClient(stage, "bob", host="192.0.2.9", port=6).code(*ask) == 0
+    assert StageClient(stage, "bob", host="192.0.2.10", port=7).code(*ask) == 508
+    stage.wait(601)
+    assert len(stage.server._state.users) == len(stage.server._state.sources) == 0
+    assert StageClient(stage, port=8).code(*ask) == 0
+
+
+def test_draining_and_alternates() -> None:
+    elsewhere = TransportAddress("198.51.100.2", 3478)
+    stage = Stage(alternates=(elsewhere,))
+    old = StageClient(stage)
+    old.allocate()
+    stage.server.drain()
+    response = StageClient(stage, port=5001).allocate()
+    assert response.error is not None
+    assert response.error.code == 300
+    assert response.get(att.ALTERNATE_SERVER) == elsewhere
+    assert old.refresh().get(att.LIFETIME) == 600
+
+
+def test_refresh_prolongs_and_deletes() -> None:
+    stage = Stage(times=RelayTimes())
+    client = StageClient(stage)
+    client.allocate()
+    for _ in range(5):
+        stage.wait(500)
+        assert client.refresh().get(att.LIFETIME) == 600
+    assert client.refresh(0).get(att.LIFETIME) == 0
+    assert not stage.open
+    ended = stage.events[-1]
+    assert isinstance(ended, AllocationEnded)
+    assert ended.reason is EndReason.DELETED
+
+
+def test_refresh_of_one_family_leaves_the_other() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    client.allocate(BOTH)
+    assert client.refresh(0, V6).get(att.LIFETIME) == 0
+    assert stage.open == {(client.relayed[0], UDP)}
+    assert client.code(Method.REFRESH, V6) == 443
+    assert client.permit(PEER) == 0
+    assert client.permit(TransportAddress("2001:db8:7::7", 1)) == 443
+
+
+def test_families_expire_apart() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    client.allocate(BOTH)
+    stage.wait(500)
+    client.refresh(None, V4)
+    stage.wait(200)
+    assert stage.open == {(client.relayed[0], UDP)}
+
+
+def test_only_its_user_may_touch_an_allocation() -> None:
+    stage = Stage()
+    StageClient(stage).allocate()
+    thief = StageClient(stage, "bob")
+    assert thief.code(Method.REFRESH) == 441
+    assert thief.permit(PEER) == 441
+    assert thief.bind(0x4000, PEER) == 441
+
+
+@pytest.mark.parametrize("method", [Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.CONNECT])
+def test_without_an_allocation(method: Method) -> None:
+    assert StageClient(Stage()).code(method) == 437
+
+
+def test_a_lost_connection_ends_its_allocation() -> None:
+    stage = Stage()
+    client = StageClient(stage, protocol=TCP)
+    client.allocate()
+    assert stage.open
+    stage.server.path_closed(client.path, stage.now)
+    stage.drain()
+    assert not stage.open
+    assert stage.events[-1].reason is EndReason.DISCONNECTED
+    assert stage.server.connections == 0
+
+
+def test_closing_ends_everything() -> None:
+    stage = Stage()
+    for port in range(5):
+        StageClient(stage, port=5000 + port).allocate((att.EVEN_PORT, True))
+    stage.server.close(stage.now)
+    stage.drain()
+    assert not stage.open
+    assert stage.server.ports_in_use == 0
+    assert stage.server.next_timeout() is None
+
+
+def test_binding_needs_no_credentials() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    request = Message(Method.BINDING, MessageClass.REQUEST, bytes(12))
+    (answer,) = stage.receive(request.serialize(), client.path)
+    assert parse(answer).get(att.XOR_MAPPED_ADDRESS) == client.path.remote
+    assert client.path.local == SERVER

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from stun import attributes as att
+from stun.address import TransportAddress
+from stun.auth import LongTermClient
+from stun.integrity import Integrity
+from stun.message import Message, MessageClass, Method, parse
+from stun.values import PasswordAlgorithm
+from tests.turn.server_stage import PEER, TCP, Stage, StageClient
+from turn.credentials import SharedSecretUsers, StaticUsers, Users, rest_credentials
+from turn.server_events import AllocationMoved
+from turn.service_config import UnauthenticatedLimits
+
+ALLOCATE = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
+UNIX = 1_800_000_000.0
+
+
+def test_both_hash_families() -> None:
+    for sha256, integrity in ((True, Integrity.SHA256), (False, Integrity.SHA1)):
+        client = StageClient(Stage(sha256=sha256))
+        response = client.allocate()
+        assert response.error is None
+        assert response.integrity is integrity
+
+
+def test_the_challenge_offers_sha256_and_asks_for_the_hash_of_the_name() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    _, data = client.wire(*ALLOCATE)
+    (answer,) = stage.receive(data, client.path)
+    challenge = parse(answer)
+    offered = challenge.get(att.PASSWORD_ALGORITHMS)
+    assert offered is not None
+    assert [choice.algorithm for choice in offered] == [PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5]
+    client.code(*ALLOCATE)
+    message, wire = client.wire(Method.REFRESH)
+    assert att.USERHASH in parse(wire)
+    assert att.USERNAME not in parse(wire)
+
+
+def test_a_wrong_password() -> None:
+    assert StageClient(Stage(), password="guess").code(*ALLOCATE) == 401
+    assert StageClient(Stage(), "mallory").code(*ALLOCATE) == 401
+
+
+def test_guessing_is_slowed_down_and_does_not_hurt_those_inside() -> None:
+    stage = Stage(unauthenticated=UnauthenticatedLimits(failure_rate=1.0, failure_burst=10, excess_burst=10**6))
+    inside = StageClient(stage, port=4000)
+    inside.allocate()
+    guesser = StageClient(stage, password="guess")
+    guesser.code(*ALLOCATE)
+    answers = [len(stage.receive(guesser.wire(*ALLOCATE)[1], guesser.path)) for _ in range(50)]
+    assert sum(answers) <= 10
+    assert stage.server.stats.guesses >= 40
+    assert inside.refresh().error is None
+    right = StageClient(stage, port=4001)
+    assert stage.receive(right.wire(*ALLOCATE)[1], right.path) == []  # the whole source waits
+    stage.wait(30)
+    assert right.code(*ALLOCATE) == 0
+
+
+def test_replayed_nonces_of_others_are_stale() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    client.code(Method.REFRESH)
+    _, data = client.wire(*ALLOCATE)
+    elsewhere = client.path._replace(remote=TransportAddress("192.0.2.77", 5000))
+    (answer,) = stage.receive(data, elsewhere)
+    assert parse(answer).error is not None
+    assert parse(answer).error.code == 438  # type: ignore[union-attr]
+    assert not stage.open
+    stage.wait(601)
+    (answer,) = stage.receive(data, client.path)
+    assert parse(answer).error.code == 438  # type: ignore[union-attr]
+    assert not stage.open
+
+
+def amplification(stage: Stage, requests: list[bytes], seconds: float) -> float:
+    """Return bytes out by bytes in of a source that sends the requests over and over and shows no credentials."""
+    path = StageClient(stage).path
+    taken = given = 0
+    count = 20_000
+    for data in itertools.islice(itertools.cycle(requests), count):
+        stage.now += seconds / count
+        given += len(data)
+        taken += sum(len(answer) for answer in stage.receive(data, path))
+    return taken / given
+
+
+def test_the_amplification_of_forged_requests() -> None:
+    bare = [
+        Message(method, MessageClass.REQUEST, bytes(12)).serialize()
+        for method in Method
+        if method not in (Method.SEND, Method.DATA, Method.CONNECTION_ATTEMPT)
+    ]
+    unknown = Message(Method.BINDING, MessageClass.REQUEST, bytes(12))
+    unknown.attributes += [(att.unknown_attribute(code), b"") for code in range(0x7000, 0x7040)]
+    forged = StageClient(Stage(), password="x")
+    forged.code(*ALLOCATE)
+    _, signed = forged.wire(*ALLOCATE)
+    assert amplification(Stage(), bare, 10.0) < 0.5
+    assert amplification(Stage(), [bare[1]], 1.0) < 0.2
+    assert amplification(Stage(), [signed, unknown.serialize()], 10.0) < 0.6
+    # Asked so slowly that the allowance pays for every answer: what RFC 8489 has a server answer, in full.
+    slow = amplification(Stage(unauthenticated=UnauthenticatedLimits(excess_burst=10**8)), [bare[1]], 10.0)
+    assert 6 < slow < 8
+
+
+def test_no_answer_exceeds_its_request_once_the_allowance_is_used_up() -> None:
+    stage = Stage(unauthenticated=UnauthenticatedLimits(excess_rate=1e-9, excess_burst=1000))
+    path = StageClient(stage).path
+    request = Message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12)).serialize()
+    for _ in range(100):
+        stage.receive(request, path)
+    assert stage.receive(request, path) == []
+    padded = Message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12)).add(att.SOFTWARE, "x" * 127)
+    padded.add(att.REALM, "x" * 100)
+    (answer,) = stage.receive(padded.serialize(), path)
+    assert len(answer) <= len(padded.serialize())
+    assert stage.server.stats.unanswered > 80
+
+
+def test_a_flood_leaves_no_memory_behind() -> None:
+    stage = Stage(unauthenticated=UnauthenticatedLimits(sources=100))
+    for number in range(2000):
+        client = StageClient(stage, host=f"10.{number >> 8}.{number & 255}.1", port=number + 1)
+        client.stage.receive(client.wire(*ALLOCATE)[1], client.path)
+    assert len(stage.server._budget) == 100
+    assert len(stage.server.allocations) == len(stage.server._streams) == len(stage.server._allocate) == 0
+
+
+# -- time-limited users --
+
+
+def rest_stage(clock: list[float], *secrets: str) -> Stage:
+    rest = SharedSecretUsers("example.org", secrets, lambda: clock[0])
+    return Stage(users=Users(StaticUsers("example.org", {"alice": "wonder"}), rest))
+
+
+def rest_client(stage: Stage, secret: str, unix: float, port: int = 5000, user: str = "carol") -> StageClient:
+    name, password = rest_credentials(secret, user, 3600, unix)
+    return StageClient(stage, name, password=password, port=port)
+
+
+def test_rest_credentials_are_those_of_coturn() -> None:
+    # echo -n 1800003600:carol | openssl dgst -sha1 -hmac north -binary | base64
+    assert rest_credentials("north", "carol", 3600, UNIX) == ("1800003600:carol", "u7YfV7gmTmXvmL/YWFGgPw2NOtQ=")
+    with pytest.raises(ValueError, match="shared secret"):
+        rest_credentials("", "carol", 3600, UNIX)
+
+
+def test_time_limited_users() -> None:
+    clock = [UNIX]
+    stage = rest_stage(clock, "north")
+    assert rest_client(stage, "north", UNIX).code(*ALLOCATE) == 0
+    assert rest_client(stage, "south", UNIX, 5001).code(*ALLOCATE) == 401
+    assert StageClient(stage, port=5002).code(*ALLOCATE) == 0  # a static user beside them
+    assert StageClient(stage, "x:y", password="z", port=5003).code(*ALLOCATE) == 401
+    clock[0] += 3601
+    assert rest_client(stage, "north", UNIX, 5004).code(*ALLOCATE) == 401
+
+
+def test_renewed_credentials_keep_the_allocation_and_those_of_others_do_not() -> None:
+    clock = [UNIX]
+    stage = rest_stage(clock, "north")
+    client = rest_client(stage, "north", UNIX)
+    client.allocate()
+    client.refresh(3600)
+    clock[0] += 3601
+    assert client.refresh().error.code == 401  # type: ignore[union-attr]
+    renewed = rest_client(stage, "north", clock[0])
+    assert renewed.refresh(3600).error is None
+    assert rest_client(stage, "north", clock[0], user="dave").refresh().error.code == 441  # type: ignore[union-attr]
+
+
+def test_a_secret_is_replaced_while_both_are_good() -> None:
+    stage = rest_stage([UNIX], "new", "old")
+    assert rest_client(stage, "new", UNIX).code(*ALLOCATE) == 0
+    assert rest_client(stage, "old", UNIX, 5001).code(*ALLOCATE) == 0
+    assert rest_client(stage, "other", UNIX, 5002).code(*ALLOCATE) == 401
+
+
+# -- mobility (RFC 8016) --
+
+
+def mobile(stage: Stage) -> tuple[StageClient, bytes]:
+    client = StageClient(stage)
+    ticket = client.allocate((att.MOBILITY_TICKET, b"")).get(att.MOBILITY_TICKET)
+    assert ticket
+    client.bind(0x4001, PEER)
+    return client, ticket
+
+
+def test_an_allocation_follows_its_client() -> None:
+    stage = Stage(mobility=True)
+    old, ticket = mobile(stage)
+    new = StageClient(stage, host="192.0.2.99", port=9)
+    response = new.refresh(None, (att.MOBILITY_TICKET, ticket))
+    assert response.error is None
+    second = response.get(att.MOBILITY_TICKET)
+    assert second not in (None, ticket)
+    assert stage.from_peer(b"x", old.relayed[0], PEER)[0][0] == old.path  # both are served
+    assert old.send_on(0x4001, b"x")
+    assert stage.from_peer(b"x", old.relayed[0], PEER)[0][0] == old.path
+    assert new.send_on(0x4001, b"x")
+    assert stage.from_peer(b"x", old.relayed[0], PEER)[0][0] == new.path
+    assert old.send_on(0x4001, b"x") == []
+    assert old.refresh().error.code == 437  # type: ignore[union-attr]
+    assert any(isinstance(event, AllocationMoved) for event in stage.events)
+    third = StageClient(stage, host="192.0.2.100")
+    assert third.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 400  # type: ignore[union-attr]
+    assert third.refresh(None, (att.MOBILITY_TICKET, second)).error is None
+
+
+def test_a_retransmitted_move_has_the_same_answer() -> None:
+    stage = Stage(mobility=True)
+    _, ticket = mobile(stage)
+    new = StageClient(stage, host="192.0.2.99")
+    new.code(Method.REFRESH)
+    _, data = new.wire(Method.REFRESH, (att.MOBILITY_TICKET, ticket))
+    assert stage.receive(data, new.path) == stage.receive(data, new.path) != []
+
+
+def test_what_a_move_is_refused_for() -> None:
+    stage = Stage(mobility=True)
+    old, ticket = mobile(stage)
+    assert old.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 400  # type: ignore[union-attr]
+    new = StageClient(stage, host="192.0.2.99")
+    assert new.refresh(None, (att.MOBILITY_TICKET, ticket[:-1] + b"\0")).error.code == 400  # type: ignore[union-attr]
+    thief = StageClient(stage, "bob", host="192.0.2.98")
+    assert thief.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 441  # type: ignore[union-attr]
+    old.refresh(0)
+    assert new.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 437  # type: ignore[union-attr]
+    plain = StageClient(Stage())
+    assert plain.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 405  # type: ignore[union-attr]
+
+
+def test_a_mobile_client_that_loses_its_connection_may_come_back() -> None:
+    stage = Stage(mobility=True)
+    client = StageClient(stage, protocol=TCP)
+    ticket = client.allocate((att.MOBILITY_TICKET, b"")).get(att.MOBILITY_TICKET)
+    stage.server.path_closed(client.path, stage.now)
+    stage.drain()
+    back = StageClient(stage, port=5001, protocol=TCP)
+    assert back.refresh(None, (att.MOBILITY_TICKET, ticket)).error is None
+    stage.wait(601)
+    assert not stage.open
