@@ -193,10 +193,15 @@ class DataPeer(AsyncIOEventEmitter):
             self._gathering = asyncio.create_task(self._gather())
 
     async def gather(self) -> None:
-        """Look for local candidates, and return when all are found (for signalling that cannot trickle)."""
+        """Look for local candidates, and return when all are found (for signalling that cannot trickle).
+
+        Raises:
+            PeerClosed: the connection is closed, or was meanwhile.
+        """
         self.start_gathering()
         assert self._gathering is not None
-        await asyncio.shield(self._gathering)
+        await asyncio.wait((self._gathering,))  # Neither our caller's end nor that of the gathering is the other's.
+        self._check_open()
 
     async def _gather(self) -> None:
         self._set_gathering_state("gathering")

@@ -223,6 +223,17 @@ async def test_closing_in_the_middle_of_connecting(turns: int) -> None:
 
 
 @virtual_time
+async def test_who_waits_for_candidates_is_told_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = make_pair()
+    monkeypatch.setattr(pair.offerer.session, "gather", asyncio.Event().wait)
+    waiting = asyncio.create_task(pair.offerer.gather())
+    await asyncio.sleep(0.01)
+    await asyncio.gather(pair.offerer.close(), pair.answerer.close())
+    with pytest.raises(PeerClosed):
+        await waiting
+
+
+@virtual_time
 async def test_what_a_caller_may_not_do() -> None:
     pair = make_pair()
     offerer, answerer = pair.offerer, pair.answerer
