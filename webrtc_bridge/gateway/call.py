@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from signalling.errors import ConnectionClosed, ProtocolViolation
 from signalling.libp2p.aio.streams import Stream
@@ -29,7 +28,15 @@ logger = logging.getLogger("webrtc_bridge")
 CONNECTED = "connected"
 """The reason of a page's bye that ends the signalling in peace; any other gives the session up."""
 
-Tell = Callable[[dict[str, Any]], None]
+
+class Page(Protocol):
+    """What a call needs of the page's end."""
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Queue a message for the page."""
+
+    async def room(self) -> None:
+        """Return when the page has taken enough of its messages to be told what a peer says."""
 
 
 class _GivenUp(BridgeError):
@@ -39,11 +46,12 @@ class _GivenUp(BridgeError):
 class Call:
     """Carries one session between the page and the peer until either is done with it."""
 
-    def __init__(self, session: str, peer: PeerId, role: SignallingRole, tell: Tell, config: GatewayConfig) -> None:
+    def __init__(self, session: str, peer: PeerId, role: SignallingRole, page: Page, config: GatewayConfig) -> None:
         self.session = session
         self.peer = peer
         self._role = role
-        self._tell = tell
+        self._page = page
+        self._tell = page.tell
         self._config = config
         self._exchange: SignallingExchange | None = None
         self._described = False
@@ -137,6 +145,7 @@ class Call:
     async def _read(self, exchange: SignallingExchange) -> None:
         try:
             async for item in exchange.items():
+                await self._page.room()
                 self._hand_over(item)
             if exchange.broken is not None:
                 self._tell({"type": "bye", "session": self.session, "reason": exchange.broken})

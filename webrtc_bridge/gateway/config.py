@@ -32,8 +32,10 @@ class GatewayConfig:
     """Characters of a description."""
     max_sessions: int = 32
     """Signalling sessions of one tab at once, both directions together."""
+    max_sessions_per_peer: int = 8
+    """Signalling sessions that one peer may open to a tab, so that others still get through."""
     max_queued: int = 512
-    """Messages waiting for a page that does not read; one more ends the tab."""
+    """Messages waiting for a page that does not read; one more ends the tab. What peers say waits before half of it."""
     rate: float = 50.0
     """Messages per second that a page may go on sending."""
     burst: int = 200

@@ -86,6 +86,7 @@ class Tab:
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: deque[str] = deque()
         self._queued = asyncio.Event()
+        self._taken = asyncio.Event()
         self._overrun = False
         self._roster: tuple[PresenceEntry, ...] | None = None
         self._host: Host | None = None
@@ -195,7 +196,7 @@ class Tab:
         if offer.session in self._calls:
             raise MessageError("session-exists", "there is a session of that name", offer.session)
         self._check_room(offer.session)
-        call = Call(offer.session, offer.peer, SignallingRole.DIALLER, self.tell, self._config)
+        call = Call(offer.session, offer.peer, SignallingRole.DIALLER, self, self._config)
         self._calls[offer.session] = call
         task = asyncio.create_task(self._dial(call, offer), name="gateway: call")
         self._tasks.add(task)
@@ -218,9 +219,11 @@ class Tab:
     async def _called(self, stream: Stream) -> None:
         """Carry a call from a peer to the page; the guest host resets the stream when this raises."""
         session = f"in-{secrets.token_urlsafe(12)}"
-        if len(self._calls) >= self._config.max_sessions:
+        peer = stream.connection.remote_peer
+        of_peer = sum(call.peer == peer for call in self._calls.values())
+        if len(self._calls) >= self._config.max_sessions or of_peer >= self._config.max_sessions_per_peer:
             raise LimitExceeded("the tab has too many sessions")
-        call = Call(session, stream.connection.remote_peer, SignallingRole.LISTENER, self.tell, self._config)
+        call = Call(session, peer, SignallingRole.LISTENER, self, self._config)
         self._calls[session] = call
         try:
             await call.run(stream)
@@ -254,6 +257,12 @@ class Tab:
             self._queue.append(json.dumps(message, separators=(",", ":")))
         self._queued.set()
 
+    async def room(self) -> None:
+        """Return when the page has taken at least half of what may wait for it."""
+        while len(self._queue) >= self._config.max_queued // 2:
+            self._taken.clear()
+            await self._taken.wait()
+
     def _tell_roster(self, entries: tuple[PresenceEntry, ...]) -> None:
         """Remember the newest roster; one that the page has not got yet is replaced."""
         self._roster = entries
@@ -275,7 +284,9 @@ class Tab:
 
     async def _send_queued(self) -> None:
         while self._queue:
-            await self._socket.send_str(self._queue.popleft())
+            text = self._queue.popleft()
+            self._taken.set()
+            await self._socket.send_str(text)
         if self._roster is not None:
             entries, self._roster = self._roster, None
             peers = [{"peer": str(entry.peer), "name": entry.name, "kind": entry.kind.label} for entry in entries]
