@@ -91,27 +91,31 @@ async def test_it_relays_over_every_transport(protocol: str, host: str, family: 
 
 async def test_a_server_that_knows_no_dual_allocations(tmp_path: Path) -> None:
     # coturn 4.6 has the attributes of RFC 8656 section 18.11 under the numbers of a draft.
-    async with coturn(tmp_path, *STATIC_USER) as server:
-        async with turn.allocate(a_config(server.url("udp"), families=(4, 6))) as allocation:
-            assert [address.family for address in allocation.relayed] == [4]
-            assert allocation.info is not None
-            (problem,) = allocation.info.family_errors
-            assert isinstance(problem, errors.TurnAddressFamilyError)
-            assert "IPv6" in str(problem)
+    async with (
+        coturn(tmp_path, *STATIC_USER) as server,
+        turn.allocate(a_config(server.url("udp"), families=(4, 6))) as allocation,
+    ):
+        assert [address.family for address in allocation.relayed] == [4]
+        assert allocation.info is not None
+        (problem,) = allocation.info.family_errors
+        assert isinstance(problem, errors.TurnAddressFamilyError)
+        assert "IPv6" in str(problem)
 
 
 async def test_a_peer_without_turn(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[tuple[bytes, tuple[str, int]]] = asyncio.Queue()
     peer = await UdpNetwork().bind(TransportAddress("127.0.0.1", 0), lambda data, who: arrived.put_nowait((data, who)))
-    async with coturn(tmp_path, *STATIC_USER) as server:
-        async with turn.allocate(a_config(server.url("udp"), dont_fragment=False)) as allocation:
-            start = loop.time()
-            allocation.send(b"before any permission", peer.local)
-            assert await arrived.get() == (b"before any permission", allocation.relayed[0])
-            assert loop.time() - start < 0.4, "the first datagram was not lost and asked for again"
-            peer.send(b"answer", allocation.relayed[0])
-            assert await allocation.receive() == (b"answer", peer.local)
+    async with (
+        coturn(tmp_path, *STATIC_USER) as server,
+        turn.allocate(a_config(server.url("udp"), dont_fragment=False)) as allocation,
+    ):
+        start = loop.time()
+        allocation.send(b"before any permission", peer.local)
+        assert await arrived.get() == (b"before any permission", allocation.relayed[0])
+        assert loop.time() - start < 0.4, "the first datagram was not lost and asked for again"
+        peer.send(b"answer", allocation.relayed[0])
+        assert await allocation.receive() == (b"answer", peer.local)
     peer.close()
 
 
@@ -142,23 +146,27 @@ async def test_a_wrong_password(tmp_path: Path) -> None:
 
 
 async def test_a_used_up_quota(tmp_path: Path) -> None:
-    async with coturn(tmp_path, *STATIC_USER, "--user-quota=1") as server:
-        async with turn.allocate(a_config(server.url("udp"))):
-            with pytest.raises(errors.TurnQuotaError) as caught:
-                await turn.allocate(a_config(server.url("udp")))
-            assert (caught.value.code, caught.value.retry_after) == (486, 60.0)
+    async with (
+        coturn(tmp_path, *STATIC_USER, "--user-quota=1") as server,
+        turn.allocate(a_config(server.url("udp"))),
+    ):
+        with pytest.raises(errors.TurnQuotaError) as caught:
+            await turn.allocate(a_config(server.url("udp")))
+        assert (caught.value.code, caught.value.retry_after) == (486, 60.0)
 
 
 async def test_a_forbidden_peer(tmp_path: Path) -> None:
-    async with coturn(tmp_path, *STATIC_USER, "--denied-peer-ip=192.0.2.0-192.0.2.255") as server:
-        async with turn.allocate(a_config(server.url("udp"))) as allocation:
-            with pytest.raises(errors.TurnForbiddenError, match="403"):
-                await allocation.permit("192.0.2.77")
-            await allocation.permit("127.0.0.1")
-            results = await asyncio.gather(*map(allocation.permit, ("192.0.2.78", "127.0.0.2")), return_exceptions=True)
-            assert [type(result) for result in results] == [errors.TurnForbiddenError, type(None)], "one by one"
-            with pytest.raises(errors.TurnPeerFamilyError):
-                await allocation.permit("::1")
+    async with (
+        coturn(tmp_path, *STATIC_USER, "--denied-peer-ip=192.0.2.0-192.0.2.255") as server,
+        turn.allocate(a_config(server.url("udp"))) as allocation,
+    ):
+        with pytest.raises(errors.TurnForbiddenError, match="403"):
+            await allocation.permit("192.0.2.77")
+        await allocation.permit("127.0.0.1")
+        results = await asyncio.gather(*map(allocation.permit, ("192.0.2.78", "127.0.0.2")), return_exceptions=True)
+        assert [type(result) for result in results] == [errors.TurnForbiddenError, type(None)], "one by one"
+        with pytest.raises(errors.TurnPeerFamilyError):
+            await allocation.permit("::1")
 
 
 @pytest.mark.parametrize("protocol", ["tls", "dtls"])
@@ -265,13 +273,15 @@ async def test_an_allocation_moves(tmp_path: Path) -> None:
 
 
 async def test_a_server_without_mobility(tmp_path: Path) -> None:
-    async with coturn(tmp_path, *STATIC_USER) as server:
-        async with turn.allocate(a_config(server.url("udp"), mobility=True)) as allocation:
-            assert allocation.info is not None
-            assert not allocation.info.mobile
-            with pytest.raises(ValueError, match="mobility"):
-                await allocation.move()
-            assert allocation.error is None
+    async with (
+        coturn(tmp_path, *STATIC_USER) as server,
+        turn.allocate(a_config(server.url("udp"), mobility=True)) as allocation,
+    ):
+        assert allocation.info is not None
+        assert not allocation.info.mobile
+        with pytest.raises(ValueError, match="mobility"):
+            await allocation.move()
+        assert allocation.error is None
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
