@@ -136,8 +136,8 @@ class DtlsSession:
     def accept(self, hello: bytes) -> None:
         """Begin the handshake of a server with a ClientHello whose cookie was checked."""
         self._connection.set_accept_state()
-        self._connection.bio_write(hello)
         try:
+            self._connection.bio_write(hello)
             self._connection.DTLSv1_listen()
         except SSL.Error as error:
             self._fail(reason(error))
