@@ -76,6 +76,9 @@ class IceConfig:
     answer_patience: float = 0.1
     """How long, of that, one better pair is waited for after its check went out, or twice the round trip of the best
     valid pair if that is longer."""
+    relay_patience: float = 0.5
+    """As ``nomination_patience``, where the best valid pair is relayed and pairs without a relay may still succeed: within
+    a session there is no way back from a relay to a direct path."""
     pac_timeout: float = 39.5
     """How long a session may not be declared failed (RFC 8863 section 4: a check with all its retransmissions)."""
     checking_timeout: float = 60.0
@@ -141,7 +144,7 @@ class IceConfig:
             raise ValueError("ufrag_length is 4..32 and pwd_length 22..256 (RFC 8839 section 5.4)")
         if min(self.max_pairs, self.max_remote_candidates, self.max_local_bases) < 1:
             raise ValueError("max_pairs, max_remote_candidates and max_local_bases must be positive")
-        times = (self.nomination_patience, self.gathering_timeout, self.relay_grace)
+        times = (self.nomination_patience, self.relay_patience, self.gathering_timeout, self.relay_grace)
         if min(self.max_peer_reflexive, self.max_early_checks, self.max_relays, *times) < 0:
             raise ValueError("limits and times must not be negative")
 

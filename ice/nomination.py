@@ -59,6 +59,9 @@ class Nomination:
         else:
             answer = max(self._config.answer_patience, 2 * best.round_trip_time)
         until = 0.0
+        if best.is_relayed and any(not pair.is_relayed for pair in checklist.open_above(rank)):
+            # A relay is near, and quick to answer; the peer may be far, and its NAT may eat the first check.
+            return limit - self._config.nomination_patience + self._config.relay_patience
         for pair in checklist.open_above(rank):
             if pair.state is not PairState.IN_PROGRESS or pair.last_check_at is None:
                 return limit  # It has yet to be checked.

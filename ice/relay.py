@@ -168,6 +168,11 @@ class Relay:
         self._redirects = Redirects(config)
         self._mismatches = 0
 
+    @property
+    def name(self) -> str:
+        """Which server, as errors name it."""
+        return f"{self.config.url} ({self.target.server})"
+
     def open_link(self, now: float) -> OpenLink:
         """Return what opens the way to the current target."""
         self.state = RelayState.CONNECTING

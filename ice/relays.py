@@ -21,11 +21,12 @@ from ice.relay import (
     RelayStats,
     RelayTarget,
 )
+from ice.remote import unusable
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Deadline, Release, Transmit, earliest
 from turn.client import TurnClient
 from turn.config import Credentials, TurnServerConfig
-from turn.errors import TurnError, TurnLimitError, TurnTimeoutError
+from turn.errors import TurnError, TurnLimitError, TurnProtocolError, TurnTimeoutError
 from turn.events import (
     Allocated,
     AllocationFailed,
@@ -326,6 +327,10 @@ class Relays:
     def _allocated(self, relay: Relay, event: Allocated, now: float) -> None:
         relay.state = RelayState.ALLOCATED
         for address in event.relayed:
+            if unusable(address, self._config):
+                text = f"the server relays at {address}, where no peer can reach it"
+                self._tell(relay, ErrorStage.GATHERING, TurnProtocolError(text, server=relay.name))
+                continue
             candidate = self._local.add_relayed(address, event.mapped, relay.target)
             if candidate is None:
                 continue  # Section 5.1.3: equal to one that is there.
@@ -358,8 +363,8 @@ class Relays:
     def _give_up(self, relay: Relay, now: float) -> None:
         waited = now - relay.give_up_at + self._config.gathering_timeout
         what = "no connection" if relay.state is RelayState.CONNECTING else "no answer"
-        server = f"{relay.config.url} ({relay.target.server})"
-        self._fail(relay, TurnTimeoutError(f"{what} within {waited:.1f} s", server=server), ErrorStage.GATHERING)
+        error = TurnTimeoutError(f"{what} within {waited:.1f} s", server=relay.name)
+        self._fail(relay, error, ErrorStage.GATHERING)
         if relay.client is not None:
             relay.client.close(now)
             self._drain(relay, now)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ice.candidate import CandidateType
 from ice.checklist import CheckList
 from ice.config import IceConfig
@@ -61,6 +63,27 @@ def test_a_better_pair_whose_answer_is_overdue_is_waited_for_no_longer() -> None
     succeed(nomination, checklist, low, 1.06)
     assert nomination.choose(checklist, 1.06) is None
     assert nomination.next_timeout() == 1.1  # answer_patience
+    assert nomination.choose(checklist, 1.1) is low
+
+
+def test_by_a_relay_only_when_direct_pairs_have_had_their_time() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    low.remote = replace(low.remote, type=CandidateType.RELAYED)
+    in_progress(checklist, high, 1.0)
+    low.round_trip_time = 0.01
+    succeed(nomination, checklist, low, 1.06)
+    assert nomination.choose(checklist, 1.5) is None
+    assert nomination.next_timeout() == pytest.approx(1.56)  # relay_patience
+    assert nomination.choose(checklist, 1.57) is low
+
+
+def test_one_relay_waits_for_another_no_longer_than_usual() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    for one in (low, high):
+        one.remote = replace(one.remote, type=CandidateType.RELAYED)
+    in_progress(checklist, high, 1.0)
+    low.round_trip_time = 0.01
+    succeed(nomination, checklist, low, 1.06)
     assert nomination.choose(checklist, 1.1) is low
 
 

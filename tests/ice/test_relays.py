@@ -3,111 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from typing import Any
 
 import pytest
 
-from ice.agent import Agent
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig, IceTransportPolicy
-from ice.errors import FailureReason, IceError
-from ice.events import CandidateErrorFound, ErrorStage, GatheringCompleted, LocalCandidateFound, State
-from ice.relay import FetchCredentials, OpenLink, RelayState, RelayTarget
-from ice.roles import Role
+from ice.errors import IceError
+from ice.events import ErrorStage, GatheringCompleted, State
+from ice.relay import OpenLink, RelayTarget
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
-from stun.machine import Release, Transmit
-from stun.message import Message, MessageClass, Method, parse
+from stun.machine import Release
+from stun.message import Message, MessageClass, Method
 from tests.ice.builders import remote
-from tests.turn.fake_server import FakeServer, Refusal, data_indication
-from turn.config import Credentials, TurnServerConfig
-from turn.errors import TurnResolveError, TurnTlsError
-
-SERVER = TransportAddress("198.51.100.1", 3478)
-OTHER = TransportAddress("198.51.100.9", 3478)
-LOCAL = TransportAddress("192.0.2.1", 1000)
-PEER = TransportAddress("203.0.113.5", 5000)
-CONFIG = TurnServerConfig(url="turn:198.51.100.1", username="maria", password="secret")
-ONLY = IceConfig(turn_servers=[CONFIG], transport_policy=IceTransportPolicy.RELAY)
-
-
-class Stage:
-    """One agent; its links end in fake servers, and answers arrive at once."""
-
-    def __init__(self, config: IceConfig = ONLY, **servers: Any) -> None:
-        self.now = 0.0
-        self.agent = Agent(config, Role.CONTROLLING, rng=random.Random(1))
-        self.server = FakeServer(**servers)
-        self.links: list[OpenLink] = []
-        self.open: dict[FiveTuple, OpenLink] = {}
-        self.released: list[FiveTuple] = []
-        self.fetches: list[FetchCredentials] = []
-        self.direct: list[Transmit] = []
-        self.events: list[Any] = []
-        self.answers = True
-
-    def ask(self, config: TurnServerConfig = CONFIG, protocol: TransportProtocol = TransportProtocol.UDP) -> None:
-        self.agent.begin_gathering(self.now)
-        self.agent.relays.add_server(config, RelayTarget(SERVER, protocol), self.now)
-        self.agent.end_of_stun_servers(self.now)
-        self.pump()
-
-    def pump(self) -> None:
-        while (effect := self.agent.next_effect()) is not None:
-            match effect:
-                case OpenLink(number, _, target):
-                    self.links.append(effect)
-                    local = TransportAddress(LOCAL.host, LOCAL.port + len(self.links))
-                    path = FiveTuple(local, target.server, target.protocol)
-                    self.open[path] = effect
-                    self.agent.relays.link_opened(number, path, self.now)
-                case Release(path):
-                    self.released.append(path)
-                case FetchCredentials():
-                    self.fetches.append(effect)
-                case Transmit(data, path) if path in self.open:
-                    for answer in self.server.receive(data, path.local, self.now) if self.answers else ():
-                        self.agent.receive_datagram(answer, path, self.now)
-                case Transmit():
-                    self.direct.append(effect)
-        while (event := self.agent.next_event()) is not None:
-            self.events.append(event)
-
-    def wait(self, seconds: float) -> None:
-        until = self.now + seconds
-        for _ in range(10_000):
-            deadline = self.agent.next_timeout()
-            if deadline is None or deadline.at > until:
-                break
-            self.now = max(self.now, deadline.at)
-            self.agent.handle_timeout(self.now)
-            self.pump()
-        else:
-            raise AssertionError("the agent never comes to rest")
-        self.now = until
-
-    def of_type(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        return [event.candidate for event in self.of_type(LocalCandidateFound)]
-
-    @property
-    def problems(self) -> list[tuple[int, ErrorStage]]:
-        return [(event.error_code, event.stage) for event in self.of_type(CandidateErrorFound)]
-
-    def requests(self) -> Counter[str]:
-        return Counter(request.method.name for request in self.server.requests)
-
-    def sent_to_peer(self) -> list[Message]:
-        return [parse(data) for said in self.server.indications if (data := said.get(att.DATA)) is not None]
-
-    def describe(self) -> None:
-        other = Agent(IceConfig(), Role.CONTROLLED, rng=random.Random(2))
-        self.agent.set_remote_description(other.local_description, self.now)
-        self.pump()
+from tests.ice.relay_stage import CONFIG, LOCAL, PEER, SERVER, Stage
+from tests.turn.fake_server import data_indication
 
 
 def test_two_requests_make_a_candidate() -> None:
@@ -204,132 +114,6 @@ def test_datagrams_to_the_server_are_preferred_to_streams() -> None:
     assert len(set(found.values())) == 4
 
 
-@pytest.mark.parametrize("code", [401, 403, 440, 442, 486, 500, 508])
-def test_what_the_server_refuses_is_told_by_its_code(code: int) -> None:
-    stage = Stage()
-    # The first answer is the challenge; a 401 after it is the verdict.
-    stage.server.refuse(Method.ALLOCATE, *[code] * 8)
-    stage.ask()
-    stage.wait(10.0)
-    assert stage.problems == [(code, ErrorStage.GATHERING)]
-    [problem] = stage.of_type(CandidateErrorFound)
-    assert str(code) in problem.error_text
-    assert "turn:198.51.100.1" in problem.error_text
-    assert not stage.candidates
-    assert len(stage.of_type(GatheringCompleted)) == 1
-    assert stage.agent.relays.is_idle
-    assert stage.agent.stats().relays[0].state is RelayState.FAILED
-    assert stage.agent.next_timeout() is None
-
-
-def test_an_old_allocation_in_the_way_is_gone_round_from_another_port() -> None:
-    stage = Stage()
-    stage.server.refuse(Method.ALLOCATE, 437, 437)
-    stage.ask()
-    assert len(stage.links) == 3
-    assert len(stage.released) == 2
-    assert len(stage.candidates) == 1
-    assert not stage.problems
-
-
-def test_it_is_gone_round_three_times_at_most() -> None:
-    stage = Stage()
-    stage.server.refuse(Method.ALLOCATE, *[437] * 9)
-    stage.ask()
-    assert len(stage.links) == 4
-    assert stage.problems == [(437, ErrorStage.GATHERING)]
-
-
-def test_a_redirect_is_followed_and_not_in_circles() -> None:
-    stage = Stage()
-    stage.server.refuse(Method.ALLOCATE, Refusal(300, [(att.ALTERNATE_SERVER, OTHER)]))
-    stage.ask()
-    assert [link.target.server for link in stage.links] == [SERVER, OTHER]
-    assert len(stage.candidates) == 1
-    round_trip = Stage()
-    for back in (OTHER, SERVER, OTHER):
-        round_trip.server.refuse(Method.ALLOCATE, Refusal(300, [(att.ALTERNATE_SERVER, back)]))
-    round_trip.ask()
-    assert [link.target.server for link in round_trip.links] == [SERVER, OTHER]
-    assert round_trip.problems == [(300, ErrorStage.GATHERING)]
-
-
-def test_servers_that_cannot_be_asked() -> None:
-    stage = Stage()
-    stage.agent.begin_gathering(0.0)
-    stage.agent.relays.server_failed(CONFIG, TurnResolveError("no such name", server=CONFIG.url), 0.0)
-    stage.agent.relays.add_server(CONFIG, RelayTarget(SERVER, TransportProtocol.TLS), 0.0)
-    effect = stage.agent.next_effect()
-    assert isinstance(effect, OpenLink)
-    assert not stage.of_type(GatheringCompleted)
-    stage.agent.relays.link_failed(effect.number, TurnTlsError("self-signed", server=CONFIG.url), 0.1)
-    stage.agent.end_of_stun_servers(0.1)
-    stage.pump()
-    assert stage.problems == [(701, ErrorStage.GATHERING)] * 2
-    assert len(stage.of_type(GatheringCompleted)) == 1
-
-
-def test_the_number_of_relays_is_limited() -> None:
-    stage = Stage(IceConfig(turn_servers=[CONFIG], max_relays=2))
-    for _ in range(3):
-        stage.ask()
-    assert len(stage.links) == 2
-    assert stage.problems == [(701, ErrorStage.GATHERING)]
-
-
-def test_a_silent_server_is_given_up_and_what_it_says_later_is_given_back() -> None:
-    stage = Stage()
-    stage.answers = False
-    stage.ask()
-    stage.wait(ONLY.gathering_timeout + 0.01)
-    assert stage.problems == [(701, ErrorStage.GATHERING)]
-    assert len(stage.of_type(GatheringCompleted)) == 1
-    stage.wait(2.0)
-    assert stage.agent.relays.is_idle
-    assert len(stage.released) == 1
-    assert stage.agent.next_timeout() is None
-
-
-def test_once_one_relays_the_others_get_a_grace() -> None:
-    stage = Stage()
-    stage.ask()
-    assert len(stage.candidates) == 1
-    assert stage.agent.relays.is_gathering is False
-    late = Stage(IceConfig(turn_servers=[CONFIG, CONFIG]))
-    late.agent.begin_gathering(0.0)
-    late.agent.relays.add_server(CONFIG, RelayTarget(SERVER, TransportProtocol.UDP), 0.0)
-    late.agent.relays.add_server(CONFIG, RelayTarget(OTHER, TransportProtocol.TCP), 0.0)
-    first, second = late.agent.next_effect(), late.agent.next_effect()
-    assert isinstance(first, OpenLink)
-    assert isinstance(second, OpenLink)
-    late.agent.end_of_stun_servers(0.0)
-    path = FiveTuple(LOCAL, SERVER)
-    late.open[path] = first
-    late.agent.relays.link_opened(first.number, path, 0.0)
-    late.pump()
-    late.wait(0.49)
-    assert not late.of_type(GatheringCompleted)
-    late.wait(0.02)
-    assert len(late.of_type(GatheringCompleted)) == 1
-    assert late.problems == [(701, ErrorStage.GATHERING)]
-
-
-def test_credentials_are_fetched_when_the_server_refuses_the_old_ones() -> None:
-    async def fetch() -> Credentials:
-        raise AssertionError("the core fetches nothing")
-
-    config = TurnServerConfig(url="turn:198.51.100.1", credentials=fetch)
-    stage = Stage()
-    stage.agent.begin_gathering(0.0)
-    target = RelayTarget(SERVER, TransportProtocol.UDP)
-    stage.agent.relays.add_server(config, target, 0.0, Credentials("maria", "old"))
-    stage.pump()
-    assert [fetched.number for fetched in stage.fetches] == [0]
-    stage.agent.relays.renew(0, Credentials("maria", "secret"), 0.0)
-    stage.pump()
-    assert len(stage.candidates) == 1
-
-
 def test_closing_gives_the_allocation_back_with_one_message() -> None:
     stage = Stage()
     stage.ask()
@@ -410,15 +194,3 @@ def test_relay_only_has_no_bases_and_needs_a_server() -> None:
         stage.agent.add_local_base(LOCAL, 0.0)
     with pytest.raises(ValueError, match="TURN"):
         IceConfig(transport_policy=IceTransportPolicy.RELAY)
-
-
-def test_a_failure_tells_why_there_is_no_relay() -> None:
-    stage = Stage()
-    stage.server.refuse(Method.ALLOCATE, *[486] * 3)
-    stage.ask()
-    stage.describe()
-    stage.agent.end_of_remote_candidates(stage.now)
-    assert stage.agent.failure_detail == ""
-    stage.wait(45.0)
-    assert stage.agent.failure_reason is FailureReason.NO_CANDIDATE_PAIRS
-    assert "486" in stage.agent.failure_detail

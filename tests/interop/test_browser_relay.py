@@ -16,6 +16,7 @@ from browser_demo.browser import headless_chromium
 from browser_demo.stack import outside_address
 from ice import IceConfig
 from ice.candidate import Candidate, CandidateType
+from ice.events import CandidateErrorFound
 from stun.address import TransportAddress, TransportProtocol
 from tests.interop.browser_stage import outside_interface
 from turn.aio.server import TurnService, serve
@@ -128,7 +129,7 @@ async def test_chromium_and_we_say_the_same_about_a_wrong_password(chromium_path
         given = {"urls": url, "username": USER, "credential": "wrong"}
         await asyncio.wait_for(page.evaluate(OFFER, given), 30)
         theirs = await page.evaluate("problems")
-        problems = []
+        problems: list[CandidateErrorFound] = []
         server = RTCIceServer(urls=url, username=USER, credential="wrong")
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[server], iceTransportPolicy=RTCIceTransportPolicy.RELAY))
         peer.on("icecandidateerror", problems.append)
