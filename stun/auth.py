@@ -137,6 +137,11 @@ class LongTermClient:
         return self._realm
 
     @property
+    def algorithm(self) -> PasswordAlgorithm | None:
+        """The hash of the password that the server has asked for; None when it leaves that to RFC 5389, hence MD5."""
+        return None if self._choice is None else PasswordAlgorithm(self._choice.algorithm)
+
+    @property
     def key(self) -> bytes:
         """The key that requests are signed with; empty before the first challenge."""
         return self._key

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from stun.auth import Anonymous, Authenticator, LongTermClient, Verdict
 from stun.message import Message
+from stun.values import PasswordAlgorithm
 from turn.config import Credentials
 
 __all__ = ["Authentication", "Signed"]
@@ -42,6 +43,11 @@ class Authentication:
     def signed(self) -> Signed:
         """What a request that is serialized now will be signed with."""
         return Signed(self._current, self._current.token)
+
+    @property
+    def uses_sha256(self) -> bool:
+        """Whether requests are signed with MESSAGE-INTEGRITY-SHA256."""
+        return isinstance(self._current, LongTermClient) and self._current.algorithm is PasswordAlgorithm.SHA256
 
     def serialize(self, request: Message, fingerprint: bool) -> bytes:
         """Return the request's bytes, signed once the server has asked for it."""

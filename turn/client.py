@@ -90,6 +90,11 @@ class TurnClient:
         return self._rooms.allocation.mapped
 
     @property
+    def uses_sha256(self) -> bool:
+        """Whether requests are signed with SHA-256, which a server has to offer."""
+        return self._rooms.auth.uses_sha256
+
+    @property
     def has_work(self) -> bool:
         """Whether data that was encoded past the machine has made a peer worth a channel: drain the machine."""
         return bool(self._worth_a_channel)

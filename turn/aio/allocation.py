@@ -137,6 +137,11 @@ class TurnAllocation(AsyncIOEventEmitter):
         return self._driver.client.path
 
     @property
+    def uses_sha256(self) -> bool:
+        """Whether the server takes SHA-256 instead of MD5 and SHA-1."""
+        return self._driver.client.uses_sha256
+
+    @property
     def error(self) -> TurnError | None:
         """Why the allocation is gone; None while it is there."""
         return self._error
