@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from stun.address import TransportAddress, TransportProtocol
 from turn.service_config import RelayHost
 
 __all__ = ["RelayPorts"]
+
+_PROBES = 8
 
 Taken = tuple[str, int, TransportProtocol]
 
@@ -40,20 +43,18 @@ class RelayPorts:
     ) -> TransportAddress | None:
         """Take a random free port; ``even`` wants an even one, ``pair`` the next higher one too. None: none was found.
 
-        Looking at random fails now and then when nearly all are taken; then all are looked at from a random start.
+        Looking at random may fail when most are taken; then all are looked at, from a random start.
         """
         step = 2 if even or pair else 1
         first = self._first + (self._first % step)
         count = (self._last - first - (1 if pair else 0)) // step + 1
         if count <= 0:
             return None
-        start = self._rng.randrange(count)
-        for index in range(count):
-            port = first + (start + index) % count * step
+        probes = [self._rng.randrange(count) for _ in range(_PROBES)]
+        for index in itertools.chain(probes, range(probes[0], count), range(probes[0])):
+            port = first + index * step
             if self._is_free(host.host, port, protocol) and (not pair or self._is_free(host.host, port + 1, protocol)):
                 break
-            if index < 8:
-                start = self._rng.randrange(count)  # a run of taken ports would be followed by its neighbours
         else:
             return None
         self._taken.add((host.host, port, protocol))

@@ -75,7 +75,7 @@ class Server(RuleBasedStateMachine):
             return
         granted = min(max(600, lifetime or 0), 3600)
         assert [relayed.family for relayed in client.relayed] == list(families)
-        model.relays = {family: self.stage.now + granted for family in families}
+        model.relays = dict.fromkeys(families, self.stage.now + granted)
 
     @rule(which=which, lifetime=st.sampled_from([None, 0, 1000]), family=st.sampled_from([None, 4, 6]))
     def refresh(self, which: int, lifetime: int | None, family: int | None) -> None:

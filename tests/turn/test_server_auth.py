@@ -6,7 +6,6 @@ import pytest
 
 from stun import attributes as att
 from stun.address import TransportAddress
-from stun.auth import LongTermClient
 from stun.integrity import Integrity
 from stun.message import Message, MessageClass, Method, parse
 from stun.values import PasswordAlgorithm
@@ -37,7 +36,7 @@ def test_the_challenge_offers_sha256_and_asks_for_the_hash_of_the_name() -> None
     assert offered is not None
     assert [choice.algorithm for choice in offered] == [PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5]
     client.code(*ALLOCATE)
-    message, wire = client.wire(Method.REFRESH)
+    _, wire = client.wire(Method.REFRESH)
     assert att.USERHASH in parse(wire)
     assert att.USERNAME not in parse(wire)
 

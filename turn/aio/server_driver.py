@@ -25,6 +25,7 @@ from turn.aio.server_udp import ClientSocket, RelaySocket
 from turn.credentials import UserStore
 from turn.server import TurnServer
 from turn.server_events import (
+    AllocationCreated,
     CloseRelay,
     DialPeer,
     DropPeer,
@@ -153,6 +154,8 @@ class TurnServerDriver:
                     self._carry_out(effect)
                 if (event := server.next_event()) is None:
                     break
+                if isinstance(event, AllocationCreated):
+                    self._attach(event.number)
                 self._on_event(event)
         finally:
             self._pumping = False
@@ -283,9 +286,13 @@ class TurnServerDriver:
             self.server.relay_failed(address, protocol, failure, now)
             return
         self.server.relay_opened(address, protocol, now)
-        relay = self.server.relay_at(address, protocol)
-        if relay is not None and protocol is TransportProtocol.UDP:
-            self._relays[address].attach(relay)
+
+    def _attach(self, number: int) -> None:
+        """Give the relays of a new allocation their sockets, for the fast path."""
+        allocation = self.server.allocations.get(number)
+        for relay in allocation.relays.values() if allocation is not None else ():
+            if relay.protocol is TransportProtocol.UDP and (port := self._relays.get(relay.address)) is not None:
+                port.attach(relay)
 
     def _splice(self, number: int, path: FiveTuple, early: bytes) -> None:
         connection = self._connections.get(path)

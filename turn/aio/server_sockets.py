@@ -154,6 +154,7 @@ class BatchSocket:
         if pending:
             if (
                 self._short
+                or not size
                 or size > self._size
                 or (remote is not self._remote and remote != self._remote)
                 or len(pending) >= _MAX_SEGMENTS
