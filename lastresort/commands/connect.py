@@ -7,7 +7,7 @@ import sys
 
 from browser_demo.peer.echo import PROTOCOL as ECHO_PROTOCOL
 from lastresort.commands.ice_options import TURN_EPILOG, add_ice, ice_config
-from lastresort.commands.options import SubParsers, add_identity, new_parser, peer_address
+from lastresort.commands.options import SubParsers, add_identity, new_parser, peer_address, pings
 from lastresort.commands.peer import describe
 from lastresort.commands.pipe import PROTOCOL as PIPE_PROTOCOL
 from lastresort.commands.pipe import StandardStreams, pipe
@@ -51,7 +51,7 @@ def add_parser(commands: SubParsers, help: str) -> None:
         metavar="ID",
         help="ask for this protocol; may be given often, in order of preference",
     )
-    parser.add_argument("--ping", type=int, nargs="?", const=4, metavar="N", help="only send N pings (4)")
+    parser.add_argument("--ping", type=pings, nargs="?", const=4, metavar="N", help="only send N pings (4)")
     add_ice(parser)
     add_identity(parser)
     parser.set_defaults(run=run)

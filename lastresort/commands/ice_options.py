@@ -6,10 +6,11 @@ import argparse
 import os
 
 from ice import IceConfig, IceError, IceTransportPolicy
+from ice.aio.gathering import stun_servers
 from stun.errors import StunUriError
 from turn import TurnServerConfig
 
-__all__ = ["TURN_EPILOG", "USER_VARIABLE", "add_ice", "ice_config", "turn_url"]
+__all__ = ["TURN_EPILOG", "USER_VARIABLE", "add_ice", "ice_config", "stun_server", "turn_url"]
 
 USER_VARIABLE = "LASTRESORT_TURN_USER"
 
@@ -21,7 +22,11 @@ Their user comes from --turn-user or, unseen by others on the machine, from the 
 def add_ice(parser: argparse.ArgumentParser) -> None:
     """Add ``--stun``, ``--turn``, ``--turn-user`` and ``--relay-only``."""
     parser.add_argument(
-        "--stun", action="append", metavar="URI", help="STUN server, as stun:host:port; may be given often"
+        "--stun",
+        action="append",
+        type=stun_server,
+        metavar="URI",
+        help="STUN server, as stun:host:port; may be given often",
     )
     parser.add_argument(
         "--turn",
@@ -39,6 +44,15 @@ def add_ice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relay-only", action="store_true", help="go by the TURN servers alone and show the peer no other address"
     )
+
+
+def stun_server(text: str) -> str:
+    """Check a STUN server as ICE takes it, for ``argparse``."""
+    try:
+        stun_servers(IceConfig(stun_servers=(text,)))
+    except StunUriError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no STUN server: {error}; try stun:stun.example.org") from None
+    return text
 
 
 def turn_url(text: str) -> str:

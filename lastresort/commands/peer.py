@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import socket
 import sys
-from pathlib import Path
 
+from browser_demo.cli import folder
 from browser_demo.config import PeerSettings
 from browser_demo.peer.files import Transferred
 from browser_demo.peer.native import NativePeer, selected_pair
@@ -17,7 +17,7 @@ from lastresort.commands.options import SubParsers, add_identity, listen_address
 from lastresort.commands.pipe import PROTOCOL as PIPE_PROTOCOL
 from lastresort.commands.pipe import StandardStreams, pipe
 from lastresort.identity import load_identity
-from lastresort.output import Output
+from lastresort.output import Output, one_line
 from signalling.libp2p.aio.connection import Connection
 from signalling.libp2p.aio.streams import Stream
 
@@ -59,18 +59,11 @@ def add_parser(commands: SubParsers, help: str) -> None:
         help="where to accept direct connections; may be given often (default: /ip4/127.0.0.1/tcp/0)",
     )
     parser.add_argument("--name", default=f"python@{socket.gethostname()}", help="the name on the roster (%(default)s)")
-    parser.add_argument("--share", type=_folder, metavar="DIR", help="let peers ask for the files in this folder")
+    parser.add_argument("--share", type=folder, metavar="DIR", help="let peers ask for the files in this folder")
     add_ice(parser)
     parser.add_argument("--pipe", action="store_true", help="connect standard input and output to the first who asks")
     add_identity(parser)
     parser.set_defaults(run=run)
-
-
-def _folder(text: str) -> Path:
-    folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a folder")
-    return folder
 
 
 def peer_settings(options: argparse.Namespace) -> PeerSettings:
@@ -132,7 +125,9 @@ def _report(peer: NativePeer, output: Output) -> None:
 
     peer.on("connection", connected)
     peer.on("disconnection", disconnected)
-    peer.on("chat", lambda sender, text: output.event("chat", f"{sender}: {text}", peer=str(sender), text=text))
+    peer.on(
+        "chat", lambda sender, text: output.event("chat", f"{sender}: {one_line(text)}", peer=str(sender), text=text)
+    )
     peer.on("file", moved)
 
 
