@@ -11,7 +11,7 @@ from typing import Any
 from ice.agent import Agent
 from ice.aio.stats import Traffic
 from ice.events import Event
-from ice.relay import FetchCredentials, OpenLink
+from ice.relay import FetchCredentials, OpenLink, Relay
 from stun.address import FiveTuple, TransportAddress
 from stun.aio import Driver
 from stun.aio.link import LinkOptions, ServerLink, open_link
@@ -159,13 +159,15 @@ class AgentDriver(Driver[Event]):
 
         return receive, open_to
 
-    def receive_relayed(self, data: bytes, base: TransportAddress, peer: TransportAddress) -> None:
+    def receive_relayed(self, data: bytes, relay: Relay, peer: TransportAddress) -> None:
         """Take what a peer sent to a relayed base, out of its ChannelData message."""
-        agent = self.machine
-        if data and data[0] < 4 and is_stun(data):
-            agent.receive_datagram(data, FiveTuple(base, peer), self._loop.time())
+        base = relay.bases.get(peer.family)
+        if not data or base is None:
+            self._traffic.discarded += 1
+        elif data[0] < 4 and is_stun(data):
+            self.machine.receive_datagram(data, FiveTuple(base, peer), self._loop.time())
             self.pump()
-        elif data and agent.is_valid_path(base, peer):
+        elif self.machine.is_valid_path(base, peer):
             self._put(data)
         else:
             self._traffic.discarded += 1
@@ -213,8 +215,8 @@ class AgentDriver(Driver[Event]):
             link.close()
             return
         self.links[link.path] = link
-        endpoint.path = link.path
         relays.link_opened(wanted.number, link.path, self._loop.time())
+        endpoint.attach(link.path, relays.by_path.get(link.path))
         self.pump()
 
     def _close_link(self, path: FiveTuple) -> None:
@@ -251,28 +253,34 @@ class AgentDriver(Driver[Event]):
 class _Endpoint:
     """The receiving side of one link, which knows its own path only once it is open."""
 
-    __slots__ = ("_driver", "path")
+    __slots__ = ("_decode", "_driver", "_path", "_relay")
 
     def __init__(self, driver: AgentDriver) -> None:
         self._driver = driver
-        self.path: FiveTuple | None = None
+        self._path: FiveTuple | None = None
+        self._relay: Relay | None = None
+        self._decode: Callable[[bytes], tuple[TransportAddress, bytes] | None] = _nothing
+
+    def attach(self, path: FiveTuple, relay: Relay | None) -> None:
+        """The link is open, and this is what it serves."""
+        self._path, self._relay = path, relay
+        if relay is not None and relay.client is not None and not path.protocol.is_stream:
+            self._decode = relay.client.decode
 
     def received(self, data: bytes) -> None:
         """Take a datagram, or bytes of a stream."""
-        driver, path = self._driver, self.path
-        relay = None if path is None else driver.machine.relays.by_path.get(path)
-        if path is None or relay is None or relay.client is None:
-            return
-        if not path.protocol.is_stream and (decoded := relay.client.decode(data)) is not None:
-            peer, payload = decoded
-            base = relay.bases.get(peer.family)
-            if base is not None:
-                driver.receive_relayed(payload, base, peer)
-            return
-        driver.machine.relays.receive(data, path, asyncio.get_running_loop().time())
-        driver.pump()
+        decoded = self._decode(data)
+        if decoded is not None and self._relay is not None:
+            self._driver.receive_relayed(decoded[1], self._relay, decoded[0])
+        elif self._path is not None:
+            self._driver.machine.relays.receive(data, self._path, asyncio.get_running_loop().time())
+            self._driver.pump()
 
     def closed(self, error: Exception | None) -> None:
         """The link has ended."""
-        if self.path is not None:
-            self._driver.link_gone(error, self.path)
+        if self._path is not None:
+            self._driver.link_gone(error, self._path)
+
+
+def _nothing(data: bytes) -> None:
+    return None

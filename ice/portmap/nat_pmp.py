@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from dataclasses import dataclass
 
 from stun.errors import StunParseError
 
-__all__ = ["ADDRESS_REQUEST", "AddressResponse", "parse_response"]
+__all__ = ["ADDRESS_REQUEST", "AddressResponse", "NatPmpResult", "parse_response"]
 
 ADDRESS_REQUEST = b"\0\0"
 """Version 0, opcode 0."""
+
+
+class NatPmpResult(enum.IntEnum):
+    """Result codes (section 3.5)."""
+
+    SUCCESS = 0
+    UNSUPPORTED_VERSION = 1
+    NOT_AUTHORIZED = 2
+    NETWORK_FAILURE = 3
+    OUT_OF_RESOURCES = 4
+    UNSUPPORTED_OPCODE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +30,7 @@ class AddressResponse:
     """What a gateway answers."""
 
     result: int
-    """0 for success; 1 for another version, 3 for a network failure, and so on (section 3.5)."""
+    """A :class:`NatPmpResult`, or a code that we do not know."""
     epoch: int
     """Seconds since the gateway lost its state (section 3.6)."""
     external: str | None

@@ -184,20 +184,26 @@ def _is_older(data: bytes) -> bool:
     return 8 <= len(data) <= 16 and data[0] == 0 and data[1] >= 0x80 and data[2:4] == b"\0\1"
 
 
+def _name(codes: type[enum.IntEnum], result: int) -> str:
+    known = result in list(codes)
+    return codes(result).name.replace("_", " ").lower() if known else f"result {result}"
+
+
 def _read_pcp(data: bytes, path: FiveTuple) -> PortMapper:
     response = pcp.parse_response(data)
-    known = response.result in list(pcp.PcpResult)
-    name = pcp.PcpResult(response.result).name if known else f"result {response.result}"
     # A server without ANNOUNCE is a server all the same.
     fine = response.result in (pcp.PcpResult.SUCCESS, pcp.PcpResult.UNSUPP_OPCODE)
     return PortMapper(
-        PortMapperProtocol.PCP, path.remote, epoch=response.epoch, detail="" if fine else name.replace("_", " ").lower()
+        PortMapperProtocol.PCP,
+        path.remote,
+        epoch=response.epoch,
+        detail="" if fine else _name(pcp.PcpResult, response.result),
     )
 
 
 def _read_nat_pmp(data: bytes, path: FiveTuple) -> PortMapper:
     response = nat_pmp.parse_response(data)
-    detail = f"result {response.result}" if response.result else ""
+    detail = _name(nat_pmp.NatPmpResult, response.result) if response.result else ""
     if not response.result and response.external is None:
         detail = "it has no outer address"
     return PortMapper(
