@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stun import attributes as att
@@ -15,6 +16,7 @@ from turn.errors import TurnError, TurnLimitError
 from turn.events import ChannelBound, ChannelFailed
 from turn.framing import CHANNEL_MIN
 from turn.requests import Ask, Attributes
+from turn.soonest import Soonest
 
 __all__ = ["ChannelRequest", "Channels"]
 
@@ -63,6 +65,7 @@ class Channels:
         self._server = server
         self._by_peer: dict[tuple[str, int], _Channel] = {}
         self._next = CHANNEL_MIN
+        self._soonest = Soonest(self._times)
 
     def __contains__(self, peer: object) -> bool:
         channel = self._by_peer.get(peer)  # type: ignore[call-overload]
@@ -78,8 +81,11 @@ class Channels:
                 self.events.append(ChannelFailed(peer, error))
                 return
             self._by_peer[peer] = _Channel(number, peer)
+            self._soonest.wanted = True
         elif channel.state is _State.RELEASED:
             channel.state = _State.WANTED
+            self._soonest.forget()
+            self._soonest.wanted = True
 
     def release(self, peer: tuple[str, int]) -> None:
         """Let a channel run out; data to this peer goes in indications again."""
@@ -87,6 +93,7 @@ class Channels:
         if channel is None:
             return
         self.heads.pop(peer, None)
+        self._soonest.forget()
         if channel.state is _State.WANTED and channel.expires_at == 0.0:
             del self._by_peer[peer]  # the server was never asked
         else:
@@ -95,11 +102,14 @@ class Channels:
     def clear(self) -> None:
         """The allocation is gone, and all channels with it."""
         self._by_peer.clear()
+        self._soonest.forget()
         self.heads.clear()
         self.peers.clear()
 
     def requests(self, now: float) -> list[Ask[ChannelRequest]]:
         """Return the requests that are due now."""
+        if not self._soonest.take(now):
+            return []
         asks: list[Ask[ChannelRequest]] = []
         for channel in self._by_peer.values():
             due = channel.state is _State.BOUND and channel.rebind_at <= now
@@ -120,6 +130,7 @@ class Channels:
             return
         channel.expires_at = now + self._config.channel_lifetime
         channel.rebind_at = channel.expires_at - self._config.channel_margin
+        self._soonest.forget()
         if channel.state is not _State.ASKED:
             return  # released meanwhile
         channel.state = _State.BOUND
@@ -133,6 +144,7 @@ class Channels:
         if channel is None or channel.state is not _State.ASKED:
             return
         channel.state = _State.RELEASED
+        self._soonest.forget()
         self.heads.pop(context.peer, None)
         self.events.append(ChannelFailed(context.peer, error))
 
@@ -141,6 +153,7 @@ class Channels:
         for channel in list(self._by_peer.values()):
             if channel.state is _State.WANTED or channel.expires_at > now:
                 continue
+            self._soonest.forget()
             self.heads.pop(channel.peer, None)
             self.peers.pop(channel.number.to_bytes(2, "big"), None)
             if channel.state is _State.RELEASED and channel.expires_at + self._config.channel_pause <= now:
@@ -148,13 +161,15 @@ class Channels:
 
     def next_timeout(self) -> Deadline | None:
         """Return when a channel is to be bound again or has run out."""
-        times: list[float] = []
+        at = self._soonest.at
+        return None if at is None else Deadline(at, "channel")
+
+    def _times(self) -> Iterator[float]:
         for channel in self._by_peer.values():
             if channel.state is _State.BOUND:
-                times.append(channel.rebind_at)
+                yield channel.rebind_at
             elif channel.state is not _State.WANTED and channel.number.to_bytes(2, "big") in self.peers:
-                times.append(channel.expires_at)
-        return Deadline(min(times), "channel") if times else None
+                yield channel.expires_at
 
     def _free_number(self, now: float) -> int | None:
         if len(self._by_peer) >= self._config.max_channels:

@@ -6,7 +6,9 @@ the server and carries the code.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 from stun.address import TransportAddress
 
@@ -59,6 +61,11 @@ class TurnError(Exception):
         """The ERROR-CODE of the server's response (300..699), or None when it is not the server who says so."""
         self.retry_after = retry_after
         """Seconds after which asking again may help; None when it will not help without a change."""
+
+
+    def again(self) -> Self:
+        """Return the same error for another caller: a raised one carries the trail of the first."""
+        return copy.copy(self)
 
 
 class TurnParseError(TurnError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stun import attributes as att
@@ -21,6 +21,7 @@ from turn.errors import (
 )
 from turn.events import PermissionFailed, PermissionGranted
 from turn.requests import Ask
+from turn.soonest import Soonest
 
 __all__ = ["PermissionRequest", "Permissions"]
 
@@ -59,6 +60,7 @@ class Permissions:
         self._config = config
         self._server = server
         self._table: dict[str, _Permission] = {}
+        self._soonest = Soonest(self._times)
 
     def __contains__(self, host: object) -> bool:
         return host in self._table
@@ -76,19 +78,24 @@ class Permissions:
                 self.events.append(PermissionFailed(host, error))
             else:
                 self._table[host] = _Permission()
+                self._soonest.wanted = True
 
     def drop(self, host: str) -> None:
         """Let a permission run out; harmless when there is none."""
         self._table.pop(host, None)
         self.open.discard(host)
+        self._soonest.forget()
 
     def clear(self) -> None:
         """The allocation is gone, and all permissions with it."""
         self._table.clear()
         self.open.clear()
+        self._soonest.forget()
 
     def requests(self, families: frozenset[int], now: float) -> list[Ask[PermissionRequest]]:
         """Return the requests that are due now, in as few messages as will hold them."""
+        if not self._soonest.take(now):
+            return []
         batch: list[str] = []
         alone: list[str] = []
         urgent = any(item.state is _State.OPEN and item.refresh_at <= now for item in self._table.values())
@@ -120,12 +127,14 @@ class Permissions:
         item.state = _State.OPEN
         item.expires_at = now + self._config.permission_lifetime
         item.refresh_at = item.expires_at - self._config.permission_margin
+        self._soonest.forget()
         if host not in self.open:
             self.open.add(host)
             self.events.append(PermissionGranted(host))
 
     def refused(self, context: PermissionRequest, error: TurnError, now: float) -> None:
         """The server has refused a CreatePermission, or not answered it."""
+        self._soonest.forget()
         culprits = isinstance(error, (TurnForbiddenError, TurnPeerFamilyError, TurnBadRequestError))
         for host in context.hosts:
             item = self._table.get(host)
@@ -134,6 +143,7 @@ class Permissions:
             if culprits and len(context.hosts) > 1:
                 item.alone = True
                 item.state = _State.WANTED
+                self._soonest.wanted = True
             elif not culprits and now + self._config.retry_delay < item.expires_at:
                 # It still holds: ask again until it does not.
                 item.state = _State.OPEN
@@ -146,12 +156,19 @@ class Permissions:
         for host in [host for host in self.open if self._table[host].expires_at <= now]:
             # Whoever is still being asked about stays wanted; until the answer nothing may be sent.
             self.open.discard(host)
+            self._soonest.forget()
 
     def next_timeout(self) -> Deadline | None:
         """Return when a permission is to be refreshed or has run out."""
-        times = [item.refresh_at for item in self._table.values() if item.state is _State.OPEN]
-        times += [self._table[host].expires_at for host in self.open]
-        return Deadline(min(times), "permission") if times else None
+        at = self._soonest.at
+        return None if at is None else Deadline(at, "permission")
+
+    def _times(self) -> Iterator[float]:
+        for host, item in self._table.items():
+            if item.state is _State.OPEN:
+                yield item.refresh_at
+            if host in self.open:
+                yield item.expires_at
 
     def _fail(self, host: str, error: TurnError) -> None:
         self.drop(host)

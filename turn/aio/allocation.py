@@ -188,7 +188,7 @@ class TurnAllocation(AsyncIOEventEmitter):
             ValueError: the datagram is too long.
         """
         if self._error is not None:
-            raise self._error
+            raise self._error.again()
         self._driver.send(data, peer)
 
     async def receive(self) -> tuple[bytes, TransportAddress]:
@@ -263,7 +263,7 @@ class TurnAllocation(AsyncIOEventEmitter):
 
     def _usable(self) -> ClientDriver:
         if self._error is not None:
-            raise self._error
+            raise self._error.again()
         return self._driver
 
     def _received(self, data: bytes, peer: TransportAddress) -> None:
@@ -295,7 +295,7 @@ class TurnAllocation(AsyncIOEventEmitter):
             if waiter.done():
                 continue
             if isinstance(result, TurnError):
-                waiter.set_exception(result)
+                waiter.set_exception(result.again())
             else:
                 waiter.set_result(result)
 

@@ -45,7 +45,7 @@ class Inbox(Generic[T]):
         """
         while not self._items:
             if self._error is not None:
-                raise self._error
+                raise self._error.again()
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
