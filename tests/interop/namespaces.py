@@ -15,6 +15,8 @@ __all__ = ["Street", "street"]
 CLIENT, ROUTER_INSIDE = "10.77.0.2", "10.77.0.1"
 ROUTER, ROUTER_STATIC = "203.0.113.1", "203.0.113.9"
 SERVER, SERVER_OTHER = "203.0.113.2", "203.0.113.3"
+CLIENT6, ROUTER6_INSIDE, ROUTER6 = "2001:db8:1::2", "2001:db8:1::1", "2001:db8:2::1"
+SERVER6, SERVER6_OTHER = "2001:db8:2::2", "2001:db8:2::3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,20 @@ class Street:
     client: str
     router: str
     server: str
+
+    def add_ipv6(self) -> None:
+        """Give everybody IPv6 addresses, which the router translates for nobody."""
+        for namespace, device, addresses in (
+            (self.client, "wan", [CLIENT6]),
+            (self.router, "in", [ROUTER6_INSIDE]),
+            (self.router, "out", [ROUTER6]),
+            (self.server, "wan", [SERVER6, SERVER6_OTHER]),
+        ):
+            for address in addresses:
+                self.do(namespace, "ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+        self.do(self.client, "ip", "route", "add", "default", "via", ROUTER6_INSIDE)
+        self.do(self.server, "ip", "route", "add", "2001:db8:1::/64", "via", ROUTER6)
+        self.do(self.router, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
 
     def command(self, namespace: str, *arguments: str) -> list[str]:
         """Return the command line that runs ``arguments`` in a namespace."""

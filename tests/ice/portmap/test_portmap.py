@@ -116,7 +116,7 @@ def test_a_gateway_may_speak_both() -> None:
         PortMapperProtocol.NAT_PMP,
         None,
     ]
-    assert [getattr(event, "detail", None) for event in events] == ["", "result 2", None]
+    assert [getattr(event, "detail", None) for event in events] == ["", "not authorized", None]
 
 
 def test_silence_is_asked_four_times_and_then_believed() -> None:
