@@ -1,12 +1,13 @@
 """NAT behaviour discovery with others: coturn and Vovida stund as servers, coturn's clients against our server.
 
-`stund` is in Debian's stun-server. scripts/test installs neither package: both start a public server where there is
-systemd. Where they are installed, these tests run.
+`stund` is in Debian's stun-server, `turnserver` in coturn; scripts/test installs both and keeps them from running on
+their own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -25,7 +26,8 @@ from tests.stun.certificates import Authority
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
 
 TWO = ["--listening-ip=127.0.0.1", "--listening-ip=127.0.0.2"]
-needs_stund = pytest.mark.skipif(shutil.which("stund") is None, reason="needs stund: install the package stun-server")
+STUND = shutil.which("stund", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+needs_stund = pytest.mark.skipif(STUND is None, reason="needs stund: install the package stun-server")
 
 
 @asynccontextmanager
@@ -103,7 +105,7 @@ async def test_coturn_over_tls_and_dtls(protocol: TransportProtocol, tmp_path: P
 async def test_vovida_stund_as_the_server() -> None:
     (port,) = free_port_pairs(1)
     options = ("-h", "127.0.0.1", "-a", "127.0.0.2", "-p", str(port), "-o", str(port + 1))
-    async with running("stund", *options, ready=port, protocol=socket.SOCK_DGRAM):
+    async with running(str(STUND), *options, ready=port, protocol=socket.SOCK_DGRAM):
         server = TransportAddress("127.0.0.1", port)
         assert (await ask(server)).address.host == "127.0.0.1"
         report = await examine_nat(server)
