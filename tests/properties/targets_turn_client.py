@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from stun.message import Method
 from tests.turn.fake_server import PEER, STREAM, FakeServer, Stage
 from turn.config import RelayTransport, TurnClientConfig
@@ -45,6 +47,26 @@ def fuzz_turn_client_responses(data: bytes) -> None:
     assert stage.client.next_timeout() is None
 
 
+def fuzz_turn_client_captures(data: bytes) -> None:
+    """What coturn once sent, damaged, as the answer to every request; the first byte chooses which of them."""
+    stage = Stage(mobility=True)
+    capture = CAPTURES[(data[0] if data else 0) % len(CAPTURES)]
+    damaged = _damage(capture, data[1:])
+
+    def answer(request: bytes, *_: object) -> list[bytes]:
+        # With the transaction id of the request, or nothing would come of it.
+        genuine = capture[0] < 0x40 and len(request) >= 20
+        return [damaged[:8] + request[8:20] + damaged[20:]] if genuine else [damaged]
+
+    stage.server.receive = answer  # type: ignore[method-assign,assignment]
+    stage.client.bind_channel(PEER, 0.0)
+    stage.start()
+    stage.run(until=700.0)
+    stage.client.close(stage.now)
+    stage.run(until=710.0)
+    assert stage.client.next_timeout() is None
+
+
 def fuzz_turn_data_connection(data: bytes) -> None:
     """The start of a data connection may be anything; it is bound, or fails once, or waits."""
     stage = Stage(path=STREAM, transport=RelayTransport.TCP).start()
@@ -81,4 +103,7 @@ def _damage(reply: bytes, data: bytes) -> bytes:
     return bytes(damaged)
 
 
+_FILE = Path(__file__).resolve().parent.parent / "vectors" / "turn" / "coturn_to_client.hex"
+CAPTURES = [bytes.fromhex(line) for line in _FILE.read_text(encoding="ascii").split()]
+"""What coturn 4.6.1 has sent to our client: of every kind of message, the first two."""
 METHODS = (Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.CONNECT)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,21 @@ def test_any_stream(data: bytes) -> None:
 @example(b"\x01\x10")
 def test_damaged_responses(data: bytes) -> None:
     targets.fuzz_turn_client_responses(data)
+
+
+@given(st.integers(0, 255), st.binary(max_size=8))
+def test_captured_answers_damaged(which: int, damage: bytes) -> None:
+    targets.fuzz_turn_client_captures(bytes([which]) + damage)
+
+
+@pytest.mark.parametrize("number", range(len(targets.CAPTURES)))
+def test_captured_answers(number: int) -> None:
+    capture = targets.CAPTURES[number]
+    targets.fuzz_turn_client_captures(bytes([number]))
+    targets.fuzz_turn_client(b"".join(bytes([min(len(capture), 255)]) + capture[:255] for capture in targets.CAPTURES))
+    if capture[0] < 0x40:
+        message = parse(capture)
+        assert not message.unknown_required(), "we know everything that coturn sends"
 
 
 @given(st.binary(max_size=200))
