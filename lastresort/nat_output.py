@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["as_json", "as_text"]
 
 _UNTOLD = "could not be told"
-_NO_SERVER = "no server was given"
 
 
 def as_json(examination: Examination) -> dict[str, Any]:
     """Return the fields of the event; names and values stay as they are from release to release."""
-    ours = _our_class(examination)
     return {
         "servers": examination.servers,
         "udp": [_report(report) for report in examination.udp],
@@ -37,8 +35,7 @@ def as_json(examination: Examination) -> dict[str, Any]:
         ],
         "gateway": examination.gateway,
         "ipv6": {"addresses": examination.ipv6_addresses, "reachable": _ipv6_reachable(examination)},
-        "class": None if ours is None else ours.name.lower(),
-        "peers": {} if ours is None else {peer.name.lower(): way.name.lower() for peer, way in outlook(ours)},
+        **_prospects(peer_class(examination.udp[0]) if examination.udp else None),
         "problems": examination.problems,
     }
 
@@ -71,7 +68,13 @@ def _report(report: NatReport) -> dict[str, Any]:
         "rewrites_payload": report.rewrites_payload,
         "lifetime": None if lifetime is None else {"alive": lifetime.alive, "dead": lifetime.dead},
         "untold": {test.value: why for test, why in report.untold},
+        **_prospects(peer_class(report)),
     }
+
+
+def _prospects(ours: PeerClass | None) -> dict[str, Any]:
+    peers = {} if ours is None else {peer.name.lower(): way.name.lower() for peer, way in outlook(ours)}
+    return {"class": None if ours is None else ours.name.lower(), "peers": peers}
 
 
 def _report_rows(report: NatReport) -> list[tuple[str, str]]:
@@ -153,25 +156,28 @@ def _second_nat(external: str) -> str:
 
 
 def _meaning(examination: Examination) -> list[str]:
-    ours = _our_class(examination)
-    if ours is None:
-        reason = "the mapping could not be told" if examination.udp else _NO_SERVER
+    if not examination.udp:
+        reason = "no server could be asked" if examination.servers else "no server was given"
         return [f"which peers are reached: {_UNTOLD}, {reason}"]
-    lines = [
-        f"we are behind {ours.value}, and reach peers behind" if ours is not PeerClass.OPEN else "we reach peers behind"
-    ]
+    lines: list[str] = []
+    for report in examination.udp:
+        family = f"over IPv{report.server.family} " if len(examination.udp) > 1 else ""
+        lines += _outlook_of(peer_class(report), family)
+    if examination.mappers:
+        lines.append("  a port mapping would let every peer in that has UDP; it is not asked for yet")
+    return lines
+
+
+def _outlook_of(ours: PeerClass | None, family: str) -> list[str]:
+    if ours is None:
+        return [f"which peers are reached {family}: {_UNTOLD}, the mapping could not be told".replace(" :", ":")]
+    behind = f"we are behind {ours.value}, and " if ours is not PeerClass.OPEN else "we "
+    lines = [f"{family}{behind}reach peers behind"]
     width = max(len(peer.value) for peer in PeerClass)
     lines += [f"  {peer.value:{width}}  {way.value}" for peer, way in outlook(ours)]
     if ours is PeerClass.BLOCKED:
         lines.append("  a relay is reached over TCP or TLS from here (turn:...?transport=tcp, turns:)")
-    if examination.mappers:
-        lines.append("  a port mapping makes us reachable for all but the last; it is not asked for yet")
     return lines
-
-
-def _our_class(examination: Examination) -> PeerClass | None:
-    # IPv6 has its own firewalls, but what needs explaining are NATs.
-    return next((peer_class(report) for report in examination.udp), None)
 
 
 def _ipv6_reachable(examination: Examination) -> bool | None:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stun.address import TransportProtocol
 from stun.aio import BehaviourServing, SecureServing, StunServer, UdpNetwork, ask_any, locate, serve
 from stun.aio.client import NAT_DISCOVERY
 from stun.auth import LongTermClient
@@ -113,7 +112,7 @@ def _port(text: str) -> int:
 
 async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
-        uri = _server_uri(options.server, options.tcp)
+        uri = _server_uri(options.server, options.tcp, options.dtls)
     except StunUriError as error:
         parser.error(str(error))
     user, _, password = (options.user or "").partition(":")
@@ -122,7 +121,6 @@ async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     config = BindingClientConfig(transaction=TransactionConfig(stream_timeout=options.timeout))
     if options.dtls and not uri.scheme.is_secure:
         parser.error("--dtls needs a stuns: URI")
-    protocol = _protocol(uri, options)
     try:
         link = replace(NAT_DISCOVERY, server_name=uri.host, ssl_context=_trust(options.ca))
         async with asyncio.timeout(options.timeout):
@@ -131,7 +129,9 @@ async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -
             if not wanted:
                 return _complain(options, f"{uri.host} has no IPv{options.family} address")
             credentials = (lambda: LongTermClient(user, password)) if options.user else None
-            mapped = await ask_any(wanted, protocol=protocol, config=config, authenticator=credentials, options=link)
+            mapped = await ask_any(
+                wanted, protocol=uri.protocol, config=config, authenticator=credentials, options=link
+            )
     except TimeoutError:
         return _complain(options, f"{options.server} did not answer within {options.timeout:g} s")
     except (StunError, OSError) as error:
@@ -140,20 +140,14 @@ async def _query(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     return 0
 
 
-def _server_uri(text: str, tcp: bool) -> ServerUri:
+def _server_uri(text: str, tcp: bool, dtls: bool) -> ServerUri:
     if text.count(":") > 1 and "[" not in text and not text.lower().startswith("stun"):
         text = f"[{text}]"
     uri = ServerUri.parse(text if ":" in text and text.split(":")[0].lower() in ("stun", "stuns") else f"stun:{text}")
-    if uri.scheme.is_secure:
-        return uri
     # STUN URIs name no transport, but the SRV name to look up depends on it.
-    return ServerUri(uri.scheme, uri.host, uri.port, "tcp" if tcp else None)
-
-
-def _protocol(uri: ServerUri, options: argparse.Namespace) -> TransportProtocol:
     if uri.scheme.is_secure:
-        return TransportProtocol.DTLS if options.dtls else TransportProtocol.TLS
-    return TransportProtocol.TCP if options.tcp else TransportProtocol.UDP
+        return replace(uri, transport="udp" if dtls else "tcp")
+    return ServerUri(uri.scheme, uri.host, uri.port, "tcp" if tcp else None)
 
 
 def _trust(ca: str | None) -> ssl.SSLContext | None:

@@ -116,7 +116,10 @@ async def _addresses(options: argparse.Namespace, examination: Examination) -> l
 def _uri(text: str) -> ServerUri:
     if text.count(":") > 1 and "[" not in text and not text.lower().startswith("stun"):
         text = f"[{text}]"
-    return ServerUri.parse(text if text.lower().startswith(("stun:", "stuns:")) else f"stun:{text}")
+    uri = ServerUri.parse(text if text.lower().startswith(("stun:", "stuns:")) else f"stun:{text}")
+    if uri.scheme.is_secure:
+        raise StunUriError("what a NAT does is tested over plain UDP and TCP: name a stun: server")
+    return uri
 
 
 async def _udp(

@@ -126,6 +126,24 @@ def test_why_something_is_not_told_is_said() -> None:
     assert "UDP     no answer" in blocked
     assert "a relay is reached over TCP or TLS from here" in blocked
     assert "no server was given" in as_text(Examination([]))
+    assert "no server could be asked" in as_text(Examination(["x"]))
+
+
+def test_each_family_has_its_own_outlook() -> None:
+    over_ipv6 = replace(
+        REPORT,
+        server=TransportAddress("2001:db8::1", 3478),
+        mapping=Mapping.ENDPOINT_INDEPENDENT,
+        filtering=Filtering.ENDPOINT_INDEPENDENT,
+    )
+    examination = Examination(["x"], udp=[NatReport(server=SERVER, local=LOCAL), over_ipv6])
+    text = as_text(examination)
+    assert f"over IPv4 we are behind {PeerClass.BLOCKED.value}, and reach peers behind" in text
+    assert "over IPv6 we reach peers behind" in text
+    said = as_json(examination)
+    assert (said["class"], [report["class"] for report in said["udp"]]) == ("blocked", ["blocked", "open"])
+    untold = replace(REPORT, mapping=None)
+    assert "which peers are reached: could not be told, the mapping" in as_text(Examination(["x"], udp=[untold]))
 
 
 async def test_the_command() -> None:
@@ -156,6 +174,9 @@ async def test_no_answer_is_status_1_and_no_server_is_none() -> None:
     said = json.loads(output)
     assert (status, said["class"], said["udp"][0]["mapped"]) == (1, "blocked", None)
     assert "over TCP" in said["problems"][0]
+    status, output, errors = await run("nat", "stuns:example.org", "--json")
+    assert status == 1
+    assert "name a stun: server" in output.decode() + errors
     status, output, errors = await run("nat", "host.invalid", "--json", "--no-port-mapping")
     assert status == 1
     assert "host.invalid" in (output.decode() + errors)
