@@ -114,11 +114,6 @@ def decode_u8(data: bytes, transaction_id: bytes) -> int:
     return data[0]
 
 
-def encode_u8(value: int, transaction_id: bytes) -> bytes:
-    """One byte."""
-    return _checked(value, 0xFF).to_bytes(1, "big")
-
-
 def decode_u8_of_4(data: bytes, transaction_id: bytes) -> int:
     """One byte followed by three reserved ones, which are ignored."""
     if len(data) != 4:

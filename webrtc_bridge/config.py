@@ -61,8 +61,6 @@ class StreamConfig:
     fin_ack_timeout: float = 10.0
     """Seconds to wait for the FIN_ACK of our FIN, and for the peer's FIN after our STOP_SENDING; go-libp2p and
     js-libp2p wait as long."""
-    open_timeout: float = 10.0
-    """Seconds for a channel to open."""
     max_streams: int = 1024
     """Streams open at once, both directions together; a peer's further ones are reset."""
     max_unaccepted: int = 256
