@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from turn.config import TurnServerConfig
+
 USER, PASSWORD, REALM = "maria", "secret word", "example.org"
 STATIC_USER = ("--lt-cred-mech", f"--user={USER}:{PASSWORD}", f"--realm={REALM}")
 
@@ -78,6 +80,14 @@ async def coturn(
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+def a_config(url: str, **settings: object) -> TurnServerConfig:
+    """Return what our client needs to know; the static user unless told."""
+    given: dict[str, object] = {"url": url, "username": USER, "password": PASSWORD}
+    if "credentials" in settings:
+        given = {"url": url}
+    return TurnServerConfig(**(given | settings))  # type: ignore[arg-type]
 
 
 def free_port_pairs(count: int) -> list[int]:

@@ -20,7 +20,8 @@ from stun.message import Message, MessageClass, Method, parse
 from stun.values import AddressErrorCode, AddressFamily, Icmp, PasswordAlgorithm
 from turn.client import TurnClient
 from turn.config import CredentialProvider, Credentials, TurnClientConfig, TurnServerConfig
-from turn.events import TurnEvent
+from turn.errors import TurnError
+from turn.events import AllocationFailed, AllocationLost, TurnEvent
 
 CLIENT = TransportAddress("192.0.2.1", 1000)
 SERVER = TransportAddress("198.51.100.1", 3478)
@@ -249,3 +250,15 @@ def _name(data: bytes) -> str:
     except StunParseError:
         return "?"
     return f"{message.method.name}{'' if message.message_class is MessageClass.REQUEST else '-indication'}"
+
+
+def failure(stage: Stage) -> TurnError:
+    (event,) = stage.of(AllocationFailed)
+    assert isinstance(event, AllocationFailed)
+    return event.error
+
+
+def loss(stage: Stage) -> TurnError:
+    (event,) = stage.of(AllocationLost)
+    assert isinstance(event, AllocationLost)
+    return event.error
