@@ -66,6 +66,8 @@ class NativePeer(AsyncIOEventEmitter):
         self.host.on("identified", self._identified)
         self._presence: PresenceClient | None = None
         self._tasks = TaskSet()
+        self._greeted: set[Connection] = set()
+        """Connections whose peer was greeted; a peer tells about itself as often as it likes."""
 
     @property
     def peer_id(self) -> PeerId:
@@ -118,12 +120,16 @@ class NativePeer(AsyncIOEventEmitter):
             self.emit("connection", connection)
 
     def _disconnected(self, connection: Connection) -> None:
+        self._greeted.discard(connection)
         if self._of_interest(connection):
             self.emit("disconnection", connection)
 
     def _identified(self, connection: Connection) -> None:
         info = connection.peer_info
-        if self._of_interest(connection) and info is not None and chat.PROTOCOL in info.protocols:
+        if not self._of_interest(connection) or info is None or chat.PROTOCOL not in info.protocols:
+            return
+        if connection not in self._greeted and not connection.closed:
+            self._greeted.add(connection)
             self._tasks.spawn(self._greet(connection.remote_peer), f"greet {connection.remote_peer}")
 
     async def _greet(self, peer: PeerId) -> None:

@@ -80,6 +80,29 @@ async def test_who_speaks_chat_is_greeted() -> None:
             assert await texts.get() == GREETING
 
 
+async def test_a_guest_that_tells_more_about_itself_is_not_greeted_again() -> None:
+    texts: list[str] = []
+
+    async def listen(stream: Stream, text: str) -> None:
+        texts.append(text)
+
+    async with visit() as here:
+        told: asyncio.Queue[object] = asyncio.Queue()
+        here.peer.host.on("identified", told.put_nowait)
+        ChatService(here.guest, listen)
+        for number in range(5):
+            here.guest.handle(f"/news/{number}", listen_to_nothing)
+            async with asyncio.timeout(5):
+                await told.get()
+        assert await say(here, "done") == "You said: done"
+        assert texts == [GREETING]
+        assert len(here.peer._tasks) == 1
+
+
+async def listen_to_nothing(stream: Stream) -> None:
+    """Serve a protocol that nobody asks for."""
+
+
 async def test_echo_sends_everything_back_and_half_closes() -> None:
     async with visit() as here:
         stream = await here.open(ECHO)
