@@ -81,7 +81,7 @@ class Relays:
     def add_server(
         self, config: TurnServerConfig, target: RelayTarget, now: float, credentials: Credentials | None = None
     ) -> None:
-        """Ask a server for an allocation; without a limit to their number but ``max_relays``."""
+        """Ask a server for an allocation; those beyond ``max_relays`` are errors."""
         if self._ended:
             return
         if len(self._relays) >= self._config.max_relays:
@@ -276,12 +276,9 @@ class Relays:
     def _want(self, relay: Relay, hosts: tuple[str, ...], now: float) -> None:
         if relay.client is None or relay.state is not RelayState.ALLOCATED:
             return
-        wanted = []
-        for host in hosts:
-            peer = TransportAddress(host, 0)
-            base = relay.bases.get(peer.family)
-            if base is not None and base.ip.is_loopback == peer.ip.is_loopback:
-                wanted.append(host)
+        bases = relay.bases
+        peers = [peer for host in hosts if (peer := TransportAddress(host, 0)).family in bases]
+        wanted = [peer.host for peer in peers if bases[peer.family].ip.is_loopback == peer.ip.is_loopback]
         if wanted:
             relay.client.create_permission(wanted, now)
             self._drain(relay, now)
@@ -290,7 +287,8 @@ class Relays:
         client = relay.client
         while client is not None:
             while (effect := client.next_effect()) is not None:
-                self._effects.append(effect)
+                if isinstance(effect, Transmit):  # The way is released with the event that ends the allocation.
+                    self._effects.append(effect)
             while (received := client.next_data()) is not None:
                 peer, data = received
                 if (base := relay.bases.get(peer.family)) is not None:
