@@ -130,9 +130,12 @@ class TurnClient:
         """Let peers at these hosts (IP literals) send to us, from the next drain on until they are dropped.
 
         Permissions that are asked for before the allocation is there go out with its arrival.
+
+        Raises:
+            ValueError: one of them is no IP literal.
         """
         self._now = now
-        self._rooms.permissions.want(hosts)
+        self._rooms.permissions.want([TransportAddress.parse(host, 0).host for host in hosts])
 
     def drop_permission(self, host: str, now: float) -> None:
         """Let a permission run out."""
@@ -140,8 +143,13 @@ class TurnClient:
         self._rooms.permissions.drop(host)
 
     def bind_channel(self, peer: TransportAddress, now: float) -> None:
-        """Bind a channel to a peer, whatever the policy, and keep it bound until it is released."""
+        """Bind a channel to a peer, whatever the policy, and keep it bound until it is released.
+
+        Raises:
+            ValueError: the peer's host is no IP literal.
+        """
         self._now = now
+        peer = TransportAddress.parse(*peer)
         self._rooms.permissions.want((peer.host,))
         self._rooms.channels.want(peer, now)
 
@@ -155,9 +163,10 @@ class TurnClient:
         """Send data to a peer: at once with a permission, else with the permission's arrival.
 
         Raises:
-            ValueError: ``data`` is too long for any datagram.
+            ValueError: ``data`` is too long for any datagram, or the peer's host is no IP literal.
         """
         self._now = now
+        peer = TransportAddress.parse(*peer)
         wire = self.encode(peer, data)
         if wire is not None:
             self._effects.append(Transmit(wire, self.path))

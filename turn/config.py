@@ -199,6 +199,8 @@ class TurnServerConfig:
     def __post_init__(self) -> None:
         if self.uri.scheme not in (Scheme.TURN, Scheme.TURNS):
             raise ValueError(f"{self.url!r} is not a turn: or turns: URI")
+        if not isinstance(self.transport, RelayTransport):
+            raise ValueError(f"transport {self.transport!r} is no RelayTransport")
         if self.families not in ((4,), (6,), (4, 6)):
             raise ValueError(f"families {self.families!r}: (4,), (6,) or (4, 6)")
         if (self.username is None) != (self.password is None):

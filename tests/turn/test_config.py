@@ -27,6 +27,7 @@ def test_what_must_not_be_in_one_allocate() -> None:
         {"reservation_token": b"short"},
         {"even_port": EvenPort.EVEN_AND_RESERVE_NEXT, "families": (4, 6)},
         {"families": (6, 4)},
+        {"transport": 6},
         {"families": ()},
         {"transport": RelayTransport.TCP, "dont_fragment": True},
         {"transport": RelayTransport.TCP, "even_port": EvenPort.EVEN},

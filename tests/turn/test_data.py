@@ -40,6 +40,25 @@ def test_data_waits_for_its_permission_and_goes_at_once_after_it() -> None:
     assert stage.methods()[5:] == ["SEND-indication"]
 
 
+def test_addresses_may_be_written_in_any_form() -> None:
+    stage = Stage(tuning=QUIET, families=(6,)).start()
+    odd, canonical = PEER._replace(host="2001:DB8:0::1"), PEER._replace(host="2001:db8::1")
+    stage.client.create_permission([odd.host], stage.now)
+    stage.client.send(odd, b"x", stage.now)
+    stage.client.bind_channel(odd, stage.now)
+    stage.pump()
+    assert stage.methods()[2:] == ["CREATE_PERMISSION", "CHANNEL_BIND", "SEND-indication"]
+    assert stage.client.has_channel(canonical)
+    stage.client.send(odd, b"y", stage.now)
+    stage.pump()
+    assert stage.methods()[5:] == ["data"]
+    named = PEER._replace(host="peer.example.org")
+    with pytest.raises(ValueError, match="peer"):
+        stage.client.send(named, b"x", stage.now)
+    with pytest.raises(ValueError, match="peer"):
+        stage.client.bind_channel(named, stage.now)
+
+
 def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
     stage = Stage(tuning=TurnClientConfig(keepalive=None, max_queued=2, channels=ChannelPolicy.ON_DEMAND))
     for number in range(5):

@@ -153,9 +153,11 @@ class TurnAllocation(AsyncIOEventEmitter):
 
         Raises:
             TurnError: the server does not permit one of them; the first refusal is raised.
+            ValueError: one of them is no IP literal.
         """
         client = self._usable().client
-        wanted = [host for host in dict.fromkeys(hosts) if not client.is_permitted(host)]
+        literals = dict.fromkeys(TransportAddress.parse(host, 0).host for host in hosts)
+        wanted = [host for host in literals if not client.is_permitted(host)]
         waiting = [self._waiter(host) for host in wanted]
         client.create_permission(wanted, self._now())
         self._driver.pump()
@@ -164,15 +166,17 @@ class TurnAllocation(AsyncIOEventEmitter):
 
     def forbid(self, host: str) -> None:
         """Let a permission run out, which takes up to five minutes at the server."""
-        self._usable().client.drop_permission(host, self._now())
+        self._usable().client.drop_permission(TransportAddress.parse(host, 0).host, self._now())
 
-    async def bind_channel(self, peer: TransportAddress) -> None:
+    async def bind_channel(self, peer: tuple[str, int]) -> None:
         """Bind a channel to a peer at once, whatever the policy.
 
         Raises:
             TurnError: the server has refused.
+            ValueError: the peer's host is no IP literal.
         """
         client = self._usable().client
+        peer = TransportAddress.parse(*peer)
         if client.has_channel(peer):
             return
         waiting = self._waiter(peer)
@@ -208,7 +212,7 @@ class TurnAllocation(AsyncIOEventEmitter):
 
     # -- connections (RFC 6062)
 
-    async def connect(self, peer: TransportAddress) -> PeerStream:
+    async def connect(self, peer: tuple[str, int]) -> PeerStream:
         """Have the server connect to a peer, and return the byte stream to it.
 
         Raises:
@@ -216,6 +220,7 @@ class TurnAllocation(AsyncIOEventEmitter):
             ValueError: this is no TCP allocation.
         """
         client = self._usable().client
+        peer = TransportAddress.parse(*peer)
         if self._waiters.get(peer):
             raise TurnConnectionExistsError(f"a connection to {peer} is being made already", server=client.server)
         client.connect_peer(peer, self._now())

@@ -103,7 +103,7 @@ class Allocating:
                     problems.append(error)
                     if _is_final(error):
                         waiting.clear()
-            raise min(problems, key=_vagueness)
+            raise _most_telling(problems)
         finally:
             await _call_off(running)
 
@@ -140,6 +140,14 @@ class Allocating:
 def _is_final(error: TurnError) -> bool:
     """Whether another address of the same server would only say the same."""
     return isinstance(error, TurnCredentialsError)
+
+
+def _most_telling(problems: list[TurnError]) -> TurnError:
+    chosen = min(problems, key=_vagueness)
+    for other in problems:
+        if other is not chosen:
+            chosen.add_note(f"and {other}")
+    return chosen
 
 
 def _vagueness(error: TurnError) -> int:

@@ -130,7 +130,7 @@ class ClientDriver:
         assert self._link is not None
         wire = client.encode(peer, data)
         if wire is None:
-            client.send(TransportAddress(*peer), data, self._loop.time())
+            client.send(TransportAddress.parse(*peer), data, self._loop.time())
             self.pump()
             return
         self._link.send(wire)

@@ -179,6 +179,9 @@ async def test_a_name_with_a_dead_address_costs_a_quarter_of_a_second() -> None:
     async with scene.allocate("turn:turn.example.org:3478") as allocation:
         assert now() - began == pytest.approx(0.27)
         assert allocation.path.remote.host == SERVER_HOST
+        await allocation.permit("203.0.113.5")
+        with pytest.raises(ValueError, match="peer"):
+            await allocation.permit("peer.example.org")
         await asyncio.sleep(1.1)
         assert sockets(scene) == 1, "the other try was called off meanwhile"
 
@@ -191,6 +194,10 @@ async def test_one_refusal_of_the_user_ends_all_tries() -> None:
     with pytest.raises(errors.TurnCredentialsError):
         await scene.allocate("turn:turn.example.org:3478", password="guess")
     assert server.count(Method.ALLOCATE) == 2
+    scene.world.names["deaf.example.org"] = ["203.0.113.200", "203.0.113.201"]
+    with pytest.raises(errors.TurnTimeoutError) as caught:
+        await scene.allocate("turn:deaf.example.org:3478")
+    assert "203.0.113.201" in str(caught.value.__notes__), "what the other address came to is told too"
     with pytest.raises(errors.TurnResolveError, match=r"gone\.example\.org"):
         await scene.allocate("turn:gone.example.org:3478")
 
