@@ -70,6 +70,8 @@ class StreamConfig:
     """Seconds that an end of TLS may take."""
     backlog: int = 100
     """Connections that may wait to be accepted."""
+    accept_pause: float = 1.0
+    """Seconds for which a TLS listener accepts nothing after the system had no descriptor or memory for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

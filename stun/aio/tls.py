@@ -182,7 +182,7 @@ class TlsListener:
         self._sources: Counter[str] = Counter()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
-        self._loop.add_reader(listening.fileno(), self._acceptable)
+        self._listen()
 
     @property
     def connections(self) -> int:
@@ -200,14 +200,22 @@ class TlsListener:
         for handshake in self._handshakes:
             handshake.cancel()
 
+    def _listen(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket.fileno(), self._acceptable)
+
     def _acceptable(self) -> None:
         for _ in range(self._config.backlog):
             try:
                 accepted, sockaddr = self._socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:  # Out of descriptors, or the client is gone already.
+            except ConnectionError:
+                continue  # The client is gone already.
+            except OSError as error:  # Out of descriptors or memory: trying again at once would only burn time.
                 logger.warning("cannot accept a connection at %s: %s", self.local, error)
+                self._loop.remove_reader(self._socket.fileno())
+                self._loop.call_later(self._config.accept_pause, self._listen)
                 return
             accepted.setblocking(False)
             source = source_key(sockaddr[0].partition("%")[0])

@@ -257,10 +257,11 @@ async def test_udp_hears_only_its_server() -> None:
         end.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("protocol", [TLS, DTLS])
-async def test_a_binding_request_over_it(protocol: TransportProtocol, authority: Authority) -> None:
+async def test_a_binding_request_over_it(host: str, protocol: TransportProtocol, authority: Authority) -> None:
     secure = SecureServing(certificate=authority.issue("stun.test"), port=0)
-    async with await serve(["127.0.0.1"], 0, secure=secure) as server:
+    async with await serve([host], 0, secure=secure) as server:
         options = LinkOptions(ssl_context=authority.context, server_name="stun.test")
         mapped = await ask(server.tls[0], protocol=protocol, options=options)
         assert mapped.address == mapped.path.local

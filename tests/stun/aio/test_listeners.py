@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ import pytest
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork
 from stun.aio.dtls_session import DtlsSession, Phase, dtls_client_context, dtls_server_context
-from stun.config import ListenerConfig
+from stun.aio.tls import serve_tls, server_context
+from stun.config import ListenerConfig, StreamConfig
 from stun.dtls_cookie import CookieExchange, parse_client_hello
 from stun.errors import StunHandshakeError, StunLinkError
-from tests.stun.aio.test_link import DTLS, HERE, TLS, Inbox, echo, eventually
+from tests.stun.aio.test_link import DTLS, HERE, TLS, Echo, Inbox, echo, eventually
 from tests.stun.certificates import Authority
 
 
@@ -73,6 +76,38 @@ async def test_an_idle_connection_is_closed(protocol: TransportProtocol, authori
         await peer.until(lambda: len(peer.gone) == 1)
         assert listener.connections == 0
         link.close()
+
+
+async def test_a_listener_without_descriptors_pauses_and_goes_on(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Exhausted:
+        """A listening socket whose first accept fails as it does without descriptors."""
+
+        def __init__(self, real: socket.socket) -> None:
+            self.real = real
+            self.failures = 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.real, name)
+
+        def accept(self) -> object:
+            if not self.failures:
+                self.failures += 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self.real.accept()
+
+    peer = Echo()
+    callbacks = (peer.on_opened, peer.on_received, peer.on_gone)
+    config = StreamConfig(accept_pause=0.05)
+    listener = await serve_tls(HERE, server_context(authority.issue("127.0.0.1")), *callbacks, config=config)
+    exhausted = Exhausted(listener._socket)
+    monkeypatch.setattr(listener, "_socket", exhausted)
+    link = await Inbox().open(listener.local, TLS, ssl_context=authority.context)
+    assert exhausted.failures == 1
+    link.close()
+    await peer.until(lambda: len(peer.gone) == 1)
+    listener.close()
 
 
 async def test_a_handshake_ended_by_close_leaves_nothing(authority: Authority) -> None:
