@@ -16,8 +16,9 @@ from browser_demo.errors import CheckFailed
 from browser_demo.peer.files import Transferred
 from browser_demo.peer.words import GREETING
 from browser_demo.stack import Demo
+from signalling.libp2p.aio.relay_service import RelaySnapshot
 
-__all__ = ["CheckReport", "run_check"]
+__all__ = ["CheckReport", "relayed_bytes", "run_check"]
 
 CHAT = "Is anybody between us?"
 REPLY = f"You said: {CHAT}"
@@ -63,7 +64,6 @@ async def run_check(config: DemoConfig, *, screenshot: Path | None = None) -> Ch
         path = Path(folder) / FILE_NAME
         path.write_bytes(random.Random().randbytes(FILE_SIZE))
         async with Demo(config) as demo, headless_chromium(chromium) as browser:
-            relayed = _count_relayed(demo)
             seen: list[Transferred] = []
             demo.peer.on("file", seen.append)
             tab = await TabDriver.open(browser, demo.url)
@@ -83,12 +83,12 @@ async def run_check(config: DemoConfig, *, screenshot: Path | None = None) -> Ch
                 await tab.screenshot(screenshot)
             if tab.problems:
                 raise CheckFailed(f"the page's console has errors: {tab.problems[:3]}")
-            return _judge(statistics, files, relayed())
+            return _judge(statistics, files, relayed_bytes(demo.relay_service.snapshot()))
 
 
-def _count_relayed(demo: Demo) -> Any:
-    """Return a function that tells how many bytes the relay carried so far, in circuits that are still open."""
-    return lambda: sum(to + back for _, _, to, back in demo.relay_service.snapshot().circuits)
+def relayed_bytes(relay: RelaySnapshot) -> int:
+    """Return how many bytes the relay carried, in circuits that are still open and in those that are not."""
+    return relay.statistics.bytes_relayed + sum(to + back for _, _, to, back in relay.circuits)
 
 
 async def _compare(

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from browser_demo import browser, cli, namespace
-from browser_demo.check import MOST_RELAYED, _judge, run_check
+from browser_demo.check import MOST_RELAYED, _judge, relayed_bytes, run_check
 from browser_demo.config import DemoConfig, ServerConfig
 from browser_demo.errors import CheckFailed, DemoError
+from signalling.libp2p.aio.relay_service import RelaySnapshot
+from signalling.libp2p.keys import PrivateKey
+from signalling.libp2p.peer_id import PeerId
+from signalling.libp2p.relay import RelayStatistics
 
 FILES = (("to the peer", 5_000_000, "aa"), ("to the page", 5_000_000, "bb"))
 MARKS = {"start": 100.0, "relayed": 110.0, "answered": 150.0, "connected": 170.0, "direct": 200.0}
@@ -45,6 +49,16 @@ def test_no_selected_pair_fails() -> None:
 def test_bytes_through_the_relay_fail() -> None:
     with pytest.raises(CheckFailed, match="more than signalling"):
         _judge(statistics(), FILES, MOST_RELAYED + 1)
+
+
+def test_bytes_of_a_circuit_that_is_closed_count_too() -> None:
+    peer = PeerId.from_public_key(PrivateKey.generate().public_key)
+    carried = RelayStatistics(bytes_relayed=5_000_000)
+
+    assert relayed_bytes(RelaySnapshot(reservations=(), circuits=(), statistics=carried)) == 5_000_000
+    assert (
+        relayed_bytes(RelaySnapshot(reservations=(), circuits=((peer, peer, 3, 4),), statistics=carried)) == 5_000_007
+    )
 
 
 async def test_without_chromium_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
