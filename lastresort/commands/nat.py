@@ -16,6 +16,7 @@ from lastresort.nat_output import as_json, as_text
 from lastresort.output import Output
 from stun.address import TransportAddress
 from stun.aio import UdpNetwork, examine_nat, examine_tcp_mapping, locate
+from stun.aio.resolve import NAT_BEHAVIOUR_SERVICE
 from stun.behaviour import Mapping, NatReport
 from stun.behaviour_client import ALL_TESTS, QUICK_TESTS
 from stun.config import BehaviourClientConfig
@@ -103,7 +104,7 @@ async def _addresses(options: argparse.Namespace, examination: Examination) -> l
     found: list[list[TransportAddress]] = []
     for text in options.servers:
         try:
-            addresses = await locate(_uri(text), UdpNetwork(), random.SystemRandom())
+            addresses = await locate(_uri(text), UdpNetwork(), random.SystemRandom(), service=NAT_BEHAVIOUR_SERVICE)
         except (OSError, StunUriError) as error:
             examination.problems.append(f"{text}: {error}")
             continue

@@ -16,7 +16,7 @@ from stun.config import ResolverConfig
 from stun.network import Network
 from stun.uri import ServerUri
 
-__all__ = ["SrvTarget", "locate", "lookup_srv", "order_targets"]
+__all__ = ["NAT_BEHAVIOUR_SERVICE", "SrvTarget", "locate", "lookup_srv", "order_targets"]
 
 _SRV_PROTOCOL = {
     TransportProtocol.UDP: "_udp",
@@ -35,8 +35,16 @@ class SrvTarget(NamedTuple):
     host: str
 
 
+NAT_BEHAVIOUR_SERVICE = "stun-behavior"
+"""The SRV service of servers with two addresses (RFC 5780 section 5.1)."""
+
+
 async def locate(
-    uri: ServerUri, network: Network, rng: random.Random, config: ResolverConfig | None = None
+    uri: ServerUri,
+    network: Network,
+    rng: random.Random,
+    config: ResolverConfig | None = None,
+    service: str | None = None,
 ) -> list[TransportAddress]:
     """Return the addresses of a server in the order in which to try them.
 
@@ -48,6 +56,7 @@ async def locate(
         network: resolves host names.
         rng: spreads load over SRV records of one priority.
         config: time and limits.
+        service: an SRV service to look for before the scheme's own.
 
     Raises:
         OSError: nothing resolves, or the domain says that it has no such service.
@@ -55,7 +64,9 @@ async def locate(
     config = config or ResolverConfig()
     targets: list[SrvTarget] = []
     if uri.port is None and not uri.is_literal and "." in uri.host.rstrip("."):
-        targets = order_targets(await lookup_srv(uri, config.srv_timeout), rng)[: config.max_targets]
+        records = await lookup_srv(uri, config.srv_timeout, service) if service is not None else []
+        records = records or await lookup_srv(uri, config.srv_timeout)
+        targets = order_targets(records, rng)[: config.max_targets]
     if not targets:
         return list(await network.resolve(uri.host, uri.effective_port))
     if all(target.host in ("", ".") for target in targets):
@@ -72,9 +83,12 @@ async def locate(
     return list(dict.fromkeys(found))
 
 
-async def lookup_srv(uri: ServerUri, timeout: float) -> list[SrvTarget]:
-    """Return the SRV records of a service; none when there are none, or when no name server answers in time."""
-    name = f"_{uri.scheme}.{_SRV_PROTOCOL[uri.protocol]}.{uri.host}"
+async def lookup_srv(uri: ServerUri, timeout: float, service: str | None = None) -> list[SrvTarget]:
+    """Return the SRV records of a service (the scheme's by default).
+
+    They are empty when there are none, or when no name server answers in time.
+    """
+    name = f"_{service or uri.scheme}.{_SRV_PROTOCOL[uri.protocol]}.{uri.host}"
     try:
         answer = await dns.asyncresolver.resolve(name, "SRV", lifetime=timeout)
     except (dns.exception.DNSException, OSError, ValueError):

@@ -89,3 +89,24 @@ def test_weights_share_the_load() -> None:
     second = Counter(order[1].host for order in orders)
     assert 0.68 < second["a"] / 2000 < 0.80
     assert 0 < second["c"] / 2000 < 0.05
+
+
+async def test_a_more_special_service_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def having(special: Sequence[SrvTarget]) -> None:
+        async def lookup(uri: ServerUri, timeout: float, service: str | None = None) -> Sequence[SrvTarget]:
+            asked.append(service)
+            return special if service else [SrvTarget(0, 0, 1, "one.example.org.")]
+
+        monkeypatch.setattr(resolve, "lookup_srv", lookup)
+
+    world = World()
+    world.names.update({"one.example.org": ["203.0.113.11"], "two.example.org": ["203.0.113.12"]})
+    network = world.host("client", world.internet, "203.0.113.1").network()
+    uri = ServerUri.parse("stun:example.org")
+    for special, address in (([], "203.0.113.11"), ([SrvTarget(0, 0, 1, "two.example.org.")], "203.0.113.12")):
+        having(special)
+        service = resolve.NAT_BEHAVIOUR_SERVICE
+        assert await resolve.locate(uri, network, random.Random(1), service=service) == [(address, 1)]
+    assert asked == ["stun-behavior", None, "stun-behavior"]
