@@ -141,6 +141,8 @@ class TurnClientConfig:
     """Connections of peers that wait to be taken (RFC 6062 section 4.4)."""
     credentials_margin: float = 60.0
     """Seconds before credentials run out (at most half their lifetime) at which new ones are fetched."""
+    credentials_timeout: float = 30.0
+    """Seconds that fetching credentials may take."""
     credentials_retry: float = 5.0
     """Seconds between tries to fetch credentials."""
     max_redirects: int = 4

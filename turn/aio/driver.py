@@ -146,7 +146,7 @@ class ClientDriver:
             self._drain(self._client)
         finally:
             self._pumping = False
-        self._arm()
+            self._arm()  # also when a listener of the application has raised
 
     def close(self) -> None:
         """Close the links and stop the timer; harmless twice."""

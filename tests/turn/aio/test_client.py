@@ -1,4 +1,4 @@
-"""The asyncio side of the TURN client in virtual time: allocating, data, loss, renewal, and that nothing is left."""
+"""The asyncio side of the TURN client in virtual time: allocating, data, loss, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from stun.message import Method
 from stun.values import Icmp
 from tests.simulation import virtual_time
 from tests.turn.aio.scene import SERVER_HOST, Scene
-from tests.turn.fake_server import PEER, RELAYED, FakeServer, Refusal, icmp_indication
+from tests.turn.fake_server import PEER, RELAYED, Refusal, icmp_indication
 from turn import errors
-from turn.config import ChannelPolicy, Credentials, RedirectPolicy, RelayTransport, TurnClientConfig
+from turn.config import ChannelPolicy, RedirectPolicy, RelayTransport, TurnClientConfig
 
 QUIET = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND)
 
@@ -270,60 +270,23 @@ async def test_several_servers_at_once() -> None:
 
 
 @virtual_time
-async def test_credentials_are_renewed_under_the_live_allocation() -> None:
-    scene = Scene()
-    server = scene.serve(FakeServer({"0:maria": "p0"}))
-    handed_out = 0
-
-    async def provider() -> Credentials:
-        nonlocal handed_out
-        if handed_out == 2:
-            handed_out += 1
-            raise ConnectionError("the shop is closed for a moment")
-        credentials = Credentials(f"{handed_out}:maria", f"p{handed_out}", 300.0)
-        server.set_users({credentials.username: credentials.password})
-        handed_out += 1
-        return credentials
-
-    async with scene.allocate(credentials=provider) as allocation:
-        await allocation.permit(PEER.host)
-        await asyncio.sleep(3600.0)
-        assert allocation.error is None
-        assert allocation.relayed == (RELAYED,)
-        assert handed_out > 10
-        assert len(set(server.granted_usernames)) > 5
-
-
-@virtual_time
-async def test_a_provider_that_fails_at_first_is_told() -> None:
-    scene = Scene()
-    scene.serve()
-
-    async def provider() -> Credentials:
-        raise ValueError("no such customer")
-
-    with pytest.raises(errors.TurnCredentialsError, match="no such customer"):
-        await scene.allocate(credentials=provider)
-    assert scene.packets == 0
-
-
-@virtual_time
-async def test_a_provider_that_fails_for_ever_loses_the_allocation_for_that_reason() -> None:
+async def test_a_listener_that_raises_stops_nothing() -> None:
     scene = Scene()
     server = scene.serve()
-    first = True
+    async with scene.allocate(client=QUIET) as allocation:
+        problems: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
 
-    async def provider() -> Credentials:
-        nonlocal first
-        if not first:
-            raise OSError("gone")
-        first = False
-        return Credentials("maria", "secret", 300.0)
+        def complain(*_: object) -> None:
+            raise ZeroDivisionError
 
-    async with scene.allocate(credentials=provider) as allocation:
-        server.set_users({"nobody": "x"})
-        await asyncio.sleep(700.0)
-        assert isinstance(allocation.error, errors.TurnCredentialsError)
+        allocation.on("permissionfailed", complain)
+        server.refuse(Method.CREATE_PERMISSION, 403)
+        with pytest.raises(errors.TurnForbiddenError):
+            await allocation.permit(PEER.host)
+        await asyncio.sleep(3600.0)
+        assert allocation.error is None
+        assert server.count(Method.REFRESH) >= 6
 
 
 @virtual_time
