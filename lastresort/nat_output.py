@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_json", "as_text"]
 
+_WIDTH = len("idle mappings")
 _UNTOLD = "could not be told"
 
 
@@ -190,5 +191,4 @@ def _value(member: enum.Enum | None) -> str | None:
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:{width}}  {text}".rstrip() for name, text in rows)
+    return "\n".join(f"{name:{_WIDTH}}  {text}".rstrip() for name, text in rows)

@@ -104,10 +104,10 @@ def test_the_table_for_people() -> None:
         "hairpin        no",
         "fragments      do not pass",
         "idle mappings  live at least 115 s, less than 120 s",
-        "TCP           mapping endpoint-independent",
-        "port mapping  NAT-PMP at 10.0.0.1, outer address 100.64.3.4 (private: there is another NAT behind it)",
-        "port mapping  UPnP IGD at 10.0.0.1, http://10.0.0.1/d.xml",
-        "IPv6          addresses, but no server to try",
+        "TCP            mapping endpoint-independent",
+        "port mapping   NAT-PMP at 10.0.0.1, outer address 100.64.3.4 (private: there is another NAT behind it)",
+        "port mapping   UPnP IGD at 10.0.0.1, http://10.0.0.1/d.xml",
+        "IPv6           addresses, but no server to try",
         "  stun.example.net: no such name",
     ):
         assert line in text.splitlines(), text
@@ -123,7 +123,7 @@ def test_why_something_is_not_told_is_said() -> None:
     report = replace(REPORT, filtering=None, untold=((NatTest.FILTERING, "the server has one address"),))
     assert "filtering      could not be told: the server has one address" in as_text(Examination(["x"], udp=[report]))
     blocked = as_text(Examination(["x"], udp=[NatReport(server=SERVER, local=LOCAL)]))
-    assert "UDP     no answer" in blocked
+    assert "UDP            no answer" in blocked
     assert "a relay is reached over TCP or TLS from here" in blocked
     assert "no server was given" in as_text(Examination([]))
     assert "no server could be asked" in as_text(Examination(["x"]))
