@@ -12,7 +12,7 @@ from ice.candidate import Candidate, CandidateType, TcpType
 from ice.config import IceConfig, IceTransportPolicy
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import State
+from ice.events import CandidateErrorFound, State
 from ice.exchange import Exchange, ExchangeError
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Candidate",
+    "CandidateErrorFound",
     "CandidatePair",
     "CandidateType",
     "Description",

@@ -78,7 +78,8 @@ class AgentRooms:
     @property
     def failure_detail(self) -> str:
         """What else there is to say about a failure: why relays are missing or gone. Empty without a failure."""
-        if self.state is not State.FAILED or self.failure_reason is FailureReason.CONSENT_REVOKED:
+        silent = (FailureReason.CONSENT_EXPIRED, FailureReason.CONSENT_REVOKED)
+        if self.state is not State.FAILED or self.failure_reason in silent:
             return ""
         return "; ".join(self.relays.problems.texts[-3:])
 

@@ -146,6 +146,23 @@ async def test_fetched_credentials(tmp_path: Path) -> None:
             assert "web service" in problems[0].error_text
 
 
+async def test_a_provider_of_credentials_with_a_bug_is_told_and_breaks_nothing(tmp_path: Path) -> None:
+    async def broken() -> Credentials:
+        raise AssertionError("a bug")
+
+    async with place(tmp_path) as here:
+        wrong = TurnServerConfig(url=here.url(TransportProtocol.TCP), credentials=broken)
+        config = relayed(wrong, here.server(TransportProtocol.UDP))
+        async with sessions(config, config) as (first, second):
+            problems: list[CandidateErrorFound] = []
+            first.on("candidateerror", problems.append)
+            await connect(first, second)
+            await asyncio.gather(first.gather(), second.gather())
+            await asyncio.sleep(0)
+            assert [problem.error_code for problem in problems] == [701]
+            assert "a bug" in problems[0].error_text
+
+
 async def test_a_session_that_is_closed_while_it_connects_to_the_server(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         for protocol in ALL:
