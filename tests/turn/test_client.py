@@ -170,6 +170,17 @@ def test_a_wrong_password_is_not_tried_twice() -> None:
     assert len(stage.sent) == 2
 
 
+def test_a_server_that_finds_every_nonce_stale_is_given_up() -> None:
+    server = FakeServer(algorithms=())
+    stale = [(att.REALM, "example.org"), (att.NONCE, b"another")]
+    server.refuse(Method.ALLOCATE, *[Refusal(438, stale, signed=False)] * 20)  # type: ignore[arg-type]
+    stage = Stage(server).start()
+    error = failure(stage)
+    assert isinstance(error, errors.TurnStaleNonceError)
+    assert error.code == 438
+    assert len(stage.sent) <= TurnClientConfig().max_attempts
+
+
 def test_a_server_that_wants_a_user_says_so_to_one_who_is_none() -> None:
     stage = Stage(username=None, password=None).start()
     error = failure(stage)
