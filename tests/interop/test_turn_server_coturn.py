@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import turn
 from stun.address import TransportProtocol
-from tests.interop.coturn import free_port_pairs
+from tests.interop.coturn import _until_it_listens, free_port_pairs
 from tests.stun.certificates import Authority
+from tests.tools import ROOT
 from tests.turn.aio.service import PASSWORD, SECRET, USER, running
 from turn.aio.server import TurnService
+from turn.credentials import rest_credentials
+from turn.errors import TurnCredentialsError, TurnForbiddenError
 
 pytestmark = [
     pytest.mark.interop,
@@ -146,3 +152,31 @@ async def test_stunclient(host: str, tmp_path: Path) -> None:
         )
         out, _ = await asyncio.wait_for(process.communicate(), 30)
         assert f"UDP reflexive addr: {host}:" in out.decode()
+
+
+async def test_coturn_takes_the_same_time_limited_credentials(tmp_path: Path) -> None:
+    """The configuration that docs/turn.md gives for larger deployments, run as it stands but for ports and logs."""
+    conf = ROOT / "examples" / "coturn" / "turnserver.conf"
+    port, tls_port = free_port_pairs(2)
+    process = await asyncio.create_subprocess_exec(
+        *("turnserver", "-c", str(conf), f"--listening-port={port}", f"--tls-listening-port={tls_port}"),
+        *("--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--log-file=stdout", "--simple-log", "--no-tls"),
+        *("--no-dtls", f"--pidfile={tmp_path}/pid", f"--userdb={tmp_path}/db"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await _until_it_listens(port, process)
+        good = rest_credentials(SECRET, "carol", 60, time.time())
+        config = turn.TurnServerConfig(url=f"turn:127.0.0.1:{port}", username=good.username, password=good.password)
+        async with turn.allocate(config) as allocation:
+            assert allocation.relayed
+            with pytest.raises(TurnForbiddenError):
+                await allocation.permit("10.0.0.1")
+        late = rest_credentials(SECRET, "carol", 60, time.time() - 61)
+        with pytest.raises(TurnCredentialsError):
+            await turn.allocate(replace(config, username=late.username, password=late.password))
+    finally:
+        process.terminate()
+        await process.wait()
