@@ -83,6 +83,8 @@ class WebSocketStream:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+        if self._session is not None:
+            await self._websocket.close()  # Nobody hears the good-bye, but the HTTP client wants its connection back.
         await self._close_session()
 
     async def _close_session(self) -> None:

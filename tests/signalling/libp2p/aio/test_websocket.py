@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import ipaddress
 import random
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +239,12 @@ async def test_a_websocket_that_vanishes_ends_its_connection(server: Host) -> No
     async with asyncio.timeout(5):
         await gone.wait()
     await client.close()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        del connection, client
+        await asyncio.sleep(0.01)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == [], "the HTTP connection below was given back"
 
 
 async def test_closing_the_listener_leaves_connections_and_frees_the_port() -> None:
