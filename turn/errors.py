@@ -62,7 +62,6 @@ class TurnError(Exception):
         self.retry_after = retry_after
         """Seconds after which asking again may help; None when it will not help without a change."""
 
-
     def again(self) -> Self:
         """Return the same error for another caller: a raised one carries the trail of the first."""
         return copy.copy(self)

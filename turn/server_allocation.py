@@ -35,11 +35,13 @@ class Relay:
 class Channel:
     """A channel number bound to one peer (section 12)."""
 
-    __slots__ = ("expires", "head", "number", "peer", "relay")
+    __slots__ = ("expires", "head", "number", "peer", "relay", "target")
 
     def __init__(self, number: int, peer: TransportAddress, relay: Relay, expires: float) -> None:
         self.number = number
         self.peer = peer
+        self.target: tuple[str, int] = peer
+        """Where the peer is reached; not ``peer`` only for our own relayed addresses behind a NAT."""
         self.relay = relay
         """The relayed address of the peer's family."""
         self.expires = expires

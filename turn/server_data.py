@@ -32,6 +32,7 @@ class DataPlane:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._stats = state.stats
+        self._behind_nat = state.behind_nat
 
     def from_client(self, allocation: Allocation, data: bytes, now: float) -> ToPeer | None:
         """Take one ChannelData message of a client; return what to send, or None when it is dropped (section 12.6)."""
@@ -48,7 +49,7 @@ class DataPlane:
             return None
         allocation.packets_to_peers += 1
         allocation.bytes_to_peers += size
-        return channel.relay, channel.peer, data[4:stop]
+        return channel.relay, channel.target, data[4:stop]
 
     def from_peer(self, relay: Relay, data: bytes, peer: tuple[str, int], now: float) -> bytes | None:
         """Take one datagram of a peer; return the message for the client, or None when it is dropped.
@@ -56,6 +57,8 @@ class DataPlane:
         Permissions are looked at by IP address (section 11.3); data refreshes neither them nor channels.
         """
         allocation = relay.allocation
+        if self._behind_nat:
+            peer = self._state.outside(peer, TransportProtocol.UDP)
         if allocation is None or allocation.permissions.get(peer[0], 0.0) <= now:
             self._stats.denied_from_peer += 1
             return None
@@ -88,7 +91,8 @@ class DataPlane:
             return
         allocation.packets_to_peers += 1
         allocation.bytes_to_peers += len(data)
-        state.outbox.effects.append(SendToPeer(relay.address, peer, data, att.DONT_FRAGMENT in message))
+        target = state.inside(peer, TransportProtocol.UDP)
+        state.outbox.effects.append(SendToPeer(relay.address, target, data, att.DONT_FRAGMENT in message))
 
     def icmp(self, relay: Relay, peer: TransportAddress, error: Icmp, now: float) -> bytes | None:
         """Take an ICMP error about a datagram that was sent from a relayed address (section 11.5).

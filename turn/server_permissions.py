@@ -96,6 +96,7 @@ class PermissionRoom:
             channel = Channel(number, peer, allocation.relays[peer.family], 0.0)
             allocation.channels[number] = channel
             allocation.channel_of[peer] = channel
+        channel.target = self._state.inside(peer, TransportProtocol.UDP)
         channel.expires = now + times.channel
         allocation.permissions[peer.host] = now + times.permission
         self._state.watch(allocation)

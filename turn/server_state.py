@@ -65,13 +65,19 @@ class ServerState:
         self.at_end: list[Callable[[Allocation], None]] = []
         """Called with every allocation that ends, while its tables are still there."""
         self._user_buckets: dict[str, TokenBucket] = {}
+        hosts = config.relays
+        self._relay_hosts = {relay.host for relay in hosts} | {relay.advertise for relay in hosts if relay.advertise}
+        self.behind_nat = any(relay.advertise for relay in hosts)
+        """Whether relayed addresses have other names outside."""
 
     # -- peers --
 
     def may_permit(self, host: str) -> bool:
         """Whether an allocation may have a permission for an IP address."""
         refusal = self.policy.refusal(host)
-        return refusal is None or (refusal is Refusal.OWN and self.config.peers.own_relays)
+        if refusal is not Refusal.OWN:
+            return refusal is None
+        return self.config.peers.own_relays and host in self._relay_hosts
 
     def may_reach(self, peer: TransportAddress, protocol: TransportProtocol) -> bool:
         """Whether anything may be sent to a peer. On our own hosts only relayed addresses of our own are reached."""
@@ -79,6 +85,17 @@ class ServerState:
         if refusal is not Refusal.OWN:
             return refusal is None
         return self.config.peers.own_relays and (peer, protocol) in self.allocations.advertised
+
+    def inside(self, peer: TransportAddress, protocol: TransportProtocol) -> TransportAddress:
+        """Return where a peer is reached: a relayed address of our own may be known by another address outside."""
+        relay = self.allocations.advertised.get((peer, protocol)) if self.behind_nat else None
+        return relay.address if relay is not None else peer
+
+    def outside(self, peer: tuple[str, int], protocol: TransportProtocol) -> TransportAddress:
+        """Return how clients know a peer; the reverse of :meth:`inside`."""
+        address = TransportAddress(*peer)
+        relay = self.allocations.by_relay.get((address, protocol))
+        return relay.advertised if relay is not None else address
 
     # -- replies --
 

@@ -63,6 +63,9 @@ class StreamRoom:
         except TurnFramingError:
             self.break_off(path)
             return []
+        if stream.decoder.pending > self._state.config.streams.max_first_message and not self._is_busy(path):
+            self.break_off(path)
+            return []
         if found:
             self.touch(path, now)
         return found

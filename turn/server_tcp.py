@@ -74,7 +74,8 @@ class TcpRoom:
             connection.request = request
             self._timetable.set(connection.number, request.now + state.config.times.peer_connect)
             relay = allocation.relays[peer.family].address
-            state.outbox.effects.append(DialPeer(connection.number, relay, peer))
+            target = state.inside(peer, TransportProtocol.TCP)
+            state.outbox.effects.append(DialPeer(connection.number, relay, target))
 
     def bind(self, request: Request, early: bytes) -> bool:
         """Judge a ConnectionBind (section 5.4); True when the stream now belongs to a peer's connection."""
@@ -123,6 +124,7 @@ class TcpRoom:
         state = self._state
         found = state.allocations.by_relay.get((relay, TransportProtocol.TCP))
         allocation = found.allocation if found is not None else None
+        peer = state.outside(peer, TransportProtocol.TCP)
         if allocation is None or allocation.permissions.get(peer.host, 0.0) <= now:
             state.stats.refused_peers += 1
             return None

@@ -100,6 +100,8 @@ class StreamLimits:
     """Seconds that a connection without an allocation may stay silent; only whole messages count."""
     max_message: int = 65536 + 4
     """Bytes of the largest message; a longer one closes the connection."""
+    max_first_message: int = 4096
+    """Bytes of the largest message of a connection that has no allocation yet."""
     write_buffer: int = 256 * 1024
     """Bytes that wait for a client that does not read; relayed data beyond it is dropped."""
 

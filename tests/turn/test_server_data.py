@@ -10,7 +10,7 @@ from tests.turn.server_stage import PEER, PEER6, RELAY4, TCP, Stage, StageClient
 from turn.framing import parse_channel_data
 from turn.policy import PeerPolicy, PeerPolicyConfig, Refusal
 from turn.server_events import SendToPeer
-from turn.service_config import RelayLimits
+from turn.service_config import RelayHost, RelayLimits
 
 OTHER = TransportAddress("203.0.113.8", 7000)
 
@@ -237,3 +237,25 @@ def test_the_policy_remembers_a_bounded_number() -> None:
     for number in range(100):
         policy.refusal(f"203.0.113.{number}")
     assert len(policy._judged) == 10
+
+
+def test_clients_meet_behind_a_nat_by_the_addresses_that_they_were_told() -> None:
+    stage = Stage(relays=(RelayHost(host="10.0.0.5", advertise="192.0.2.55"),))
+    one, other = allocated(stage), allocated(stage, user="bob", port=5001)
+    assert {client.relayed[0].host for client in (one, other)} == {"192.0.2.55"}
+    assert one.permit(TransportAddress("10.0.0.5", 1)) == 0  # of no use: nothing is reached there
+    assert one.send(b"x", TransportAddress("10.0.0.5", other.relayed[0].port)) == []
+    assert one.bind(0x4001, other.relayed[0]) == 0
+    assert other.permit(one.relayed[0]) == 0
+    (sent,) = one.send_on(0x4001, b"x")
+    assert one.send(b"x", other.relayed[0]) == [sent]
+    assert sent.peer == TransportAddress("10.0.0.5", other.relayed[0].port)
+    ((path, data),) = stage.from_peer(b"x", sent.peer, sent.relay)
+    assert path == other.path
+    assert parse(data).get(att.XOR_PEER_ADDRESS) == one.relayed[0]
+
+
+def test_an_address_that_is_only_listened_on_is_no_peer() -> None:
+    stage = Stage(relays=(RelayHost(host="198.51.100.2"),))
+    assert allocated(stage).permit(TransportAddress("198.51.100.1", 1)) == 403
+    assert allocated(stage, port=5001).permit(TransportAddress("198.51.100.2", 1)) == 0

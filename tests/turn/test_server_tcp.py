@@ -194,3 +194,12 @@ def test_a_stream_of_junk_is_closed() -> None:
     client = StageClient(stage, protocol=TCP)
     stage.receive(b"\x16\x03\x01\x02\x00\x01", client.path)
     assert stage.released() == [client.path]
+
+
+def test_a_stranger_cannot_make_the_server_keep_a_large_message() -> None:
+    stage = Stage(streams=StreamLimits(max_first_message=1000))
+    stranger, client = StageClient(stage, protocol=TCP), StageClient(stage, port=1, protocol=TCP)
+    client.allocate()
+    for one in (stranger, client):
+        stage.receive(b"\x40\0\xff\0" + bytes(2000), one.path)
+    assert stage.released() == [stranger.path]
