@@ -29,6 +29,14 @@ def server() -> Iterator[Process]:
         yield process
 
 
+def settles_at(server: Process, descriptors: int) -> bool:
+    """Whether the server comes to hold this many: it answers a deletion before it closes the socket."""
+    until = time.monotonic() + 2.0
+    while server.descriptors() != descriptors and time.monotonic() < until:
+        time.sleep(0.01)
+    return server.descriptors() == descriptors
+
+
 def push(flow: Flow, rounds: int) -> int:
     """Send one datagram a client and round, in steps that fit the receive buffer; return how many reached the peer."""
     got = 0
@@ -67,7 +75,7 @@ def test_2000_allocations_with_data_flowing(server: Process) -> None:
         assert (server.resident() - before) / ALLOCATIONS < 12 * 1024  # data leaves nothing behind
         for client in flow.clients:
             client.request(Method.REFRESH, (LIFETIME, 0))  # type: ignore[arg-type]
-        assert server.descriptors() == descriptors
+        assert settles_at(server, descriptors)
     finally:
         flow.close()
         warm.close()
@@ -99,7 +107,7 @@ def test_a_flood_of_strangers_does_not_grow_the_server_or_stop_its_clients(serve
             relayed += push(flow, 1)
         assert sent > 5000
         assert relayed > 20
-        assert server.descriptors() == descriptors
+        assert settles_at(server, descriptors)
         assert server.resident() - before < 8 << 20
     finally:
         stranger.close()
