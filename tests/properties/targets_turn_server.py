@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.attributes import unknown_attribute
+from stun.message import Method, parse
 from stun.values import Icmp
 from tests.turn.server_stage import PEER, TCP, UDP, Stage, StageClient
 from turn.errors import TurnConfigError
@@ -34,16 +36,28 @@ def fuzz_turn_server(data: bytes) -> None:
     assert stage.server.ports_in_use == stage.server.peer_connections == 0
 
 
+CODES = [0x0C, 0x0D, 0x12, 0x13, 0x17, 0x18, 0x19, 0x1A, 0x22, 0x2A, 0x8000, 0x8030, 0x20, 0x7777, 0x8022]
+
+
 def fuzz_turn_signed_request(data: bytes) -> None:
-    """A client with credentials puts any bytes where attributes belong."""
+    """A client with good credentials signs requests whose attributes have any values, in any order."""
     stage = Stage(mobility=True)
-    client = StageClient(stage)
-    client.allocate()
-    for method in (1, 3, 4, 8, 9, 10, 11):
-        head, body = method.to_bytes(2, "big"), data[: len(data) & ~3]
-        stage.receive(head + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + bytes(12) + body, client.path)
+    client = StageClient(stage, protocol=TCP if data[:1] > b"\x80" else UDP)
+    pairs = []
+    for start in range(0, len(data), 10):
+        code, size = CODES[data[start] % len(CODES)], (1, 4, 8, 0, 20)[data[start] % 5]
+        pairs.append((unknown_attribute(code), data[start + 1 : start + 1 + size]))
+    requests = (Method.ALLOCATE, Method.CREATE_PERMISSION, Method.CHANNEL_BIND, Method.CONNECT, Method.CONNECTION_BIND)
+    for method in (*requests, Method.ALLOCATE, Method.REFRESH):
+        _, wire = client.wire(method, *pairs)
+        for answer in stage.receive(wire, client.path):
+            client.auth.judge(parse(answer), client.auth.token)
+        if method is Method.ALLOCATE:
+            client.allocate()
+    assert len(stage.server.allocations) <= 1
     stage.wait(5000)
     assert not stage.open
+    assert stage.server.ports_in_use == stage.server.peer_connections == 0
 
 
 def fuzz_turn_settings(data: bytes) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 __all__ = ["Poller"]
 
-_EVENTS = 256
+_EVENTS = 64
 """Sockets that one wake-up looks at before the loop's other work has its turn; the rest is still ready then."""
 
 Ready = Callable[[bool], None]

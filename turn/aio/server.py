@@ -18,6 +18,7 @@ from stun.aio.tls import server_context
 from stun.aio.udp import UdpNetwork
 from turn.aio.server_driver import TurnServerDriver
 from turn.aio.server_log import log_event
+from turn.aio.server_sockets import LINUX
 from turn.credentials import SharedSecretUsers, StaticUsers, Users, UserStore
 from turn.server_allocation import Allocation
 from turn.server_stats import TurnServerStats
@@ -136,6 +137,8 @@ async def serve(settings: ServiceSettings) -> TurnService:
     config = settings.service
     if not config.relays:
         config = replace(config, relays=_default_relays(hosts))
+    if not LINUX:
+        config = replace(config, dont_fragment=False)  # nothing else lets us set the DF bit of one datagram
     users = _users(settings)
     picks = any(listener.address.port == 0 for listener in listeners)
     for tries_left in reversed(range(_PORT_TRIES if picks else 1)):
