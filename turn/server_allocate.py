@@ -206,7 +206,7 @@ class AllocateRoom:
             pairs.append((att.RESERVATION_TOKEN, pending.token))
         pairs.append((att.XOR_MAPPED_ADDRESS, request.path.remote))
         pairs += [(att.ADDRESS_ERROR_CODE, error) for error in pending.errors]
-        if att.MOBILITY_TICKET in request.message:
+        if att.MOBILITY_TICKET in request.message and not allocation.is_tcp:
             pairs.append((att.MOBILITY_TICKET, self._tickets.next_ticket(allocation)))
         allocation.response = state.succeed(request, *pairs)
         relays = tuple(relay.advertised for relay in allocation.relays.values())

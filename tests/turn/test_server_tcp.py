@@ -203,3 +203,14 @@ def test_a_stranger_cannot_make_the_server_keep_a_large_message() -> None:
     for one in (stranger, client):
         stage.receive(b"\x40\0\xff\0" + bytes(2000), one.path)
     assert stage.released() == [stranger.path]
+
+
+def test_tcp_allocations_have_no_ticket_and_end_with_their_connection() -> None:
+    stage = Stage(mobility=True)
+    client = StageClient(stage, protocol=TCP)
+    response = client.allocate((att.MOBILITY_TICKET, b""), transport=6)
+    assert response.error is None
+    assert att.MOBILITY_TICKET not in response
+    stage.server.path_closed(client.path, stage.now)
+    stage.drain()
+    assert not stage.open
