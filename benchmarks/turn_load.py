@@ -19,7 +19,7 @@ from stun import attributes as att
 from stun.auth import LongTermClient, Verdict
 from stun.message import Message, MessageClass, Method, parse
 
-__all__ = ["HERE", "Flow", "Process", "RawClient", "coturn", "flood", "our_server"]
+__all__ = ["HERE", "Flow", "Process", "RawClient", "coturn", "flood", "our_server", "trickle"]
 
 HERE = "127.0.0.1"
 USER, PASSWORD, REALM = "maria", "secret", "example.org"
@@ -193,6 +193,21 @@ class Flow:
         self.peer.close()
         for client in self.clients:
             client.socket.close()
+
+
+def trickle(flow: Flow, server: Process, size: int, seconds: float) -> tuple[float, float]:
+    """As :func:`flood`, but the next datagram is sent when the one before it has come through."""
+    payload = b"\x40\x00" + size.to_bytes(2, "big") + bytes(size)
+    received = 0
+    flow.peer.setblocking(True)
+    flow.peer.settimeout(1.0)
+    start, cpu = time.perf_counter(), server.cpu()
+    while time.perf_counter() - start < seconds:
+        flow.clients[0].socket.send(payload)
+        flow.peer.recv(65535)
+        received += 1
+    took, used = time.perf_counter() - start, server.cpu() - cpu
+    return received / used, received / took
 
 
 def flood(flow: Flow, server: Process, size: int, seconds: float, to_client: bool = False) -> tuple[float, float]:

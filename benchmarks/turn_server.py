@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from benchmarks.results import Result
-from benchmarks.turn_load import Flow, Process, RawClient, coturn, flood, our_server
+from benchmarks.turn_load import Flow, Process, RawClient, coturn, flood, our_server, trickle
 
 __all__ = ["run"]
 
@@ -24,10 +24,12 @@ LIMIT = 10.0
 """KB of memory that an idle allocation may take."""
 
 Start = Callable[[], AbstractContextManager[Process]]
-CASES = (
-    ("one client to its peer, in bursts", 1, False),
-    ("one peer to its client, in bursts", 1, True),
-    (f"{MANY} clients to a peer, one datagram each in turns", MANY, False),
+Push = Callable[..., tuple[float, float]]
+CASES: tuple[tuple[str, int, bool, Push], ...] = (
+    ("one client to its peer, in bursts", 1, False, flood),
+    ("one peer to its client, in bursts", 1, True, flood),
+    (f"{MANY} clients to a peer, one datagram each in turns", MANY, False, flood),
+    ("one client to its peer, one datagram at a time", 1, False, trickle),
 )
 NOTE = (
     "ChannelData of {size} bytes on loopback, both servers on one core, the load on the other; datagrams by second of "
@@ -36,13 +38,14 @@ NOTE = (
 )
 
 
-def measure(start: Start, clients: int, to_client: bool) -> tuple[float, float]:
+def measure(start: Start, clients: int, to_client: bool, push: Push = flood) -> tuple[float, float]:
     """Return the medians of one server: by CPU time and by the clock."""
     with start() as server:
         flow = Flow(server.port, clients)
         try:
-            flood(flow, server, SIZE, 0.3, to_client)
-            found = [flood(flow, server, SIZE, SECONDS, to_client) for _ in range(ROUNDS)]
+            more = (to_client,) if push is flood else ()
+            push(flow, server, SIZE, 0.3, *more)
+            found = [push(flow, server, SIZE, SECONDS, *more) for _ in range(ROUNDS)]
         finally:
             flow.close()
     return statistics.median(cpu for cpu, _ in found), statistics.median(clock for _, clock in found)
@@ -77,9 +80,9 @@ def run() -> list[Result]:
         print("coturn is not installed: no comparison", file=sys.stderr)
     else:
         peer = f"coturn {version()}, one relay thread"
-        for name, clients, to_client in CASES:
-            ours, our_clock = measure(our_server, clients, to_client)
-            theirs, their_clock = measure(coturn, clients, to_client)
+        for name, clients, to_client, push in CASES:
+            ours, our_clock = measure(our_server, clients, to_client, push)
+            theirs, their_clock = measure(coturn, clients, to_client, push)
             note = NOTE.format(size=SIZE, ours=our_clock, theirs=their_clock)
             results.append(Result(f"TURN server: {name}", ours, theirs, "datagrams/s", GOAL, peer, note))
     note = f"{IDLE:,} allocations over UDP; resident memory of the process, without the kernel's."
