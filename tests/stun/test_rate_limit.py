@@ -23,3 +23,13 @@ def test_sources() -> None:
     assert source_key("192.0.2.1") == "192.0.2.1"
     assert source_key("2001:db8::1") == source_key("2001:db8::ffff:1") == "2001:db8::"
     assert source_key("2001:db8:0:1::1") != source_key("2001:db8::1")
+
+
+def test_costs_and_asking_first() -> None:
+    limiter = RateLimiter(1.0, 10, 5)
+    assert limiter.has_any("a", 0.0)
+    assert len(limiter) == 0  # asking keeps nothing
+    assert not limiter.take("a", 0.0, 11)
+    assert limiter.take("a", 0.0, 10)
+    assert not limiter.has_any("a", 0.5)
+    assert limiter.has_any("a", 1.0)
