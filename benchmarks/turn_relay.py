@@ -33,6 +33,7 @@ SIZE = 1200
 WINDOW = 32
 SECONDS = 1.0
 ROUNDS = 7
+LOST_AFTER = 0.25
 PAYLOAD = b"\x80" * SIZE
 USER, PASSWORD = "user", "password"
 
@@ -68,13 +69,15 @@ class Load:
         cpu, clock = time.process_time(), time.perf_counter()
         for _ in range(WINDOW):
             self.send(PAYLOAD)
-        seen = -1
-        while time.perf_counter() - clock < SECONDS:
+        seen, since = -1, clock
+        while (now := time.perf_counter()) - clock < SECONDS:
             await asyncio.sleep(0.05)
-            if self.returned == seen:  # the whole window was lost
+            if self.returned != seen:
+                seen, since = self.returned, now
+            elif now - since > LOST_AFTER:  # the whole window was lost, and not just a machine that paused
+                since = now
                 for _ in range(WINDOW):
                     self.send(PAYLOAD)
-            seen = self.returned
         self.running = False
         self.rates.append((self.returned / (time.process_time() - cpu), self.returned / (time.perf_counter() - clock)))
         await asyncio.sleep(0.1)
