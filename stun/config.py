@@ -68,6 +68,8 @@ class StreamConfig:
     """Seconds for a connection to open."""
     close_timeout: float = 2.0
     """Seconds that an end of TLS may take."""
+    linger: float = 30.0
+    """Seconds that a closed TCP connection has to send what waits; a peer that does not read loses it."""
     backlog: int = 100
     """Connections that may wait to be accepted."""
     accept_pause: float = 1.0

@@ -35,6 +35,7 @@ class TcpConnection(asyncio.Protocol):
         self._gone = gone
         self._config = config
         self._transport: asyncio.Transport | None = None
+        self._linger: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(
@@ -126,9 +127,13 @@ class TcpConnection(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close after what was sent; harmless twice."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close after what was sent, or once ``linger`` has passed if the peer does not read; harmless twice."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.get_write_buffer_size():
+            self._linger = asyncio.get_running_loop().call_later(self._config.linger, transport.abort)
+        transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's call when the connection is there."""
@@ -153,6 +158,8 @@ class TcpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call when the connection is gone."""
         self._transport = None
+        if self._linger is not None:
+            self._linger.cancel()
         self.error = exc
         self._gone(self)
 

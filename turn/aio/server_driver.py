@@ -70,12 +70,12 @@ class TurnServerDriver:
         self._loop = asyncio.get_running_loop()
         self._poller = Poller(self._loop)
         self._relays: dict[TransportAddress, RelaySocket] = {}
-        self._peers = PeerRoom(self.server, self.pump)
         self._connections: dict[FiveTuple, Connection] = {}
         self._listeners: list[Callable[[], None]] = []
         self._on_event = on_event
         streams = config.streams
         self._stream_config = StreamConfig(max_write_buffer=streams.write_buffer, max_message=streams.max_message)
+        self._peers = PeerRoom(self.server, self.pump, self._stream_config.linger)
         # The machine has the limits of connections and of silence; the listeners bound the handshakes.
         self._limits = ListenerConfig(
             max_connections=streams.connections,

@@ -18,13 +18,15 @@ _BACKLOG = 32
 class PeerRoom:
     """Owns everything that the server has open towards TCP peers."""
 
-    def __init__(self, server: TurnServer, pump: Callable[[], None]) -> None:
+    def __init__(self, server: TurnServer, pump: Callable[[], None], linger: float) -> None:
         """Args:
         server: is told what happens.
         pump: drains it.
+        linger: seconds that a closed connection has to send what waits.
         """
         self._server = server
         self._pump = pump
+        self._linger = linger
         self._loop = asyncio.get_running_loop()
         self._listening: dict[TransportAddress, asyncio.Task[asyncio.Server]] = {}
         self._dialling: dict[int, asyncio.Task[None]] = {}
@@ -48,7 +50,7 @@ class PeerRoom:
         except OSError:
             bound.close()
             raise
-        accepted = lambda: PeerEnd(lambda end, peer: self._accepted(end, peer, address), self._lost)  # noqa: E731
+        accepted = lambda: PeerEnd(lambda end, peer: self._accepted(end, peer, address), self._lost, self._linger)  # noqa: E731
         self._listening[address] = self._loop.create_task(listen(bound, accepted, _BACKLOG))
 
     def stop_listening(self, address: TransportAddress) -> None:
@@ -96,7 +98,7 @@ class PeerRoom:
     # -- inside --
 
     async def _dial(self, number: int, relay: TransportAddress, peer: TransportAddress) -> None:
-        end = PeerEnd(lambda made, _: self._connected(number, made), self._lost)
+        end = PeerEnd(lambda made, _: self._connected(number, made), self._lost, self._linger)
         try:
             await dial(relay, peer, end)
         except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -43,7 +44,7 @@ def bind_tcp(address: TransportAddress, *, dialling: bool) -> socket.socket:
     return bound
 
 
-class _End(asyncio.Protocol):
+class _End(asyncio.Protocol, ABC):
     """One end of a splice."""
 
     def __init__(self) -> None:
@@ -66,10 +67,9 @@ class _End(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
+    @abstractmethod
     def close(self) -> None:
-        """Close after what was sent."""
-        if self.transport is not None:
-            self.transport.close()
+        """Close after what was sent, if that is read in time."""
 
     def data_received(self, data: bytes) -> None:
         """asyncio's call for bytes."""
@@ -128,12 +128,17 @@ class _End(asyncio.Protocol):
 class PeerEnd(_End):
     """A connection to a peer; it reads nothing until it is spliced."""
 
-    def __init__(self, made: Callable[[PeerEnd, TransportAddress], None], lost: Callable[[PeerEnd], None]) -> None:
+    def __init__(
+        self, made: Callable[[PeerEnd, TransportAddress], None], lost: Callable[[PeerEnd], None], linger: float
+    ) -> None:
         """Args:
         made: called with the peer's address once connected.
         lost: called once when the connection is gone.
+        linger: seconds that a closed connection has to send what waits; a peer that does not read loses it.
         """
         super().__init__()
+        self._linger = linger
+        self._aborting: asyncio.TimerHandle | None = None
         self.number = 0
         """What the server calls this connection."""
         self._made = made
@@ -152,7 +157,18 @@ class PeerEnd(_End):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call when the connection is gone."""
         super().connection_lost(exc)
+        if self._aborting is not None:
+            self._aborting.cancel()
         self._lost(self)
+
+    def close(self) -> None:
+        """Close after what was sent; harmless twice."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.get_write_buffer_size():
+            self._aborting = asyncio.get_running_loop().call_later(self._linger, transport.abort)
+        transport.close()
 
 
 class _ClientEnd(_End):
@@ -167,6 +183,10 @@ class _ClientEnd(_End):
         """asyncio's call when the connection is gone; its maker has to know."""
         super().connection_lost(exc)
         self._connection.connection_lost(exc)
+
+    def close(self) -> None:
+        """Close as its maker does."""
+        self._connection.close()
 
 
 def splice(connection: TcpConnection, peer: PeerEnd, early: bytes, meter: Meter) -> None:
