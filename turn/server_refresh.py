@@ -41,14 +41,9 @@ class RefreshRoom:
     def _refresh(self, request: Request, allocation: Allocation, *extra: Pair) -> bytes | None:
         """Prolong or end; returns the answer when it was a success."""
         state, message = self._state, request.message
-        requested = message.get(att.REQUESTED_ADDRESS_FAMILY)
-        families = list(allocation.relays)
-        if requested is not None:
-            family = _FAMILIES.get(requested)
-            if family not in allocation.relays:
-                state.fail(request, 443, "Peer Address Family Mismatch")
-                return None
-            families = [family]
+        families = self._families(request, allocation)
+        if families is None:
+            return None
         wanted = message.get(att.LIFETIME)
         if wanted == 0:
             answer = state.succeed(request, (att.LIFETIME, 0), *extra)
@@ -59,6 +54,17 @@ class RefreshRoom:
             allocation.relays[family].expires = request.now + lifetime
         state.watch(allocation)
         return state.succeed(request, (att.LIFETIME, int(lifetime)), *extra)
+
+    def _families(self, request: Request, allocation: Allocation) -> list[int] | None:
+        """Return the families that a request is about, or answer 443."""
+        requested = request.message.get(att.REQUESTED_ADDRESS_FAMILY)
+        if requested is None:
+            return list(allocation.relays)
+        family = _FAMILIES.get(requested)
+        if family not in allocation.relays:
+            self._state.fail(request, 443, "Peer Address Family Mismatch")
+            return None
+        return [family]
 
     def _delete(self, request: Request, allocation: Allocation, families: list[int]) -> None:
         state = self._state
@@ -94,6 +100,8 @@ class RefreshRoom:
 
     def _accept(self, request: Request, allocation: Allocation) -> None:
         state = self._state
+        if self._families(request, allocation) is None:
+            return  # the old ticket stays good: the client gets no other
         ticket = self._tickets.next_ticket(allocation)
         answer = self._refresh(request, allocation, (att.MOBILITY_TICKET, ticket))
         if answer is None:
