@@ -338,8 +338,10 @@ class TurnServer:
 
     def _authenticated(self, message: Message, path: FiveTuple, now: float) -> Request | None:
         source = source_key(path.remote.host)
-        # Who guesses passwords is not even heard, but whoever has an allocation already is.
-        if self._state.allocations.get(path) is None and not self._failures.has_any(source, now):
+        # Who guesses passwords is not even heard, but whoever has an allocation already is, as its user only.
+        existing = self._state.allocations.get(path)
+        is_guessing = not self._failures.has_any(source, now)
+        if existing is None and is_guessing:
             self.stats.guesses += 1
             return None
         verdict = self._auth.check(message, path.remote, now)
@@ -347,7 +349,11 @@ class TurnServer:
             elsewhere = self._auth.check(message, owner, now)
             verdict = verdict if isinstance(elsewhere, Refused) else elsewhere
         if not isinstance(verdict, Refused):
-            return Request(message, path, verdict, self._users.identity(verdict.username), now)
+            identity = self._users.identity(verdict.username)
+            if is_guessing and existing is not None and existing.identity != identity:
+                self.stats.guesses += 1
+                return None
+            return Request(message, path, verdict, identity, now)
         if verdict.response is None:
             return None
         error = verdict.response.error

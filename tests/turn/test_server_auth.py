@@ -62,6 +62,20 @@ def test_guessing_is_slowed_down_and_does_not_hurt_those_inside() -> None:
     assert right.code(*ALLOCATE) == 0
 
 
+def test_an_allocation_is_no_place_to_guess_the_passwords_of_others_from() -> None:
+    stage = Stage(unauthenticated=UnauthenticatedLimits(failure_rate=0.001, failure_burst=3, excess_burst=10**6))
+    inside = StageClient(stage)
+    inside.allocate()
+    guesser, right = StageClient(stage, "bob", password="guess"), StageClient(stage, "bob")
+    assert right.code(Method.REFRESH) == 441
+    guesser.code(Method.REFRESH)
+    for _ in range(5):
+        stage.receive(guesser.wire(Method.REFRESH)[1], guesser.path)
+    assert stage.receive(guesser.wire(Method.REFRESH)[1], guesser.path) == []
+    assert stage.receive(right.wire(Method.REFRESH)[1], right.path) == []  # or silence would tell a wrong password
+    assert inside.refresh().error is None
+
+
 def test_replayed_nonces_of_others_are_stale() -> None:
     stage = Stage()
     client = StageClient(stage)
@@ -236,6 +250,15 @@ def test_what_a_move_is_refused_for() -> None:
     assert new.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 437  # type: ignore[union-attr]
     plain = StageClient(Stage())
     assert plain.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 405  # type: ignore[union-attr]
+
+
+def test_a_refused_move_leaves_the_ticket_good() -> None:
+    stage = Stage(mobility=True)
+    _, ticket = mobile(stage)
+    new = StageClient(stage, host="192.0.2.99")
+    moved = (att.MOBILITY_TICKET, ticket)
+    assert new.refresh(None, moved, (att.REQUESTED_ADDRESS_FAMILY, 2)).error.code == 443  # type: ignore[union-attr]
+    assert new.refresh(None, moved).error is None
 
 
 def test_a_mobile_client_that_loses_its_connection_may_come_back() -> None:
