@@ -122,6 +122,11 @@ class TcpConnection(asyncio.Protocol):
         return self._transport
 
     @property
+    def is_taken_over(self) -> bool:
+        """Whether an owner took over the protocol's part, and sees what arrives in our place."""
+        return self._transport is not None and self._transport.get_protocol() is not self
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing can be sent (any more)."""
         return self._transport is None or self._transport.is_closing()

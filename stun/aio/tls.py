@@ -271,7 +271,8 @@ class TlsListener:
         self._sweeper = None
         before = self._loop.time() - self._limits.idle_timeout
         for connection in [connection for connection, active in self._active.items() if active <= before]:
-            connection.close()
+            if not connection.is_taken_over:
+                connection.close()
         self._arm()
 
 

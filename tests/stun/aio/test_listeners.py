@@ -12,7 +12,7 @@ import pytest
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork
 from stun.aio.dtls_session import DtlsSession, Phase, dtls_client_context, dtls_server_context
-from stun.aio.tls import serve_tls, server_context
+from stun.aio.tls import TlsConnection, serve_tls, server_context
 from stun.config import ListenerConfig, StreamConfig
 from stun.dtls_cookie import CookieExchange, parse_client_hello
 from stun.errors import StunHandshakeError, StunLinkError
@@ -76,6 +76,26 @@ async def test_an_idle_connection_is_closed(protocol: TransportProtocol, authori
         await peer.until(lambda: len(peer.gone) == 1)
         assert listener.connections == 0
         link.close()
+
+
+async def test_a_connection_that_was_taken_over_is_its_new_owners_to_close(authority: Authority) -> None:
+    class Owner(asyncio.Protocol):
+        """Reads what the listener no longer sees, as the splice of RFC 6062 does."""
+
+    limits = ListenerConfig(idle_timeout=0.05)
+    async with echo(TransportProtocol.TLS, authority.issue("127.0.0.1"), limits) as (peer, listener):
+        link = await Inbox().open(listener.local, TransportProtocol.TLS, ssl_context=authority.context)
+        await peer.until(lambda: len(peer.opened) == 1)
+        connection = peer.opened[0]
+        assert isinstance(connection, TlsConnection)
+        assert connection.transport is not None
+        owner = Owner()
+        connection.transport.set_protocol(owner)
+        await asyncio.sleep(0.2)
+        assert not connection.is_closed
+        connection.transport.set_protocol(connection)
+        link.close()
+        await peer.until(lambda: len(peer.gone) == 1)
 
 
 async def test_a_listener_without_descriptors_pauses_and_goes_on(
