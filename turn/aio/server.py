@@ -134,6 +134,8 @@ async def serve(settings: ServiceSettings) -> TurnService:
     if not listeners:
         raise OSError(errno.EADDRNOTAVAIL, "this host has none of the addresses to serve")
     hosts = tuple(dict.fromkeys(listener.address.host for listener in listeners))
+    # Services of this host are no peers on any of its addresses, served or not.
+    own = tuple(dict.fromkeys((*hosts, *here)))
     config = settings.service
     if not config.relays:
         config = replace(config, relays=_default_relays(hosts))
@@ -142,7 +144,7 @@ async def serve(settings: ServiceSettings) -> TurnService:
     users = _users(settings)
     picks = any(listener.address.port == 0 for listener in listeners)
     for tries_left in reversed(range(_PORT_TRIES if picks else 1)):
-        service = TurnService(TurnServerDriver(config, users, hosts, log_event))
+        service = TurnService(TurnServerDriver(config, users, own, log_event))
         try:
             await _listen(service, listeners, settings)
         except OSError as error:

@@ -59,7 +59,7 @@ class TurnServerDriver:
         """Args:
         config: of the server.
         users: who may have allocations.
-        listening: the IP addresses that will be listened on.
+        listening: the IP addresses that will be listened on, and all others of this host.
         on_event: takes the server's events.
         """
         self.server = TurnServer(config, users, random.SystemRandom(), listening)

@@ -12,7 +12,7 @@ import pytest
 
 import turn
 from stun.address import TransportAddress, TransportProtocol
-from stun.aio import ask
+from stun.aio import UdpNetwork, ask
 from tests.stun.certificates import Authority
 from tests.turn.aio.service import SECRET, config_for, running, tcp_echo, udp_echo
 from turn.aio.metrics import serve_metrics
@@ -141,6 +141,17 @@ async def test_tcp_peers(protocol: TransportProtocol, authority: Authority) -> N
             assert await asyncio.wait_for(accepted.read(), 5) == b""
         await until(lambda: service.snapshot().sockets == 0 and service.snapshot().peer_connections == 0)
         assert service.snapshot().bytes_to_peers >= 1 << 20
+
+
+async def test_addresses_of_the_host_that_are_not_served_are_its_own_too() -> None:
+    outside = [one.host for one in UdpNetwork().interfaces() if ":" not in one.host and one.host != "127.0.0.1"]
+    async with running(UDP, hosts=("127.0.0.1",)) as service:
+        if not outside:
+            pytest.skip("this host has only loopback")
+        async with turn.allocate(config_for(service)) as allocation:
+            for host in outside:
+                with pytest.raises(TurnForbiddenError):
+                    await allocation.permit(host)
 
 
 async def test_a_peer_without_permission_is_closed_at_once() -> None:
