@@ -322,6 +322,9 @@ class TurnServer:
             self._rooms[message.method](request)
 
     def _bind_connection(self, request: Request, behind: list[bytes] | None = None) -> None:
+        if self._allocate.is_pending(request.path):
+            self._state.fail(request, 400, "Bad Request")
+            return
         self._tcp.bind(request, b"".join([*(behind or []), self._streams.rest(request.path)]))
 
     def _answer_binding(self, message: Message, path: FiveTuple, now: float) -> None:

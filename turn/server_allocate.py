@@ -80,6 +80,10 @@ class AllocateRoom:
         except _RefusedError as refused:
             self._refuse(request, refused.code, refused.reason, *refused.pairs)
 
+    def is_pending(self, path: FiveTuple) -> bool:
+        """Whether an allocation is being made for a path."""
+        return path in self._pending
+
     def cancel(self, path: FiveTuple) -> None:
         """The client's stream is gone."""
         if path in self._pending:

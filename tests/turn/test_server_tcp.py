@@ -133,6 +133,18 @@ def test_what_connection_bind_is_refused_for() -> None:
     assert data_client(stage, port=6004).code(Method.CONNECTION_BIND, pair) == 400
 
 
+def test_a_stream_that_is_getting_an_allocation_carries_no_peer() -> None:
+    stage = Stage()
+    number = connected(stage, control(stage))
+    both = data_client(stage)
+    both.code(Method.REFRESH)
+    _, first = both.wire(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
+    _, second = both.wire(Method.CONNECTION_BIND, (att.CONNECTION_ID, number))
+    codes = [parse(answer).error for answer in stage.receive(first + second, both.path)]  # in one segment
+    assert [error.code if error else 0 for error in codes] in ([400, 0], [0, 400])
+    assert not any(isinstance(effect, Splice) for effect in stage.others)
+
+
 def test_peers_that_connect() -> None:
     stage = Stage(limits=RelayLimits(peer_connections=1))
     client = control(stage)
