@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import py_libp2p
+from benchmarks.process import in_a_new_process
 from benchmarks.results import Result, to_json, to_markdown, write_into
 
 FOLDER = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ def run(chosen: Sequence[str]) -> list[Result]:
         if py_libp2p.VARIABLE in _text(name):
             py_libp2p.ensure()
         print(f"measuring {name} ...", file=sys.stderr)
-        results.extend(importlib.import_module(f"benchmarks.{name}").run())
+        results.extend(in_a_new_process(name))
     return results
 
 
