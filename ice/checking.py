@@ -76,6 +76,7 @@ class Checking:
     def start(self, credentials: Credentials) -> None:
         """Begin sending checks, signed with these credentials."""
         self._client = CheckClient(self._config, credentials, self._roles, self._rng)
+        self.checklist.together.join(self.checklist)
 
     def pair_local(self, ours: Candidate) -> None:
         """Form the pairs of a new host or relayed candidate with all of the peer's that are not paired with it yet."""
@@ -275,6 +276,7 @@ class Checking:
         """Send nothing more. The pairs stay as they are, to be looked at."""
         self.selected = None
         self.checklist.triggered.clear()
+        self.checklist.together.leave(self.checklist)
         if self._client is not None:
             self._client.clear()
 

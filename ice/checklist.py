@@ -1,16 +1,15 @@
 """The checklist: forming, pruning, freezing and the order of checks (RFC 8445 section 6.1.2, RFC 8838 sections 10-12).
 
-Every candidate of our agents has one component and one stream, so there is one checklist and "the checklist set" of the
-RFC is just this one.
+One checklist is one component of one stream; what several of them share is in :mod:`ice.checklist_set`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator
 
 from ice.candidate import Candidate
+from ice.checklist_set import ChecklistSet
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 from stun.address import FiveTuple
@@ -26,17 +25,18 @@ class CheckList:
     """The pairs of one data stream, best first, and the queue of triggered checks.
 
     At most ``limit`` pairs are kept. A pair is known by its path: a reflexive local candidate stands for its base, so
-    pairs that differ in it alone are one pair (section 6.1.2.4).
+    pairs that differ in it alone are one pair (section 6.1.2.4). ``together`` is what it shares with the checklists of
+    other components and streams, by default with none.
     """
 
-    __slots__ = ("_active", "_by_path", "_limit", "_pairs", "_succeeded", "triggered", "trimmed", "valid")
+    __slots__ = ("_by_path", "_limit", "_pairs", "together", "triggered", "trimmed", "valid")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, together: ChecklistSet | None = None) -> None:
         self._limit = limit
         self._pairs: list[CandidatePair] = []
         self._by_path: dict[FiveTuple, CandidatePair] = {}
-        self._active: Counter[tuple[str, str]] = Counter()
-        self._succeeded: set[tuple[str, str]] = set()
+        self.together = ChecklistSet() if together is None else together
+        """The set that it belongs to."""
         self.triggered: dict[FiveTuple, CandidatePair] = {}
         """The triggered-check queue (section 6.1.4.1), first in first out, each pair at most once."""
         self.valid: dict[FiveTuple, CandidatePair] = {}
@@ -81,7 +81,7 @@ class CheckList:
             return None
         self._insert(pair)
         foundation = pair.foundation
-        if foundation in self._succeeded or not self._active[foundation]:
+        if foundation in self.together.succeeded or foundation not in self.together.active:
             self.set_state(pair, PairState.WAITING)
         elif (leader := self._waiting_of(foundation)) is not None and leader.priority < pair.priority:
             # The best pair of each foundation is the one to wait (section 6.1.2.6).
@@ -145,24 +145,27 @@ class CheckList:
         self._deactivate(pair)
         pair.state = state
         if state in (PairState.WAITING, PairState.IN_PROGRESS):
-            self._active[pair.foundation] += 1
+            self.together.active[pair.foundation] += 1
 
     def _deactivate(self, pair: CandidatePair) -> None:
         if pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and self._by_path.get(pair.path) is pair:
-            foundation = pair.foundation
-            self._active[foundation] -= 1
-            if self._active[foundation] <= 0:
-                del self._active[foundation]
+            active, foundation = self.together.active, pair.foundation
+            active[foundation] -= 1
+            if active[foundation] <= 0:
+                del active[foundation]
 
     def succeed(self, pair: CandidatePair) -> None:
-        """Mark a pair Succeeded and thaw every Frozen pair of its foundation (section 7.2.5.3.3)."""
+        """Mark a pair Succeeded and thaw every Frozen pair of its foundation in all the set (section 7.2.5.3.3)."""
         self.set_state(pair, PairState.SUCCEEDED)
         self.triggered.pop(pair.path, None)
-        foundation = pair.foundation
-        self._succeeded.add(foundation)
-        for other in self._pairs:
-            if other.state is PairState.FROZEN and other.foundation == foundation:
-                self.set_state(other, PairState.WAITING)
+        self.together.succeed(pair.foundation, self)
+
+    def thaw(self, foundation: tuple[str, str]) -> bool:
+        """Let every Frozen pair of ``foundation`` wait for its check; return whether there was one."""
+        frozen = [pair for pair in self._pairs if pair.state is PairState.FROZEN and pair.foundation == foundation]
+        for pair in frozen:
+            self.set_state(pair, PairState.WAITING)
+        return bool(frozen)
 
     def fail(self, pair: CandidatePair) -> None:
         """Mark a pair Failed; it is no longer valid either."""
@@ -195,7 +198,7 @@ class CheckList:
         # Section 6.1.4.2, step 2: foundations of which nothing is running get their best pair going.
         thawed = False
         for pair in self._pairs:
-            if pair.state is PairState.FROZEN and not self._active[pair.foundation]:
+            if pair.state is PairState.FROZEN and pair.foundation not in self.together.active:
                 self.set_state(pair, PairState.WAITING)
                 thawed = True
         return thawed
@@ -205,13 +208,13 @@ class CheckList:
         """Whether :meth:`next_ordinary` would return a pair."""
         return any(
             (pair.state is PairState.WAITING and pair.path not in self.triggered)
-            or (pair.state is PairState.FROZEN and not self._active[pair.foundation])
+            or (pair.state is PairState.FROZEN and pair.foundation not in self.together.active)
             for pair in self._pairs
         )
 
     def count_running(self) -> int:
-        """Return how many pairs are Waiting or In-Progress: the N of the retransmission timeout (section 14.3)."""
-        return sum(self._active.values())
+        """Return what the retransmission timeout grows with (section 14.3)."""
+        return self.together.count_running()
 
     def open_above(self, priority: int) -> Iterator[CandidatePair]:
         """Yield the pairs of a higher priority that may still succeed."""
@@ -231,6 +234,15 @@ class CheckList:
     def add_valid(self, pair: CandidatePair) -> None:
         """Put a pair into the valid list; one of the same path is replaced."""
         self.valid[pair.path] = pair
+
+    def disband(self) -> None:
+        """Leave the set: no pair of this checklist is checked any more, nor do others wait for it."""
+        for pair in self._pairs:
+            self._deactivate(pair)
+        self._pairs.clear()
+        self._by_path.clear()
+        self.triggered.clear()
+        self.together.leave(self)
 
     def conclude(self, selected: CandidatePair) -> None:
         """Drop every pair that is still open, now that one is selected (section 8.1.2).

@@ -10,32 +10,32 @@ __all__ = ["Scheduler"]
 
 
 class Scheduler:
-    """Hands out the pairs of a checklist, triggered ones first, ordinary ones one each Ta.
+    """Hands out the pairs of a checklist, triggered ones first, ordinary ones one each Ta in all the checklist's set.
 
     The first check of a session goes out at once. A triggered check waits only ``triggered_ta``: it answers an
     authenticated check, so it cannot amplify anything. But it follows a check that was just sent on the same pair no
     sooner than Ta, because the answer to that one is probably on its way; by a relay it goes at once.
     """
 
-    __slots__ = ("_checklist", "_config", "_ordinary_at", "_triggered_at")
+    __slots__ = ("_checklist", "_config", "_together")
 
     def __init__(self, config: IceConfig, checklist: CheckList) -> None:
         self._config = config
         self._checklist = checklist
-        self._ordinary_at = 0.0
-        self._triggered_at = 0.0
+        self._together = checklist.together
 
     def next_pair(self, now: float) -> CandidatePair | None:
         """Return the pair to check now, or None. Its slot is taken."""
         pair = self._next_triggered(now) or self._next_ordinary(now)
         if pair is not None:
-            self._ordinary_at = now + self._config.ta
-            self._triggered_at = now + self._config.triggered_ta
+            self._together.took_slot(self._checklist)
+            self._together.ordinary_at = now + self._config.ta
+            self._together.triggered_at = now + self._config.triggered_ta
         return pair
 
     def _next_triggered(self, now: float) -> CandidatePair | None:
         queue = self._checklist.triggered
-        if not queue or now < self._triggered_at:
+        if not queue or now < self._together.triggered_at:
             return None
         for path, pair in queue.items():
             if now >= self._ready_at(pair):
@@ -44,7 +44,9 @@ class Scheduler:
         return None
 
     def _next_ordinary(self, now: float) -> CandidatePair | None:
-        return None if now < self._ordinary_at else self._checklist.next_ordinary()
+        if now < self._together.ordinary_at or not self._together.is_turn_of(self._checklist):
+            return None
+        return self._checklist.next_ordinary()
 
     def _ready_at(self, pair: CandidatePair) -> float:
         if pair.last_check_at is None:
@@ -54,7 +56,10 @@ class Scheduler:
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`next_pair` may have one, or None."""
-        times = [max(self._triggered_at, self._ready_at(pair)) for pair in self._checklist.triggered.values()]
+        together = self._together
+        times = [max(together.triggered_at, self._ready_at(pair)) for pair in self._checklist.triggered.values()]
         if self._checklist.has_ordinary:
-            times.append(self._ordinary_at)
+            # Whose turn it is not waits for the slot after the next, rather than to look again and again.
+            turn = together.is_turn_of(self._checklist)
+            times.append(together.ordinary_at if turn else together.ordinary_at + self._config.ta)
         return min(times, default=None)

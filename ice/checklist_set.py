@@ -1,0 +1,81 @@
+"""What the checklists of one session share: foundations, the pace, and whose turn it is (RFC 8445 section 6.1.2).
+
+A session of one stream with one component has a set of one. Several streams or components have a checklist each, and
+what one of them finds out about a foundation holds for all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ice.checklist import CheckList
+
+__all__ = ["ChecklistSet"]
+
+Foundation = tuple[str, str]
+
+
+class ChecklistSet:
+    """The books that freezing goes by, and the slots of Ta, dealt out in turn (sections 6.1.2.6 and 6.1.4.2)."""
+
+    __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "thawed", "triggered_at")
+
+    def __init__(self) -> None:
+        self.active: Counter[Foundation] = Counter()
+        """How many pairs of a foundation are Waiting or In-Progress, in all the checklists."""
+        self.succeeded: set[Foundation] = set()
+        """Foundations of which a pair has succeeded."""
+        self.ordinary_at = 0.0
+        """When the next ordinary check may go out, in monotonic seconds."""
+        self.triggered_at = 0.0
+        """When the next triggered check may go out, in monotonic seconds."""
+        self.thawed: Callable[[], None] = _nothing
+        """Called when a success in one checklist has thawed pairs of another, whose owner then has something to do."""
+        self._lists: list[CheckList] = []
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def join(self, checklist: CheckList) -> None:
+        """Let a checklist take part: its agent can send checks from now on. Harmless twice."""
+        if checklist not in self._lists:
+            self._lists.append(checklist)
+
+    def leave(self, checklist: CheckList) -> None:
+        """A checklist has ended. Harmless twice."""
+        if checklist in self._lists:
+            self._lists.remove(checklist)
+
+    def succeed(self, foundation: Foundation, where: CheckList) -> None:
+        """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""
+        self.succeeded.add(foundation)
+        where.thaw(foundation)
+        thawed = [other for other in self._lists if other is not where and other.thaw(foundation)]
+        if thawed:
+            self.thawed()
+
+    def is_turn_of(self, checklist: CheckList) -> bool:
+        """Whether the next ordinary slot is this checklist's: of those that have a pair, each in its turn."""
+        for other in self._lists:
+            if other is checklist:
+                return True
+            if other.has_ordinary:
+                return False
+        return True
+
+    def took_slot(self, checklist: CheckList) -> None:
+        """A checklist has used a slot: the others come first now."""
+        if len(self._lists) > 1 and checklist in self._lists:
+            self._lists.remove(checklist)
+            self._lists.append(checklist)
+
+    def count_running(self) -> int:
+        """Return ``N * (Waiting + In-Progress)``, which the retransmission timeout grows with (section 14.3)."""
+        return sum(self.active.values()) * max(len(self._lists), 1)
+
+
+def _nothing() -> None:
+    pass
