@@ -43,6 +43,20 @@ class TransactionConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OffloadConfig:
+    """When the kernel sends and receives several datagrams at a time; only Linux does."""
+
+    enabled: bool = True
+    """Whether to use it where there is it."""
+    max_segments: int = 64
+    """The most datagrams in one call (the kernel's UDP_MAX_SEGMENTS)."""
+    crowd_begins_at: int = 16
+    """How many datagrams at one wake-up turn joint reading on."""
+    crowd_ends_after: int = 64
+    """How many datagrams that came alone in succession turn it off."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UdpConfig:
     """How real UDP sockets are opened and read."""
 
@@ -54,6 +68,8 @@ class UdpConfig:
     """How many datagrams one wake-up reads before the loop's other work has its turn."""
     max_datagram: int = 65535
     """Bytes that one read takes; a longer datagram is cut by the kernel."""
+    offload: OffloadConfig = field(default_factory=OffloadConfig)
+    """Many datagrams in one system call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import ifaddr
 
 from stun.address import TransportAddress
+from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
 from stun.network import DatagramReceiver, DatagramSocket, Interface
 
@@ -28,7 +29,9 @@ class UdpSocket:
     __slots__ = (
         "_batch",
         "_closed",
+        "_coalesced",
         "_config",
+        "_crowd",
         "_loop",
         "_max_datagram",
         "_receiver",
@@ -59,6 +62,8 @@ class UdpSocket:
         self._config = config
         self._batch = config.batch
         self._max_datagram = config.max_datagram
+        self._coalesced = CoalescedReader(bound, config.offload)
+        self._crowd = min(config.offload.crowd_begins_at, config.batch)
         self._loop = loop
         self._closed = False
         loop.add_reader(bound.fileno(), self._readable)
@@ -107,13 +112,18 @@ class UdpSocket:
             self._socket.close()
 
     def _readable(self) -> None:
+        if self._coalesced.is_on:
+            self._read_coalesced()
+            return
         receive = self._socket.recvfrom
         receiver = self._receiver
         size = self._max_datagram
-        for _ in range(self._batch):
+        for count in range(self._batch):
             try:
                 data, remote = receive(size)
             except BlockingIOError:
+                if count >= self._crowd:
+                    self._coalesced.note_crowd()
                 return
             except OSError:
                 # Closed by the receiver, or an ICMP error that the platform reports here.
@@ -122,12 +132,34 @@ class UdpSocket:
                 self.socket_errors += 1
                 continue
             receiver(data, remote)
+        if not self._closed:
+            self._coalesced.note_crowd()
+
+    def _read_coalesced(self) -> None:
+        read, receiver = self._coalesced.read, self._receiver
+        count = 0
+        while count < self._batch:
+            try:
+                datagrams, remote = read()
+            except BlockingIOError:
+                return
+            except OSError:
+                if self._closed:
+                    return
+                self.socket_errors += 1
+                count += 1
+                continue
+            count += len(datagrams)
+            for data in datagrams:
+                if self._closed:  # By the receiver.
+                    return
+                receiver(data, remote)
 
 
 class _ConnectedSocket(UdpSocket):
     """A socket for one peer; see :meth:`UdpSocket.connect`."""
 
-    __slots__ = ("_send",)
+    __slots__ = ("_send", "_together")
 
     def __init__(
         self,
@@ -138,9 +170,27 @@ class _ConnectedSocket(UdpSocket):
     ) -> None:
         super().__init__(bound, receiver, config, loop)
         self._send = bound.send
+        self._together: SegmentedSender | None = None
+        if config.offload.enabled:
+            self._together = SegmentedSender(bound, self._send_one, self._lost, config.offload, loop)
 
     def send(self, data: bytes, remote: tuple[str, int]) -> bool:
-        """As the base; ``remote`` is the peer that it is connected to."""
+        """As the base; ``remote`` is the peer that it is connected to.
+
+        What is sent in one turn of the loop may leave at its end; what the kernel does not take then is counted.
+        """
+        return self._send_one(data) if self._together is None else self._together.send(data)
+
+    def close(self) -> None:
+        """As the base; what waits is sent first."""
+        if self._together is not None and not self._closed:
+            self._together.close()
+        super().close()
+
+    def _lost(self, count: int) -> None:
+        self.send_failures += count
+
+    def _send_one(self, data: bytes) -> bool:
         try:
             self._send(data)
         except ConnectionRefusedError:
