@@ -138,8 +138,8 @@ class BindingServerConfig:
     burst: int = 400
     """Responses to one IP address before ``rate`` limits them."""
     max_sources: int = 8192
-    """IP addresses whose rate is kept until they have their whole burst again; when none of a full table has, all others
-    count as one address."""
+    """IP addresses whose rate is kept until they have their whole burst again; when none of a full table has, all
+    others count as one address."""
     max_connections: int = 1024
     """TCP connections at a time; more are closed at once."""
     max_connections_per_source: int = 32
