@@ -99,6 +99,16 @@ def test_rfc_3489_clients() -> None:
     assert answer(a_server(classic=False), request.serialize()) is None
 
 
+def test_rfc_3489_is_not_spoken_over_dtls() -> None:
+    server = a_server()
+    path = PATH._replace(protocol=TransportProtocol.DTLS)
+    server.path_opened(path, 0.0)
+    classic = Message(Method.BINDING, MessageClass.REQUEST, bytes(range(50, 66)))
+    assert answer(server, classic.serialize(), path) is None
+    assert server.stats.unparsable == 1
+    assert answer(server, REQUEST.serialize(), path) is not None
+
+
 @pytest.mark.parametrize(
     "data",
     [
