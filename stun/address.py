@@ -7,9 +7,18 @@ import functools
 import ipaddress
 from typing import NamedTuple
 
-__all__ = ["FiveTuple", "TransportAddress", "TransportProtocol"]
+__all__ = ["FiveTuple", "TransportAddress", "TransportProtocol", "is_ip_literal"]
 
 _ip = functools.lru_cache(maxsize=1024)(ipaddress.ip_address)  # Few hosts are asked about, again and again.
+
+
+def is_ip_literal(text: str) -> bool:
+    """Return whether ``text`` is an IP address, without brackets."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class TransportProtocol(enum.StrEnum):

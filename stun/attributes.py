@@ -107,11 +107,11 @@ def _raw(code: int, name: str, least: int = 0, most: int = 65535, multiple: int 
     return _define(code, name, encode, decode)
 
 
-def _text(code: int, name: str, characters: int = 127, errors: str = "strict") -> Attribute[str]:
-    # Section 14.3 and others: at most 509 bytes are sent, but up to 763 have to be parsed.
+def _text(code: int, name: str, characters: int = 127, errors: str = "strict", most_bytes: int = 509) -> Attribute[str]:
+    # Sections 14.9 and others: at most 509 bytes are sent (14.3: 508), but up to 763 have to be parsed.
     def encode(value: str, transaction_id: bytes) -> bytes:
         data = value.encode()
-        if len(value) > characters or len(data) > 509:
+        if len(value) > characters or len(data) > most_bytes:
             raise ValueError(f"{name} of {len(value)} characters and {len(data)} bytes")
         return data
 
@@ -151,7 +151,7 @@ def _xor_address(code: int, name: str) -> Attribute[TransportAddress]:
 
 # RFC 8489 section 18.3
 MAPPED_ADDRESS = _address(0x0001, "MAPPED-ADDRESS")
-USERNAME = _text(0x0006, "USERNAME", characters=508)
+USERNAME = _text(0x0006, "USERNAME", characters=508, most_bytes=508)
 MESSAGE_INTEGRITY = _raw(0x0008, "MESSAGE-INTEGRITY", 20, 20)
 ERROR_CODE: Attribute[ErrorCode] = _define(0x0009, "ERROR-CODE", values.encode_error_code, values.decode_error_code)
 UNKNOWN_ATTRIBUTES: Attribute[tuple[int, ...]] = _define(

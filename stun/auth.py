@@ -10,7 +10,7 @@ import enum
 from typing import Protocol
 
 from stun import attributes as att
-from stun.integrity import Integrity, long_term_key, short_term_key, userhash
+from stun.integrity import Integrity, long_term_key, opaque_string, short_term_key, userhash
 from stun.message import Message, MessageClass
 from stun.nonce import SecurityFeature, features_of
 from stun.values import PasswordAlgorithm, PasswordAlgorithmChoice
@@ -76,11 +76,12 @@ class ShortTermClient:
         integrity: BOTH until the server's algorithm is known, which its first response tells.
 
         Raises:
-            ValueError: the password is no OpaqueString.
+            ValueError: the user name or the password is no OpaqueString, or the name has 509 bytes or more.
         """
         self.integrity = integrity
         """What the next request carries."""
-        self._username = username
+        self._username = opaque_string(username)
+        _check_sendable(self._username)
         self._key = short_term_key(password)
 
     @property
@@ -109,15 +110,21 @@ class ShortTermClient:
 class LongTermClient:
     """A user name and password for many sessions, asked for by a server's challenge (section 9.2)."""
 
-    def __init__(self, username: str, password: str, max_challenges: int = 5) -> None:
+    def __init__(self, username: str, password: str, max_challenges: int = 5, max_offer: int = 256) -> None:
         """Args:
         username: the user's name, before OpaqueString.
         password: the user's password, before OpaqueString.
         max_challenges: how many challenges in a row to follow; a server that finds every nonce stale is given up.
+        max_offer: bytes of PASSWORD-ALGORITHMS that are echoed; who offers more is refused, because a request has to
+            fit a datagram (section 6.1). Two algorithms take 8.
+
+        A name or password that is no OpaqueString, and a name of 509 bytes or more, is REFUSED with the challenge.
         """
         self._username = username
         self._password = password
         self._max_challenges = max_challenges
+        self._max_offer = max_offer
+        self._prepared = ""
         self._challenges = 0
         self._realm: str | None = None
         self._nonce = b""
@@ -152,9 +159,9 @@ class LongTermClient:
             return request.serialize(fingerprint=fingerprint)
         dressed = _with(request)
         if self._anonymous:
-            dressed.add(att.USERHASH, userhash(self._username, self._realm))
+            dressed.add(att.USERHASH, userhash(self._prepared, self._realm))
         else:
-            dressed.add(att.USERNAME, self._username)
+            dressed.add(att.USERNAME, self._prepared)
         dressed.add(att.REALM, self._realm).add(att.NONCE, self._nonce)
         if self._choice is None:
             return dressed.serialize(self._key, fingerprint, Integrity.SHA1)
@@ -186,14 +193,16 @@ class LongTermClient:
         realm = response.get(att.REALM)
         if realm is None and code == 438:
             realm = self._realm
-        if realm is None or nonce is None:
-            return Verdict.REFUSED
+        if realm is None or nonce is None or len(realm) > _MAX_REALM:
+            return Verdict.REFUSED  # sections 14.9 and 14.10: longer ones are read, and must not be sent
         if code == 401 and realm == self._realm:
             return Verdict.REFUSED  # the same credentials would only be refused again
         self._challenges += 1
         if self._challenges > self._max_challenges:
             return Verdict.REFUSED
         offered = response.get(att.PASSWORD_ALGORITHMS)
+        if offered is not None and sum(4 + len(one.parameters) for one in offered) > self._max_offer:
+            return Verdict.REFUSED
         choice = _choose(offered) if offered is not None else None
         if offered is not None and choice is None:
             return Verdict.REFUSED
@@ -201,13 +210,25 @@ class LongTermClient:
             return Verdict.REFUSED  # algorithms were there before; without them this is a bid-down too
         algorithm = PasswordAlgorithm.MD5 if choice is None else PasswordAlgorithm(choice.algorithm)
         try:
-            self._key = long_term_key(self._username, realm, self._password, algorithm)
+            prepared = opaque_string(self._username)
+            _check_sendable(prepared)
+            key = long_term_key(prepared, realm, self._password, algorithm)
         except ValueError:
-            return Verdict.REFUSED  # the server's realm is no OpaqueString
+            return Verdict.REFUSED  # the server's realm, or what we were given, is no OpaqueString
+        self._prepared, self._key = prepared, key
         self._realm, self._nonce = realm, nonce
         self._offered, self._choice = offered or (), choice
         self._anonymous = SecurityFeature.USERNAME_ANONYMITY in promised
         return Verdict.RETRY
+
+
+_MAX_REALM = 127
+_MAX_USERNAME = 508
+
+
+def _check_sendable(username: str) -> None:
+    if len(username.encode()) > _MAX_USERNAME:
+        raise ValueError("a user name has fewer than 509 bytes (section 14.3)")
 
 
 _PREFERENCE = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)

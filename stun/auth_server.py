@@ -121,7 +121,7 @@ class LongTermServerConfig:
     """What a long-term server asks for (section 9.2)."""
 
     realm: str
-    """REALM, fewer than 128 characters (14.9)."""
+    """REALM, fewer than 128 characters (14.9); sent as OpaqueString makes it."""
     algorithms: tuple[PasswordAlgorithm, ...] = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
     """PASSWORD-ALGORITHMS in order of preference (14.11); empty for a server that speaks only RFC 5389."""
     username_anonymity: bool = True
@@ -132,6 +132,8 @@ class LongTermServerConfig:
     def __post_init__(self) -> None:
         if not 0 < len(self.realm) < 128 or self.nonce_lifetime <= 0:
             raise ValueError("a realm has 1..127 characters and a nonce lives for some time")
+        if len(opaque_string(self.realm)) > 127:
+            raise ValueError("a realm that OpaqueString makes longer than 127 characters")
 
 
 class LongTermServer:
@@ -144,6 +146,7 @@ class LongTermServer:
         rng: makes the secret of the nonces; ``random.SystemRandom`` outside of tests.
         """
         self.config = config
+        self._realm = opaque_string(config.realm)
         self._store = store
         self._offer = tuple(PasswordAlgorithmChoice(algorithm) for algorithm in config.algorithms)
         features = SecurityFeature.NONE
@@ -163,17 +166,18 @@ class LongTermServer:
             return _refuse(message, 400, "Bad Request")
         choice = message.get(att.PASSWORD_ALGORITHM)
         listed = message.get(att.PASSWORD_ALGORITHMS)
-        explicit = choice is not None or listed is not None
-        if SecurityFeature.PASSWORD_ALGORITHMS not in features_of(nonce):
-            explicit = False
+        promised = SecurityFeature.PASSWORD_ALGORITHMS in features_of(nonce)
+        explicit = promised and (choice is not None or listed is not None)
         algorithm = PasswordAlgorithm.MD5
         if explicit:
             if choice is None or listed != self._offer or choice not in self._offer:
                 return _refuse(message, 400, "Bad Request")
             algorithm = PasswordAlgorithm(choice.algorithm)
+        elif promised and self._offer and PasswordAlgorithmChoice(algorithm) not in self._offer:
+            return _refuse(message, 400, "Bad Request")
         integrity = Integrity.SHA256 if explicit else Integrity.SHA1
         username = self._username(message)
-        key = self._store.key(username, algorithm) if username is not None and realm == self.config.realm else None
+        key = self._store.key(username, algorithm) if username is not None and realm == self._realm else None
         if username is None or key is None:
             return self._challenge(message, 401, "Unauthenticated", client, now)
         signing = next(
@@ -206,7 +210,7 @@ class LongTermServer:
 
     def _challenge(self, message: Message, code: int, reason: str, client: TransportAddress, now: float) -> Refused:
         extra: list[tuple[Attribute[Any], Any]] = [
-            (att.REALM, self.config.realm),
+            (att.REALM, self._realm),
             (att.NONCE, self._nonces.make(client, now)),
         ]
         if self._offer:

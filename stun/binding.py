@@ -53,7 +53,7 @@ class BindingFailed:
     path: FiveTuple
     reason: FailureReason
     error: ErrorCode | None = None
-    """With ERROR_RESPONSE and REFUSED."""
+    """The ERROR-CODE of the response, where there is one."""
 
 
 BindingEvent = Mapped | BindingFailed
@@ -177,6 +177,9 @@ class BindingClient:
 
     def _judge(self, response: Message, transaction: Transaction[_Context], now: float) -> None:
         verdict = self._auth.judge(response, transaction.context.token)
+        if verdict is Verdict.RETRY and response.unknown_required():
+            self._fail(transaction, FailureReason.MALFORMED, now, response.error)  # section 6.3.4
+            return
         if verdict is Verdict.DISCARD:
             transaction.rejected_responses += 1
             if transaction.path.protocol.is_stream:

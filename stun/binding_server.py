@@ -191,6 +191,7 @@ class BindingServer:
             self.stats.limited += 1
             return None
         response, way = answer
+        response.attributes += self._software()
         success = response.message_class is MessageClass.SUCCESS
         self.stats.responses += success
         self.stats.errors += not success
@@ -203,9 +204,7 @@ class BindingServer:
         return parse_classic(data)
 
     def _respond(self, request: Message, path: FiveTuple) -> Message:
-        software: list[tuple[Attribute[Any], Any]] = []
-        if self.config.software is not None:
-            software.append((att.SOFTWARE, self.config.software))
+        software = self._software()
         unknown = request.unknown_required(_BEHAVIOUR)
         if unknown:
             self.stats.errors += 1
@@ -214,6 +213,9 @@ class BindingServer:
         if len(request.transaction_id) == 16:
             return request.success((att.MAPPED_ADDRESS, path.remote), *software)
         return request.success((att.XOR_MAPPED_ADDRESS, path.remote), *software)
+
+    def _software(self) -> list[tuple[Attribute[Any], Any]]:
+        return [] if self.config.software is None else [(att.SOFTWARE, self.config.software)]
 
     def _release(self, path: FiveTuple) -> None:
         self._forget(path)

@@ -113,7 +113,7 @@ class ListenerConfig:
     hello_burst: int = 100
     """DTLS handshake datagrams of one IP address before ``hello_rate`` limits them."""
     max_sources: int = 8192
-    """IP addresses whose rate is kept."""
+    """IP addresses whose rate is kept; as :attr:`BindingServerConfig.max_sources`."""
 
     def __post_init__(self) -> None:
         if min(self.max_connections, self.max_connections_per_source, self.max_handshakes, self.max_sources) < 1:
@@ -154,7 +154,8 @@ class BindingServerConfig:
     burst: int = 400
     """Responses to one IP address before ``rate`` limits them."""
     max_sources: int = 8192
-    """IP addresses whose rate is kept; the longest idle one makes room."""
+    """IP addresses whose rate is kept until they have their whole burst again; when none of a full table has, all
+    others count as one address."""
     max_connections: int = 1024
     """TCP connections at a time; more are closed at once."""
     max_connections_per_source: int = 32
@@ -201,9 +202,16 @@ class BehaviourServerConfig:
     response_port_burst: int = 50
     """Such responses before ``response_port_rate`` limits them."""
     max_padding: int = 1500
-    """Bytes of PADDING in a response, which never has more than its request (7.6: the interface's MTU)."""
+    """Bytes of PADDING in a response, which never has more than its request (7.6: the MTU of the interface); at most
+    64,000."""
     max_sources: int = 4096
-    """IP addresses whose rate is kept."""
+    """IP addresses whose rate is kept; as :attr:`BindingServerConfig.max_sources`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_padding <= 64_000:
+            raise ValueError("a response with its padding has to fit an IP datagram")
+        if self.response_port_rate <= 0 or self.response_port_burst < 1 or self.max_sources < 1:
+            raise ValueError("rates and tables have to be positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

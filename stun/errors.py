@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "StunAuthenticationError",
     "StunCertificateError",
+    "StunConfigurationError",
     "StunError",
     "StunFramingError",
     "StunHandshakeError",
@@ -68,3 +69,7 @@ class StunHandshakeError(StunLinkError):
 
 class StunCertificateError(StunHandshakeError):
     """The certificate of a server is not trusted: self-signed, of an unknown issuer, expired, or for another name."""
+
+
+class StunConfigurationError(StunHandshakeError, ValueError):
+    """TLS or DTLS was not tried: the server name that was asked for is none, or there is nothing to trust."""

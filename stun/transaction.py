@@ -37,13 +37,14 @@ class RttCache:
         self._entries: OrderedDict[str, _RoundTrip] = OrderedDict()
 
     def rto(self, host: str, now: float) -> float:
-        """Return the initial RTO for a server, in seconds; never less than the configured one."""
+        """Return the initial RTO of a transaction that begins, in seconds; never less than the configured one."""
         entry = self._entries.get(host)
         if entry is None:
             return self._config.initial_rto
         if now - entry.used > self._config.rtt_cache_lifetime:
             del self._entries[host]
             return self._config.initial_rto
+        entry.used = now
         return max(self._config.initial_rto, entry.smoothed + 4 * entry.variation)
 
     def note(self, host: str, sample: float, now: float) -> None:

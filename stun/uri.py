@@ -7,7 +7,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from stun.address import TransportProtocol
+from stun.address import TransportProtocol, is_ip_literal
 from stun.errors import StunUriError
 
 __all__ = ["Scheme", "ServerUri"]
@@ -60,14 +60,14 @@ class ServerUri:
             raise StunUriError(f"{text!r} does not start with stun:, stuns:, turn: or turns:")
         scheme = Scheme(match["scheme"].lower())
         host, port = _authority(match["rest"], text)
-        if scheme is Scheme.STUNS and _is_literal(host):
+        if scheme is Scheme.STUNS and is_ip_literal(host):
             raise StunUriError(f"{text!r}: stuns: needs a name that the certificate can show, not an IP address")
         return cls(scheme, host, port, _transport(scheme, match["query"], text))
 
     @property
     def is_literal(self) -> bool:
         """Whether the host is an IP address."""
-        return _is_literal(self.host)
+        return is_ip_literal(self.host)
 
     @property
     def effective_port(self) -> int:
@@ -89,14 +89,6 @@ class ServerUri:
         port = "" if self.port is None else f":{self.port}"
         transport = "" if self.transport is None else f"?transport={self.transport}"
         return f"{self.scheme}:{host}{port}{transport}"
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _authority(rest: str, text: str) -> tuple[str, int | None]:

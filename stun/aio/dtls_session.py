@@ -7,16 +7,16 @@ retransmission timer of :meth:`DtlsSession.timeout`, which OpenSSL measures by t
 from __future__ import annotations
 
 import enum
-import ipaddress
 import ssl
 from collections.abc import Sequence
 
-from cryptography import x509
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
+from stun.address import is_ip_literal
 from stun.aio.tls import WRONG_NAME, certificate_problem
+from stun.aio.trust import trust_authorities
 
 __all__ = ["DtlsSession", "Phase", "dtls_client_context", "dtls_server_context"]
 
@@ -60,14 +60,8 @@ def _context(method: int, alpn: Sequence[str]) -> SSL.Context:
 def dtls_client_context(trust: ssl.SSLContext | None = None, alpn: Sequence[str] = ()) -> SSL.Context:
     """Return a context that trusts the CA certificates of ``trust``, or what the system trusts; reads files."""
     context = _context(SSL.DTLS_CLIENT_METHOD, alpn)
-    if trust is None:
-        context.set_default_verify_paths()
-    elif trust.verify_mode is not ssl.CERT_NONE:
-        store = context.get_cert_store()
-        if store is None:
-            raise AssertionError("every context has a store")
-        for der in trust.get_ca_certs(binary_form=True):
-            store.add_cert(crypto.X509.from_cryptography(x509.load_der_x509_certificate(der)))
+    if trust is None or trust.verify_mode is not ssl.CERT_NONE:
+        trust_authorities(context, trust)
     return context
 
 
@@ -121,15 +115,16 @@ class DtlsSession:
         """Begin the handshake of a client.
 
         Args:
-            server_name: a name or an IP literal, which the certificate has to be for.
+            server_name: a name in ASCII (:func:`stun.aio.trust.ascii_name`) or an IP literal, for which the certificate
+            has to be.
             verify: whether the certificate has to be of a trusted issuer.
             check_name: whether it has to be for ``server_name``.
         """
         if verify:
             self._connection.set_verify(SSL.VERIFY_PEER, self._verified)
         self._name = server_name if verify and check_name else None
-        if not _is_ip(server_name):
-            self._connection.set_tlsext_host_name(server_name.encode("idna"))
+        if not is_ip_literal(server_name):
+            self._connection.set_tlsext_host_name(server_name.encode("ascii"))
         self._connection.set_connect_state()
         self._advance()
 
@@ -239,7 +234,7 @@ class DtlsSession:
         try:
             if certificate is None:
                 raise CertificateError("no certificate")
-            if _is_ip(name):
+            if is_ip_literal(name):
                 verify_certificate_ip_address(certificate, name)
             else:
                 verify_certificate_hostname(certificate, name)
@@ -257,14 +252,6 @@ class DtlsSession:
             self.problem = certificate_problem(
                 code, message or f"OpenSSL's verification error {code}", self._name or ""
             )
-
-
-def _is_ip(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _datagrams(records: bytes, mtu: int) -> list[bytes]:

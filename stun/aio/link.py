@@ -11,16 +11,17 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.dtls import DtlsClient
 from stun.aio.tcp import TcpConnection
 from stun.aio.tls import TlsConnection, client_context, describe_certificate_error
+from stun.aio.trust import ascii_name, lists_no_authority
 from stun.aio.udp import UdpNetwork
 from stun.config import DtlsConfig, StreamConfig
-from stun.errors import StunCertificateError, StunHandshakeError, StunLinkError
+from stun.errors import StunCertificateError, StunConfigurationError, StunHandshakeError, StunLinkError
 from stun.network import ConnectableSocket, DatagramSocket, Network
 
 __all__ = ["ALPN_NAT_DISCOVERY", "ALPN_TURN", "Closed", "LinkOptions", "Receiver", "ServerLink", "open_link"]
@@ -63,10 +64,11 @@ class LinkOptions:
     """How to reach a server, beyond its address."""
 
     server_name: str | None = None
-    """What the certificate has to be for, and what SNI says; None takes the IP address."""
+    """What the certificate has to be for, and what SNI says: a host name or an IP literal; None takes the address."""
     ssl_context: ssl.SSLContext | None = None
-    """Trust for TLS, and for DTLS, which takes over its CA certificates, ``verify_mode`` and ``check_hostname``; None
-    trusts what the system trusts. Its ALPN protocols are its owner's; ``alpn`` is for None."""
+    """Trust for TLS, and for DTLS, which takes over the CA certificates that it lists (those of files, not of folders),
+    ``verify_mode`` and ``check_hostname``; None trusts what the system trusts. Its ALPN protocols are its owner's;
+    ``alpn`` is for None."""
     alpn: Sequence[str] = (ALPN_TURN,)
     """What to offer in ALPN (RFC 7443)."""
     local: TransportAddress | None = None
@@ -90,11 +92,15 @@ async def open_link(
     """Open a path to ``server``; over TLS and DTLS the handshake is done and the certificate is checked on return.
 
     Raises:
+        StunConfigurationError: over TLS and DTLS, ``server_name`` is not a host name, or (DTLS) ``ssl_context`` lists
+            no CA certificate; nothing was sent.
         StunCertificateError: the server's certificate is not trusted; says why.
         StunHandshakeError: TLS or DTLS failed otherwise.
         StunLinkError: the server refuses, cannot be reached or does not answer in time.
     """
     options = options or LinkOptions()
+    if protocol in (TransportProtocol.TLS, TransportProtocol.DTLS):
+        options = _checked(server, protocol, options)
     try:
         if protocol is TransportProtocol.UDP:
             return await _open_udp(server, receiver, options)
@@ -115,6 +121,22 @@ async def open_link(
     except OSError as error:
         problem = os.strerror(error.errno) if error.errno else str(error) or "the connection was lost in the handshake"
         raise StunLinkError(_describe(server, protocol, options), problem) from error
+
+
+def _checked(server: TransportAddress, protocol: TransportProtocol, options: LinkOptions) -> LinkOptions:
+    """Return the options with ``server_name`` in ASCII, or raise StunConfigurationError."""
+    if options.server_name is not None:
+        try:
+            options = replace(options, server_name=ascii_name(options.server_name))
+        except ValueError as error:
+            raise StunConfigurationError(f"{server} over {protocol.upper()}", str(error)) from error
+    if protocol is TransportProtocol.DTLS and lists_no_authority(options.ssl_context):
+        problem = (
+            "the SSL context lists no CA certificate that DTLS could take over (one in a folder, capath, is never "
+            "listed); load a file (cafile), or give no context to trust what the system trusts"
+        )
+        raise StunConfigurationError(_describe(server, protocol, options), problem)
+    return options
 
 
 def _describe(server: TransportAddress, protocol: TransportProtocol, options: LinkOptions) -> str:

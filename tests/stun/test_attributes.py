@@ -142,7 +142,9 @@ def test_what_a_receiver_tolerates() -> None:
     [
         (att.MAPPED_ADDRESS, ("example.org", 1)),
         (att.MAPPED_ADDRESS, ("192.0.2.1", 65536)),
-        (att.USERNAME, "ä" * 255),
+        (att.USERNAME, "x" * 509),
+        (att.USERNAME, "ä" * 254 + "x"),
+        (att.SOFTWARE, "\U0001f600" * 128),
         (att.REALM, "x" * 128),
         (att.SOFTWARE, "x" * 128),
         (att.NONCE, bytes(764)),

@@ -124,6 +124,58 @@ def test_a_stale_nonce_is_replaced() -> None:
     assert client.token == b"fresher"
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ((att.REALM.code, b"r" * 128), (att.NONCE.code, b"nonce")),
+        ((att.REALM.code, "\u3042".encode() * 128), (att.NONCE.code, b"nonce")),
+        ((att.REALM.code, b"\0"), (att.NONCE.code, b"nonce")),
+        ((att.REALM.code, b"r"), (att.NONCE.code, b"obMatJos2gAAA"), (0x8002, bytes(4) * 65 + b"\0\2\0\0")),
+        ((att.REALM.code, b"r"), (att.NONCE.code, b"obMatJos2gAAA"), (0x8002, b"\0\2\0\0\0\7\xf0\0" + bytes(0xF000))),
+    ],
+)
+def test_a_challenge_that_must_not_be_echoed_is_refused(pairs: tuple[tuple[int, bytes], ...]) -> None:
+    """Longer values are read than may be sent (14.9, 14.11): no challenge may make a request fail."""
+    response = REQUEST.failure(401, "")
+    for code, value in pairs:
+        response.add(att.unknown_attribute(code), value)
+    client = LongTermClient("user", "pass")
+    assert client.judge(parse(response.serialize()), client.token) is Verdict.REFUSED
+    assert parse(client.serialize(REQUEST, True)).attributes == []
+
+
+def test_the_longest_challenge_that_may_be_is_echoed() -> None:
+    longest = (att.REALM, "r" * 127), (att.NONCE, b"obMatJos2gAAA".ljust(763, b"n"))
+    client = challenged(*longest, (att.PASSWORD_ALGORITHMS, (PasswordAlgorithmChoice(9),) * 63 + (SHA256,)))
+    assert parse(client.serialize(REQUEST, True)).get(att.REALM) == "r" * 127
+
+
+def test_user_names_are_prepared_before_they_are_sent() -> None:
+    """Section 14.3: USERNAME is an OpaqueString, as the name in the key is."""
+    decomposed, composed = "rene\u0301\u00a0x", "ren\u00e9 x"
+    client = LongTermClient(decomposed, "pass")
+    assert client.judge(challenge(REALM, PLAIN), None) is Verdict.RETRY
+    assert parse(client.serialize(REQUEST, False)).get(att.USERNAME) == composed
+    short = ShortTermClient(decomposed, "pass")
+    assert parse(short.serialize(REQUEST, False)).get(att.USERNAME) == composed
+
+
+@pytest.mark.parametrize("name", ["x" * 509, "\u00e4" * 255, "", "a\0b"])
+def test_names_that_cannot_be_sent(name: str) -> None:
+    client = LongTermClient(name, "pass")
+    assert client.judge(challenge(REALM, PLAIN), None) is Verdict.REFUSED
+    with pytest.raises(ValueError):
+        ShortTermClient(name, "pass")
+
+
+def test_a_signed_request_fits_a_datagram() -> None:
+    """Section 6.1: 576 bytes of IPv4, that is 548 of UDP, with names and a nonce of an ordinary size."""
+    client = LongTermClient("u" * 64, "pass")
+    nonce = (att.NONCE, b"obMatJos2wAAA".ljust(64, b"n"))
+    assert client.judge(challenge((att.REALM, "r" * 64), nonce, OFFER), None) is Verdict.RETRY
+    assert len(client.serialize(REQUEST, True)) <= 548
+
+
 def test_requests_under_way_do_not_use_up_challenges() -> None:
     client = challenged(REALM, PLAIN)
     old = client.token

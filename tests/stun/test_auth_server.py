@@ -47,6 +47,7 @@ def refusal(verdict: Authenticated | Refused) -> Message:
     response = parse(verdict.response.serialize())
     assert response.transaction_id == TID
     assert not {att.USERNAME, att.USERHASH} & {attribute for attribute, _ in response.attributes}
+    assert response.integrity is None
     return response
 
 
@@ -103,6 +104,19 @@ def test_without_algorithms_it_is_md5() -> None:
     assert reply.integrity is Integrity.SHA1
     assert reply.has_fingerprint
     assert reply.verify_integrity(MD5_KEY)
+
+
+def test_md5_is_refused_by_a_server_that_does_not_offer_it() -> None:
+    """Section 9.2.4: without PASSWORD-ALGORITHM it is MD5, which then is not in the list: 400."""
+    server = a_server(algorithms=(PasswordAlgorithm.SHA256,))
+    nonce = nonce_of(server)
+    for integrity in (Integrity.SHA1, Integrity.SHA256):
+        assert code(server.check(request(USER, REALM, nonce, key=MD5_KEY, integrity=integrity), CLIENT, 0.0)) == 400
+    # A server that offers nothing finds the nonce of its former self stale.
+    assert code(a_server(algorithms=()).check(request(USER, REALM, nonce, key=MD5_KEY), CLIENT, 0.0)) == 438
+    # A nonce that promises nothing is none of ours: it gets one that does, and lets nobody in.
+    plain = (att.NONCE, b"no cookie")
+    assert code(server.check(request(USER, REALM, plain, key=MD5_KEY), CLIENT, 0.0)) == 438
 
 
 def test_with_algorithms_it_is_sha256() -> None:
@@ -205,6 +219,21 @@ def test_short_term() -> None:
     assert server.check(request(name, key=b"key")) == Authenticated("a:b", b"key", Integrity.SHA1)
     both = server.check(request(name, key=b"key", integrity=Integrity.BOTH))
     assert both == Authenticated("a:b", b"key", Integrity.SHA256)
+
+
+def test_the_realm_is_prepared() -> None:
+    """Section 14.9: REALM is an OpaqueString, whatever the operator's keyboard made of it."""
+    server = LongTermServer(
+        LongTermServerConfig(realm="cafe\u0301"), StaticCredentials("cafe\u0301", {"user": "pass"}), random.Random(5)
+    )
+    challenge = refusal(server.check(request(), CLIENT, 0.0))
+    assert challenge.get(att.REALM) == "caf\u00e9"
+    client = LongTermClient("user", "pass")
+    assert client.judge(challenge, None) is Verdict.RETRY
+    asked = Message(Method.BINDING, MessageClass.REQUEST, TID)
+    assert isinstance(server.check(parse(client.serialize(asked, False)), CLIENT, 1.0), Authenticated)
+    with pytest.raises(ValueError, match="OpaqueString"):
+        LongTermServerConfig(realm="a\0b")
 
 
 def test_settings_are_checked() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 
 import pytest
 
-from stun.address import TransportAddress
+from stun import attributes as att
+from stun.address import FiveTuple, TransportAddress
 from stun.behaviour import (
     Allocation,
     Filtering,
@@ -19,7 +21,9 @@ from stun.behaviour import (
     allocation_pattern,
     classify_mapping,
 )
-from stun.behaviour_client import ALL_TESTS, BehaviourClient
+from stun.behaviour_client import ALL_TESTS, BehaviourClient, BindPort, ReleasePort
+from stun.machine import Transmit
+from stun.message import parse
 from tests.simulation import LinkProfile, World
 from tests.simulation import nat_behaviour as sim
 from tests.simulation.nat_behaviour import NatBehaviour, PortAllocation, PortSharing
@@ -147,6 +151,25 @@ def test_the_lifetime_needs_a_server_with_response_port() -> None:
     assert dict(report.untold)[NatTest.LIFETIME] == "the server answers 420 Unknown Attribute to RESPONSE-PORT"
 
 
+def test_a_redirect_is_not_followed() -> None:
+    """Section 4.1: ALTERNATE-SERVER counts only from an authenticated server, and ours are strangers."""
+    client = BehaviourClient(PRIMARY, random.Random(1))
+    client.start(0.0)
+    bind = client.next_effect()
+    assert isinstance(bind, BindPort)
+    local = TransportAddress("192.0.2.7", 4000)
+    client.port_bound(bind.key, local, 0.0)
+    asked = client.next_effect()
+    assert isinstance(asked, Transmit)
+    away = parse(asked.data).failure(300, "Try Alternate", (att.ALTERNATE_SERVER, TransportAddress("192.0.2.66", 1)))
+    client.receive_datagram(away.serialize(), FiveTuple(local, PRIMARY), 0.1)
+    report = client.next_event()
+    assert report is not None
+    assert {why for _, why in report.untold} == {"the server answers 300 Try Alternate"}
+    assert client.next_effect() == ReleasePort(local)
+    assert client.next_effect() is None
+
+
 def test_a_server_with_two_ports_tells_what_it_can() -> None:
     for filtering, found in [
         (sim.Filtering.ADDRESS_DEPENDENT, Filtering.NOT_PORT_DEPENDENT),
@@ -224,8 +247,6 @@ def test_each_filtering_test_has_a_port_that_never_talked_to_the_other_address()
 
 
 def test_the_second_server_has_to_be_elsewhere() -> None:
-    import random
-
     for second in (TransportAddress(PRIMARY.host, 1), TransportAddress("2001:db8::1", 1)):
         with pytest.raises(ValueError, match="second server"):
             BehaviourClient(PRIMARY, random.Random(1), second=second)

@@ -10,7 +10,7 @@ from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.behaviour_server import BehaviourRules, other_addresses
 from stun.binding_server import BindingServer
-from stun.config import BehaviourServerConfig
+from stun.config import BehaviourServerConfig, BindingServerConfig
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method, parse
 from stun.values import ChangeRequest
@@ -85,6 +85,26 @@ def test_with_two_ports_of_one_address_only_the_port_is_changed() -> None:
     assert answer[1].local == TransportAddress(PRIMARY.host, OTHER.port)
     assert answer[0].get(att.OTHER_ADDRESS) == TransportAddress(PRIMARY.host, OTHER.port)
     assert refused(ask(machine, request((att.CHANGE_REQUEST, ChangeRequest(True, False))))) == (3,)
+
+
+def test_software_is_told_as_configured() -> None:
+    rules = BehaviourRules(BehaviourServerConfig(), other_addresses(PRIMARY, OTHER.host, OTHER.port))
+    machine = BindingServer(BindingServerConfig(software="a server"), rules)
+    for message in (request(), request((att.unknown_attribute(0x7FFE), b""))):
+        answer = ask(machine, message)
+        assert answer is not None
+        assert answer[0].get(att.SOFTWARE) == "a server"
+
+
+def test_a_response_fits_an_ip_datagram() -> None:
+    """Section 7.6: PADDING must not make it longer than 64 KiB."""
+    for wrong in (-1, 65_000):
+        with pytest.raises(ValueError):
+            BehaviourServerConfig(max_padding=wrong)
+    machine = server(max_padding=64_000)
+    answer = ask(machine, request((att.PADDING, bytes(65_400))))
+    assert answer is not None
+    assert len(answer[0].wire) <= 65_507
 
 
 def test_response_port_keeps_the_address_and_is_rate_limited() -> None:

@@ -243,6 +243,41 @@ def test_wrong_passwords_are_refused_without_a_loop() -> None:
     assert (event.reason, event.error and event.error.code) == (FailureReason.REFUSED, 401)
 
 
+def test_what_a_challenge_may_hold() -> None:
+    """Section 6.3.4: an error response with a comprehension-required attribute that we do not know ends it."""
+    for extra, reason in ((0x7FFE, FailureReason.MALFORMED), (0xFFFE, None)):
+        client = BindingClient(random.Random(1), authenticator=LongTermClient("user", "pass"))
+        client.request(PATH, 0.0)
+        response = sent(client).failure(401, "", (att.REALM, "r"), (att.NONCE, b"n"))
+        client.receive_datagram(response.add(att.unknown_attribute(extra), b"x").serialize(), PATH, 0.1)
+        event = client.next_event()
+        assert (event and event.reason) is reason  # type: ignore[union-attr]
+        assert (client.next_effect() is None) is (reason is not None)
+
+
+def test_no_challenge_makes_the_client_raise() -> None:
+    client = BindingClient(random.Random(1), authenticator=LongTermClient("user", "pass"))
+    client.request(PATH, 0.0)
+    response = sent(client).failure(401, "", (att.NONCE, b"n"))
+    client.receive_datagram(response.add(att.unknown_attribute(att.REALM.code), b"r" * 700).serialize(), PATH, 0.1)
+    assert client.next_event() == BindingFailed(PATH, FailureReason.REFUSED, ErrorCode(401, ""))
+
+
+def test_several_transactions_share_a_connection() -> None:
+    client = a_client()
+    client.path_opened(STREAM, 0.0)
+    client.request(STREAM, 0.0)
+    client.request(STREAM, 0.0)
+    first, second = sent(client), sent(client)
+    for request in (second, first):
+        client.receive_data(request.success((att.XOR_MAPPED_ADDRESS, CLIENT)).serialize(), STREAM, 0.1)
+    assert [isinstance(client.next_event(), Mapped) for _ in range(2)] == [True, True]
+    # It stays open: closing it is for its owner, who knows whether the mapping is of use (section 6.2.2).
+    assert client.next_effect() is None
+    client.request(STREAM, 1.0)
+    assert sent(client)
+
+
 def test_a_server_that_finds_every_nonce_stale_is_left() -> None:
     client = BindingClient(random.Random(1), authenticator=LongTermClient("user", "pass"))
     client.request(PATH, 0.0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from stun import attributes as att
@@ -97,6 +99,16 @@ def test_rfc_3489_clients() -> None:
     assert answer(a_server(classic=False), request.serialize()) is None
 
 
+def test_rfc_3489_is_not_spoken_over_dtls() -> None:
+    server = a_server()
+    path = PATH._replace(protocol=TransportProtocol.DTLS)
+    server.path_opened(path, 0.0)
+    classic = Message(Method.BINDING, MessageClass.REQUEST, bytes(range(50, 66)))
+    assert answer(server, classic.serialize(), path) is None
+    assert server.stats.unparsable == 1
+    assert answer(server, REQUEST.serialize(), path) is not None
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -139,6 +151,25 @@ def test_the_rate_of_a_source_is_limited() -> None:
     assert answer(server, REQUEST.serialize(), PATH6) is not None
     assert answer(server, REQUEST.serialize(), now=0.1) is not None
     assert answer(server, REQUEST.serialize(), now=0.1) is None
+
+
+@pytest.mark.parametrize("six", [False, True])
+def test_rotating_forged_sources_gain_nothing_from_a_full_table(six: bool) -> None:
+    """Twice as many sources as the table has rows, 20,000 requests in a second."""
+    server = a_server(rate=2.0, burst=4, max_sources=100)
+    sent: Counter[TransportAddress] = Counter()
+    local = PATH6.local if six else PATH.local
+    data = REQUEST.serialize()
+    for number in range(20_000):
+        host = f"2001:db8:0:{number % 200:x}::1" if six else f"192.0.2.{number % 200}"
+        path = FiveTuple(local, TransportAddress(host, 40000))
+        sent[path.remote] += len(answer(server, data, path, number / 20_000) or b"")
+    length = 44 if six else 32
+    # Each of 100 rows gives one address its burst and its rate, and so does the bucket that the others share.
+    assert max(sent.values()) <= (4 + 2) * length
+    assert sum(sent.values()) <= 101 * (4 + 2) * length
+    assert sum(sent.values()) < 0.07 * 20_000 * len(data)
+    assert server.stats.limited > 19_000
 
 
 def test_a_connection_is_served_in_order() -> None:

@@ -49,6 +49,12 @@ def test_a_stream_is_not_sent_on_again() -> None:
     assert run_out(TransactionTable(), STREAM, 5.0) == ([0.0], 39.5)
 
 
+def test_requests_over_dtls_are_sent_again_as_over_udp() -> None:
+    """RFC 7350 section 3: records are lost as datagrams are."""
+    over_dtls = run_out(TransactionTable(), PATH._replace(protocol=TransportProtocol.DTLS), 0.0)
+    assert over_dtls == run_out(TransactionTable(), PATH, 0.0)
+
+
 def test_a_late_driver_does_not_stretch_the_schedule() -> None:
     table: TransactionTable[str] = TransactionTable()
     assert table.start(a_request(), b"wire", PATH, "", 0.0) == Transmit(b"wire", PATH)
@@ -118,6 +124,15 @@ def test_round_trips_are_remembered_by_karns_rule() -> None:
     ask(3, 0.4)
     assert table.round_trips.rto(host, 1.0) == pytest.approx(0.4 + 4 * 0.15)
     assert table.round_trips.rto(host, 1000.0) == 0.5
+
+
+def test_a_round_trip_is_forgotten_ten_minutes_after_the_last_transaction() -> None:
+    """Section 6.2.1: a transaction without a sample, as one that was sent twice, keeps it too."""
+    cache = RttCache(TransactionConfig())
+    cache.note("a", 2.0, 0.0)
+    assert cache.rto("a", 500.0) > 0.5
+    assert cache.rto("a", 1100.0) > 0.5
+    assert cache.rto("a", 1701.0) == 0.5
 
 
 def test_the_round_trip_cache_is_bounded_and_never_hasty() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from OpenSSL.crypto import X509
 
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import SecureServing, UdpNetwork, ask, serve
@@ -18,7 +19,7 @@ from stun.aio.dtls_session import dtls_server_context
 from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.tls import TlsListener, serve_tls, server_context
 from stun.config import DtlsConfig, ListenerConfig, StreamConfig
-from stun.errors import StunCertificateError, StunHandshakeError, StunLinkError
+from stun.errors import StunCertificateError, StunConfigurationError, StunHandshakeError, StunLinkError
 from tests.stun.certificates import Authority
 
 UDP, TCP, TLS, DTLS = TransportProtocol
@@ -176,6 +177,72 @@ async def test_the_system_store_does_not_trust_a_stranger(protocol: TransportPro
     async with echo(protocol, authority.issue("127.0.0.1")) as (_, listener):
         with pytest.raises(StunCertificateError, match="issuer"):
             await Inbox().open(listener.local, protocol)
+
+
+@pytest.mark.parametrize("protocol", [TLS, DTLS])
+@pytest.mark.parametrize("way", ["file", "folder"])
+async def test_the_systems_store_is_that_of_the_interpreter(
+    protocol: TransportProtocol, way: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Python looks for the system's certificates, DTLS looks too: OpenSSL is linked into it a second time."""
+    authority_file = authority.folder / "ca.pem"
+    (tmp_path / "nothing.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority_file if way == "file" else tmp_path / "nothing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    if way == "folder":
+        hashed = f"{X509.from_cryptography(authority.certificate).subject_name_hash():08x}.0"
+        (tmp_path / hashed).write_bytes(authority_file.read_bytes())
+    async with echo(protocol, authority.issue("turn.test")) as (_, listener):
+        (await Inbox().open(listener.local, protocol, server_name="turn.test")).close()
+
+
+async def test_dtls_looks_where_python_looks_whatever_its_own_openssl_was_built_with(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ssl.get_default_verify_paths()._replace(cafile=str(authority.folder / "ca.pem"), capath=None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    async with echo(DTLS, authority.issue("turn.test")) as (_, listener):
+        (await Inbox().open(listener.local, DTLS, server_name="turn.test")).close()
+
+
+async def test_trust_that_dtls_cannot_take_over(authority: Authority, tmp_path: Path) -> None:
+    """A folder of certificates is read when a chain needs one, and the ssl module never says what is in it."""
+    hashed = f"{X509.from_cryptography(authority.certificate).subject_name_hash():08x}.0"
+    (tmp_path / hashed).write_bytes((authority.folder / "ca.pem").read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(capath=tmp_path)
+    async with echo(TLS, authority.issue("turn.test")) as (_, listener):
+        (await Inbox().open(listener.local, TLS, server_name="turn.test", ssl_context=context)).close()
+    fresh = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    fresh.load_verify_locations(capath=tmp_path)
+    with pytest.raises(StunConfigurationError, match=r"lists no CA certificate.*cafile") as caught:
+        await Inbox().open(TransportAddress("127.0.0.1", 9), DTLS, server_name="turn.test", ssl_context=fresh)
+    assert caught.value.server == "turn.test 127.0.0.1:9 over DTLS"
+
+
+@pytest.mark.parametrize("protocol", [TLS, DTLS])
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 64 + ".test", "turn..test", ".test", "", ".", "turn test", "turn\0.test", "x." * 127 + "xx", "\ud800"],
+)
+async def test_what_is_no_server_name(protocol: TransportProtocol, name: str, authority: Authority) -> None:
+    with pytest.raises(StunConfigurationError, match="is not a host name") as caught:
+        await Inbox().open(TransportAddress("127.0.0.1", 9), protocol, server_name=name, ssl_context=authority.context)
+    assert isinstance(caught.value, StunLinkError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("protocol", [TLS, DTLS])
+@pytest.mark.parametrize("name", ["bücher.test", "xn--bcher-kva.test", "turn_1.test", "TURN-1.test", "turn-1.test."])
+async def test_unusual_server_names(protocol: TransportProtocol, name: str, authority: Authority) -> None:
+    certificate = authority.issue("xn--bcher-kva.test", "turn_1.test", "turn-1.test")
+    async with echo(protocol, certificate) as (_, listener):
+        (await Inbox().open(listener.local, protocol, server_name=name, ssl_context=authority.context)).close()
+
+
+async def test_a_name_is_not_looked_at_without_tls() -> None:
+    link = await Inbox().open(TransportAddress("127.0.0.1", 9), UDP, server_name="a" * 64)
+    link.close()
 
 
 @pytest.mark.parametrize("protocol", [TLS, DTLS])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import socket
 
 import pytest
@@ -31,6 +33,20 @@ async def test_it_tells_our_address(host: str, protocol: TransportProtocol) -> N
         assert mapped.path.remote == addresses[0]
         assert mapped.path.protocol is protocol
         assert server.stats.responses == 1
+
+
+async def test_transaction_ids_come_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section 5: they have to be cryptographically random."""
+    made: list[int] = []
+
+    def randbytes(self: random.SystemRandom, count: int) -> bytes:
+        made.append(count)
+        return os.urandom(count)
+
+    monkeypatch.setattr(random.SystemRandom, "randbytes", randbytes, raising=False)
+    async with await serve(["127.0.0.1"], 0) as server:
+        await ask(server.udp[0])
+    assert made == [12]
 
 
 async def test_one_port_for_everything() -> None:
