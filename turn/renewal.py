@@ -21,7 +21,9 @@ class Renewal:
         self._asked = False
         self._at = None
         if lifetime is not None:
-            self._at = now + lifetime - min(self._config.credentials_margin, lifetime / 2)
+            ahead = lifetime - min(self._config.credentials_margin, lifetime / 2)
+            # Whoever hands out what has run out already is not asked again at once.
+            self._at = now + max(ahead, self._config.credentials_retry)
 
     def failed(self, now: float) -> None:
         """None could be had: try again."""

@@ -177,7 +177,13 @@ class Requests(Generic[C]):
             if self._config.software is not None and ask.method in _WITH_SOFTWARE:
                 message.add(att.SOFTWARE, self._config.software)
             request.signed = self._auth.signed
-            wire = self._auth.serialize(message, self._config.fingerprint)
+            try:
+                wire = self._auth.serialize(message, self._config.fingerprint)
+            except ValueError as error:
+                # A server may have us echo a realm or a ticket that is longer than what may be sent.
+                text = f"{ask.method.name} cannot be written as the server wants it: {error}"
+                self._fail(request, TurnProtocolError(text, server=self._server))
+                continue
             self.effects.append(self._table.start(message, wire, request.path, request, now))
 
     def _conclude(self, response: Message, transaction: Transaction[_Request[C]], now: float) -> None:

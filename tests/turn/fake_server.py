@@ -64,6 +64,8 @@ class FakeServer:
         self.echo = False
         """Whether every peer sends everything back."""
         self.tickets = 0
+        self.ticket = b""
+        """What every ticket is, instead of a new one each time."""
         self.granted_usernames: list[str] = []
         anonymity = bool(algorithms)
         self.auth_config = LongTermServerConfig(
@@ -138,7 +140,7 @@ class FakeServer:
     def _with_ticket(self, request: Message, response: Message) -> Message:
         if att.MOBILITY_TICKET in request:
             self.tickets += 1
-            response.add(att.MOBILITY_TICKET, b"ticket %d" % self.tickets)
+            response.add(att.MOBILITY_TICKET, self.ticket or b"ticket %d" % self.tickets)
         return response
 
 

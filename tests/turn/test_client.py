@@ -262,3 +262,23 @@ def test_a_tcp_allocation_needs_a_stream() -> None:
     config = TurnServerConfig(url="turn:h", transport=RelayTransport.TCP)
     with pytest.raises(ValueError, match="6062"):
         TurnClient(config, PATH, random.Random(1))
+
+
+@pytest.mark.parametrize("length", [128, 600])
+def test_a_realm_that_is_too_long_to_echo_is_a_failure_and_not_an_exception(length: int) -> None:
+    long_realm: att.Attribute[bytes] = att.Attribute(0x0014, "REALM", lambda value, _: value, lambda data, _: data)
+    stage = Stage()
+    stage.client.start(0.0)
+    request = parse(stage.client.next_effect().data)  # type: ignore[union-attr]
+    stage.feed(request.failure(401, "No", (long_realm, b"r" * length), (att.NONCE, b"n")).serialize())
+    stage.pump()
+    error = failure(stage)
+    assert isinstance(error, errors.TurnProtocolError)
+    assert str(SERVER) in str(error)
+    assert stage.client.next_timeout() is None
+
+
+@pytest.mark.parametrize(("username", "password"), [("u" * 600, "p"), ("u\x07", "p"), ("u", "p\x07")])
+def test_credentials_that_cannot_be_sent_are_the_callers_mistake(username: str, password: str) -> None:
+    with pytest.raises(ValueError, match=r"USERNAME|OpaqueString"):
+        Stage(username=username, password=password)

@@ -246,3 +246,39 @@ def test_another_user_on_a_strict_server_loses_the_allocation() -> None:
     assert isinstance(lost, AllocationLost)
     assert isinstance(lost.error, errors.TurnWrongUserError)
     assert not stage.of(AllocationFailed)
+
+
+def test_new_credentials_that_cannot_be_sent_change_nothing() -> None:
+    stage = expiring(FakeServer({"1:maria": "a"}), lifetime=300.0)
+    stage.run(until=240.0)
+    with pytest.raises(ValueError, match="OpaqueString"):
+        stage.client.renew(Credentials("2:maria", "b\x07", 300.0), stage.now)
+    stage.client.renewal_failed(errors.TurnCredentialsError("no good"), stage.now)
+    stage.run(until=245.1)
+    assert len(stage.of(CredentialsWanted)) == 2
+
+
+def test_credentials_that_have_run_out_already_are_asked_for_again_after_a_pause() -> None:
+    stage = expiring(FakeServer({"1:maria": "a"}), lifetime=0.0)
+    for wanted in (0, 1, 2):
+        assert len(stage.of(CredentialsWanted)) == wanted
+        if wanted:
+            stage.client.renew(Credentials("1:maria", "a", -60.0), stage.now)
+            stage.pump()
+            assert len(stage.of(CredentialsWanted)) == wanted, "not at once"
+        stage.run(until=stage.now + 5.0)
+
+
+def test_a_ticket_that_is_too_long_to_show_fails_the_move() -> None:
+    server = FakeServer()
+    stage = Stage(server, path=STREAM, mobility=True)
+    server.ticket = bytes(65_400)
+    stage.start()
+    new = STREAM._replace(local=NEW.local)
+    stage.client.path_opened(new, stage.now)
+    stage.client.move(new, stage.now)
+    stage.pump()
+    (failed,) = stage.of(MoveFailed)
+    assert isinstance(failed, MoveFailed)
+    assert isinstance(failed.error, errors.TurnProtocolError)
+    assert not stage.of(AllocationLost)

@@ -358,9 +358,6 @@ class TurnAllocation(AsyncIOEventEmitter):
         except TurnCredentialsError as error:
             logger.warning("%s", error)
             self._driver.client.renewal_failed(error, self._now())
-        except ValueError as error:
-            problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=self.config.url)
-            self._driver.client.renewal_failed(problem, self._now())
         self._driver.pump()
 
     def _end(self, error: TurnError) -> None:
