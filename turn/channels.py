@@ -99,6 +99,12 @@ class Channels:
         else:
             channel.state = _State.RELEASED
 
+    def cut(self, host: str) -> None:
+        """Release every channel to a host, and take nothing from them any more (section 12.6)."""
+        for channel in [channel for channel in self._by_peer.values() if channel.peer.host == host]:
+            self.peers.pop(channel.number.to_bytes(2, "big"), None)
+            self.release(channel.peer)
+
     def clear(self) -> None:
         """The allocation is gone, and all channels with it."""
         self._by_peer.clear()

@@ -138,9 +138,14 @@ class TurnClient:
         self._rooms.permissions.want([TransportAddress.parse(host, 0).host for host in hosts])
 
     def drop_permission(self, host: str, now: float) -> None:
-        """Let a permission run out."""
+        """Let a permission run out, and the channels of its host, whose renewal would renew it.
+
+        Nothing that comes from the host is taken from now on.
+        """
         self._now = now
         self._rooms.permissions.drop(host)
+        self._rooms.channels.cut(host)
+        self._rooms.data.cut(host)
 
     def bind_channel(self, peer: TransportAddress, now: float) -> None:
         """Bind a channel to a peer, whatever the policy, and keep it bound until it is released.

@@ -18,7 +18,7 @@ from turn.aio.driver import ClientDriver, DataSink
 from turn.aio.inbox import Inbox
 from turn.aio.peer_stream import PeerStream, open_peer_stream
 from turn.aio.resolve import Target
-from turn.config import Credentials, TurnServerConfig
+from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import TurnClosedError, TurnConnectionExistsError, TurnCredentialsError, TurnError
 from turn.events import (
     Allocated,
@@ -165,8 +165,23 @@ class TurnAllocation(AsyncIOEventEmitter):
             await asyncio.gather(*waiting)
 
     def forbid(self, host: str) -> None:
-        """Let a permission run out, which takes up to five minutes at the server."""
-        self._usable().client.drop_permission(TransportAddress.parse(host, 0).host, self._now())
+        """Let a permission run out, and the channels to its host, which takes the server up to ten minutes.
+
+        Data that waits for the permission is dropped, and so is what comes from the host. Whoever waits in
+        :meth:`permit` or :meth:`bind_channel` for this host gets a TurnError.
+
+        Raises:
+            TurnError: the allocation is gone.
+            ValueError: ``host`` is no IP literal.
+        """
+        client = self._usable().client
+        host = TransportAddress.parse(host, 0).host
+        client.drop_permission(host, self._now())
+        error = TurnError(f"the permission for {host} was dropped before the server had answered", server=client.server)
+        self._settle(host, error)
+        if self.config.transport is RelayTransport.UDP:
+            for key in [key for key in self._waiters if isinstance(key, TransportAddress) and key.host == host]:
+                self._settle(key, error)
 
     async def bind_channel(self, peer: tuple[str, int]) -> None:
         """Bind a channel to a peer at once, whatever the policy.

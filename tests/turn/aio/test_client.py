@@ -135,6 +135,24 @@ async def test_a_refused_permission_raises_and_is_an_event() -> None:
 
 
 @virtual_time
+async def test_forbidding_ends_the_wait_for_what_is_forbidden() -> None:
+    scene = Scene()
+    server = scene.serve()
+    async with scene.allocate(client=QUIET) as allocation:
+        server.mute |= {Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+        waiting = [
+            asyncio.ensure_future(allocation.permit(PEER.host)),
+            asyncio.create_task(allocation.bind_channel(PEER)),
+        ]
+        await asyncio.sleep(1.0)
+        allocation.forbid(PEER.host)
+        for result in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1.0):
+            assert isinstance(result, errors.TurnError)
+            assert "was dropped" in str(result)
+        assert allocation.error is None
+
+
+@virtual_time
 async def test_a_wrong_password_leaves_nothing_behind() -> None:
     scene = Scene()
     scene.serve()
