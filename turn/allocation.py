@@ -17,6 +17,7 @@ from turn.errors import (
     TurnAllocationMismatchError,
     TurnError,
     TurnExpiredError,
+    TurnLimitError,
     TurnMobilityError,
     TurnProtocolError,
     TurnServerError,
@@ -139,6 +140,8 @@ class Allocation:
             raise ValueError(f"cannot move to {path} now")
         self._moving = True
         attributes: Attributes = [(att.MOBILITY_TICKET, self._ticket)]
+        if self._config.lifetime is not None:
+            attributes.append((att.LIFETIME, self._config.lifetime))
         self.asks.append((Ask(Method.REFRESH, attributes, RefreshRequest(Purpose.MOVE)), path))
 
     def strand(self, error: TurnError) -> bool:
@@ -244,9 +247,9 @@ class Allocation:
                 self.fail(self._stranded)
         elif context.purpose is Purpose.KEEP:
             self._refreshing = False
-            self._failures += 1
+            self._failures += not isinstance(error, TurnLimitError)  # that is none of the server's
             again = now + (0.0 if isinstance(error, TurnTimeoutError) else self._config.client.retry_delay)
-            hopeless = not isinstance(error, (TurnTimeoutError, TurnServerError))
+            hopeless = not isinstance(error, (TurnTimeoutError, TurnServerError, TurnLimitError))
             if hopeless or self._failures > self._config.client.server_error_retries or again >= self._expires_at:
                 self.fail(error)
             else:

@@ -193,6 +193,7 @@ class TurnClient:
 
     def data_connection(self, connection_id: int, path: FiveTuple) -> DataConnection:
         """Return the machine for a new connection to the server that is to carry a peer's bytes."""
+        self._rooms.connections.taken(connection_id)
         auth = self._rooms.auth.copy()
         return DataConnection(self.config.client, self.server, auth, connection_id, path, self._rng)
 

@@ -146,6 +146,18 @@ class Requests(Generic[C]):
             self._table.cancel(transaction.request.transaction_id)
             self._fail(transaction.context, error)
 
+    def path_changed(self, old: FiveTuple, new: FiveTuple, now: float) -> None:
+        """The client has moved: what was asked on the old path, where nobody may listen any more, is asked again."""
+        moved: list[_Request[C]] = []
+        for transaction in self._table.on_path(old):
+            self._table.cancel(transaction.request.transaction_id)
+            moved.append(transaction.context)
+        self._waiting.extendleft(reversed(moved))
+        for request in (*self._waiting, *self._parked):
+            if request.path == old:
+                request.path = new
+        self._advance(now)
+
     def abandon(self) -> None:
         """Forget every request; none will have an outcome."""
         self.wants_credentials = False

@@ -151,7 +151,10 @@ class Rooms:
 
     def _refresh_done(self, context: RefreshRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.response is not None:
+            before = self.allocation.path
             self.allocation.refreshed(context, outcome.path, outcome.response, now)
+            if self.allocation.path != before:
+                self.requests.path_changed(before, self.allocation.path, now)
         elif outcome.error is not None:
             self.allocation.not_refreshed(context, outcome.path, outcome.error, now)
 
@@ -172,7 +175,7 @@ class Rooms:
 
     def _connect_done(self, context: ConnectRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.response is not None:
-            self.connections.connected(context, outcome.response)
+            self.connections.connected(context, outcome.response, now)
         elif outcome.error is not None and not self._is_gone(outcome.error):
             self.connections.not_connected(context, outcome.error, now)
 

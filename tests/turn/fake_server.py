@@ -63,6 +63,7 @@ class FakeServer:
         self.channel_data: list[bytes] = []
         self.echo = False
         """Whether every peer sends everything back."""
+        self.connection_id: int | None = 0x1234
         self.tickets = 0
         self.ticket = b""
         """What every ticket is, instead of a new one each time."""
@@ -117,7 +118,8 @@ class FakeServer:
             response = request.success((att.LIFETIME, self.lifetime if asked is None else min(asked, self.lifetime)))
             return self._with_ticket(request, response)
         if request.method is Method.CONNECT:
-            return request.success((att.CONNECTION_ID, 0x1234))
+            number = self.connection_id
+            return request.success() if number is None else request.success((att.CONNECTION_ID, number))
         return request.success()
 
     def _allocate(self, request: Message, client: TransportAddress) -> Message:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stun import attributes as att
-from stun.message import Method
+from stun.address import FiveTuple
+from stun.message import Method, parse
 from tests.turn.fake_server import CLIENT, PATH, PEER, STREAM, FakeServer, Stage
 from turn import errors
 from turn.config import ChannelPolicy, Credentials, TurnClientConfig
@@ -13,6 +14,7 @@ from turn.events import (
     Allocated,
     AllocationFailed,
     AllocationLost,
+    ChannelBound,
     CredentialsWanted,
     Moved,
     MoveFailed,
@@ -143,6 +145,37 @@ def test_the_new_stream_may_break() -> None:
     assert isinstance(failed.error, errors.TurnUnreachableError)
     assert stage.released == [new]
     assert not stage.of(AllocationLost)
+
+
+@pytest.mark.parametrize("path", [PATH, STREAM])
+def test_what_was_asked_before_the_move_is_asked_again_after_it(path: FiveTuple) -> None:
+    stage = Stage(path=path, mobility=True, tuning=QUIET).start()
+    new = path._replace(local=NEW.local)
+    stage.server.mute |= {Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+    stage.client.bind_channel(PEER, stage.now)
+    stage.pump()
+    late = stage.sent[-2:]
+    stage.server.mute.clear()
+    if path.protocol.is_stream:
+        stage.client.path_opened(new, stage.now)
+    stage.client.move(new, stage.now)
+    stage.pump()
+    assert stage.of(PermissionGranted, ChannelBound) == [PermissionGranted(PEER.host), ChannelBound(PEER, 0x4000)]
+    assert stage.now == 0.0, "not after the time-outs of the old path"
+    # What the server thinks of the old path by now does not matter.
+    for wire in late:
+        stage.server.refuse(parse(wire).method, 437)
+        for reply in stage.server.receive(wire, path.local, stage.now):
+            stage.feed(reply, path)
+    stage.run(until=200.0)
+    assert not stage.of(AllocationLost)
+
+
+def test_a_move_asks_for_the_same_lifetime() -> None:
+    stage = Stage(FakeServer(lifetime=3600), mobility=True, tuning=QUIET, lifetime=1800).start()
+    stage.client.move(NEW, stage.now)
+    stage.pump()
+    assert stage.server.requests[-1].get(att.LIFETIME) == 1800
 
 
 # -- credentials that run out
