@@ -139,6 +139,12 @@ class DataConnection:
         self._head = bytearray()
         self._over = False
 
+    @property
+    def wanted(self) -> int:
+        """Bytes that are missing to the next header or message; whoever reads no more leaves the peer's bytes alone."""
+        size = _size(self._head) if len(self._head) >= HEADER_LENGTH else HEADER_LENGTH
+        return size - len(self._head)
+
     def start(self, now: float) -> None:
         """Bind the connection; call it once, as soon as the connection is open."""
         ask: Ask[None] = Ask(Method.CONNECTION_BIND, [(att.CONNECTION_ID, self._id)], None)
@@ -189,7 +195,7 @@ class DataConnection:
         head = self._head
         if len(head) < HEADER_LENGTH:
             return None
-        size = HEADER_LENGTH + (head[2] << 8 | head[3])
+        size = _size(head)
         if head[0] > 3 or size & 3 or size > MAX_MESSAGE:
             self._fail(TurnProtocolError("the data connection does not start with STUN", server=self._server))
             return None
@@ -215,3 +221,7 @@ class DataConnection:
             self._over = True
             self._outbox.effects.append(Release(self.path))
             self._outbox.events.append(BindFailed(error))
+
+
+def _size(head: bytearray) -> int:
+    return HEADER_LENGTH + (head[2] << 8 | head[3])

@@ -94,20 +94,17 @@ class TurnAllocation(AsyncIOEventEmitter):
 
     async def close(self) -> None:
         """Give the allocation back and close everything; harmless twice."""
-        if self._error is None and self._driver.is_open:
-            try:
+        try:
+            if self._error is None and self._driver.is_open:
                 self._driver.client.close(self._now())
                 waiting = self._waiter(Closed)
                 self._driver.pump()
                 await waiting
-            except TurnError:
-                pass  # lost in the same moment
-            finally:
-                self._end(TurnClosedError("the allocation was closed", server=self.config.url))
-        self._end(TurnClosedError("the allocation was closed", server=self.config.url))
-        self._driver.close()
-        for task in list(self._tasks):
-            task.cancel()
+        except TurnError:
+            pass  # lost in the same moment
+        finally:
+            self._end(TurnClosedError("the allocation was closed", server=self.config.url))
+            self._driver.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -248,7 +245,8 @@ class TurnAllocation(AsyncIOEventEmitter):
     async def accept(self) -> PeerStream:
         """Wait for a peer to connect to the relayed address, and return the byte stream to it.
 
-        Peers need a permission. A peer that is gone before it could be taken is passed over.
+        Peers need a permission. A peer that is gone before it could be taken is passed over. A call that is cancelled
+        while it takes a connection loses that connection, and no other.
 
         Raises:
             TurnError: the allocation is gone.
@@ -271,8 +269,17 @@ class TurnAllocation(AsyncIOEventEmitter):
             TurnError: the server cannot be reached from there, or refuses.
             ValueError: the server has granted no mobility.
         """
-        path = await self._usable().move(local, self._server_name)
-        event = await self._wait(path)
+        driver = self._usable()
+        path = await driver.open_path(local, self._server_name)
+        try:
+            self._usable()  # it may have been lost meanwhile
+            driver.client.move(path, self._now())
+        except (TurnError, ValueError):
+            driver.close_link(path)
+            raise
+        waiting = self._waiter(path)
+        driver.pump()
+        event = await waiting
         assert isinstance(event, Moved)
         return event.path
 
@@ -294,10 +301,17 @@ class TurnAllocation(AsyncIOEventEmitter):
             self._driver.on_data = self._emit_data
 
     def _emit_data(self, data: bytes, peer: TransportAddress) -> None:
-        self.emit("data", data, peer)
+        self._tell("data", data, peer)
+
+    def _tell(self, event: str, *arguments: object) -> None:
+        # Not from within a drain: a listener that raises would stop it, and break the stream that it was called from.
+        asyncio.get_running_loop().call_soon(self.emit, event, *arguments)
 
     async def _bind_stream(self, peer: TransportAddress, connection_id: int) -> PeerStream:
         stream = await open_peer_stream(self._usable().client, peer, connection_id, self._server_name)
+        if self._error is not None:  # nobody would end the stream any more
+            stream.abort()
+            raise self._error.again()
         self._streams = {other for other in self._streams if not other.is_closing}
         self._streams.add(stream)
         return stream
@@ -327,8 +341,8 @@ class TurnAllocation(AsyncIOEventEmitter):
                 self._settle(Allocated, error)
             case AllocationLost(error):
                 logger.warning("the allocation is lost: %s", error)
+                self._tell("lost", error)
                 self._end(error)
-                self.emit("lost", error)
             case CredentialsWanted():
                 self.look_after(self._renew())
             case _:
@@ -339,8 +353,8 @@ class TurnAllocation(AsyncIOEventEmitter):
             case PermissionGranted(host):
                 self._settle(host, event)
             case PermissionFailed(host, error):
+                self._tell("permissionfailed", host, error)
                 self._settle(host, error)
-                self.emit("permissionfailed", host, error)
             case ChannelBound(peer) | PeerConnected(peer):
                 self._settle(peer, event)
             case ChannelFailed(peer, error) | PeerConnectFailed(peer, error):
@@ -348,13 +362,13 @@ class TurnAllocation(AsyncIOEventEmitter):
             case ConnectionAttempted():
                 self._attempts.put(event)
             case PeerUnreachable(peer, icmp):
-                self.emit("icmp", peer, icmp)
+                self._tell("icmp", peer, icmp)
             case FamilyLost(family):
-                self.emit("familylost", family)
+                self._tell("familylost", family)
             case Moved(path):
                 self._driver.use_link(path)
+                self._tell("moved", path)
                 self._settle(path, event)
-                self.emit("moved", path)
             case MoveFailed(path, error):
                 self._driver.close_link(path)
                 self._settle(path, error)
@@ -386,5 +400,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         for stream in self._streams:
             stream.abort()
         self._streams.clear()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         # Not from within a drain: the last requests are still to be sent.
         asyncio.get_running_loop().call_soon(self._driver.close)
