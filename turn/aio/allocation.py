@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import defaultdict
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,6 +17,7 @@ from turn.aio.driver import ClientDriver, DataSink
 from turn.aio.inbox import Inbox
 from turn.aio.peer_stream import PeerStream, open_peer_stream
 from turn.aio.resolve import Target
+from turn.aio.waiters import Waiters
 from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import TurnClosedError, TurnConnectionExistsError, TurnCredentialsError, TurnError
 from turn.events import (
@@ -66,7 +66,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._attempts: Inbox[ConnectionAttempted] = Inbox(config.client.max_attempted)
         self._driver = ClientDriver(config, network, self._event, self._received)
         self._error: TurnError | None = None
-        self._waiters: defaultdict[object, list[asyncio.Future[TurnEvent]]] = defaultdict(list)
+        self._waiters = Waiters()
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[PeerStream] = set()
         self.on("new_listener", self._listened)
@@ -82,7 +82,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._server_name = self._server_name or target.name
         try:
             await self._driver.open(target.address, target.protocol, self._server_name, credentials, self._rng)
-            event = await self._wait(Allocated)
+            event = await self._waiters.add(Allocated)
             assert isinstance(event, Allocated)
             self.info = event
         except TurnError:
@@ -97,7 +97,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         try:
             if self._error is None and self._driver.is_open:
                 self._driver.client.close(self._now())
-                waiting = self._waiter(Closed)
+                waiting = self._waiters.add(Closed)
                 self._driver.pump()
                 await waiting
         except TurnError:
@@ -155,7 +155,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         client = self._usable().client
         literals = dict.fromkeys(TransportAddress.parse(host, 0).host for host in hosts)
         wanted = [host for host in literals if not client.is_permitted(host)]
-        waiting = [self._waiter(host) for host in wanted]
+        waiting = [self._waiters.add(host) for host in wanted]
         client.create_permission(wanted, self._now())
         self._driver.pump()
         if waiting:
@@ -175,10 +175,9 @@ class TurnAllocation(AsyncIOEventEmitter):
         host = TransportAddress.parse(host, 0).host
         client.drop_permission(host, self._now())
         error = TurnError(f"the permission for {host} was dropped before the server had answered", server=client.server)
-        self._settle(host, error)
+        self._waiters.settle(host, error)
         if self.config.transport is RelayTransport.UDP:
-            for key in [key for key in self._waiters if isinstance(key, TransportAddress) and key.host == host]:
-                self._settle(key, error)
+            self._waiters.settle_peers(host, error)
 
     async def bind_channel(self, peer: tuple[str, int]) -> None:
         """Bind a channel to a peer at once, whatever the policy.
@@ -191,7 +190,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         peer = TransportAddress.parse(*peer)
         if client.has_channel(peer):
             return
-        waiting = self._waiter(peer)
+        waiting = self._waiters.add(peer)
         client.bind_channel(peer, self._now())
         self._driver.pump()
         await waiting
@@ -233,10 +232,10 @@ class TurnAllocation(AsyncIOEventEmitter):
         """
         client = self._usable().client
         peer = TransportAddress.parse(*peer)
-        if self._waiters.get(peer):
+        if self._waiters.has(peer):
             raise TurnConnectionExistsError(f"a connection to {peer} is being made already", server=client.server)
         client.connect_peer(peer, self._now())
-        waiting = self._waiter(peer)
+        waiting = self._waiters.add(peer)
         self._driver.pump()
         event = await waiting
         assert isinstance(event, PeerConnected)
@@ -277,7 +276,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         except (TurnError, ValueError):
             driver.close_link(path)
             raise
-        waiting = self._waiter(path)
+        waiting = self._waiters.add(path)
         driver.pump()
         event = await waiting
         assert isinstance(event, Moved)
@@ -316,29 +315,12 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._streams.add(stream)
         return stream
 
-    def _waiter(self, key: object) -> asyncio.Future[TurnEvent]:
-        waiter: asyncio.Future[TurnEvent] = asyncio.get_running_loop().create_future()
-        self._waiters[key].append(waiter)
-        return waiter
-
-    async def _wait(self, key: object) -> TurnEvent:
-        return await self._waiter(key)
-
-    def _settle(self, key: object, result: TurnEvent | TurnError) -> None:
-        for waiter in self._waiters.pop(key, ()):
-            if waiter.done():
-                continue
-            if isinstance(result, TurnError):
-                waiter.set_exception(result.again())
-            else:
-                waiter.set_result(result)
-
     def _event(self, event: TurnEvent) -> None:
         match event:
             case Allocated() | Closed():
-                self._settle(type(event), event)
+                self._waiters.settle(type(event), event)
             case AllocationFailed(error):
-                self._settle(Allocated, error)
+                self._waiters.settle(Allocated, error)
             case AllocationLost(error):
                 logger.warning("the allocation is lost: %s", error)
                 self._tell("lost", error)
@@ -351,14 +333,14 @@ class TurnAllocation(AsyncIOEventEmitter):
     def _peer_event(self, event: TurnEvent) -> None:
         match event:
             case PermissionGranted(host):
-                self._settle(host, event)
+                self._waiters.settle(host, event)
             case PermissionFailed(host, error):
                 self._tell("permissionfailed", host, error)
-                self._settle(host, error)
+                self._waiters.settle(host, error)
             case ChannelBound(peer) | PeerConnected(peer):
-                self._settle(peer, event)
+                self._waiters.settle(peer, event)
             case ChannelFailed(peer, error) | PeerConnectFailed(peer, error):
-                self._settle(peer, error)
+                self._waiters.settle(peer, error)
             case ConnectionAttempted():
                 self._attempts.put(event)
             case PeerUnreachable(peer, icmp):
@@ -368,10 +350,10 @@ class TurnAllocation(AsyncIOEventEmitter):
             case Moved(path):
                 self._driver.use_link(path)
                 self._tell("moved", path)
-                self._settle(path, event)
+                self._waiters.settle(path, event)
             case MoveFailed(path, error):
                 self._driver.close_link(path)
-                self._settle(path, error)
+                self._waiters.settle(path, error)
 
     def look_after(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task that ends with the allocation at the latest."""
@@ -393,8 +375,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         if self._error is not None:
             return
         self._error = error
-        for key in list(self._waiters):
-            self._settle(key, error)
+        self._waiters.settle_all(error)
         self._inbox.close(error)
         self._attempts.close(error)
         for stream in self._streams:
