@@ -24,10 +24,11 @@ from tests.turn.fake_server import (
 )
 from turn import errors
 from turn.client import TurnClient
-from turn.config import EvenPort, RelayTransport, TurnClientConfig, TurnServerConfig
+from turn.config import ChannelPolicy, EvenPort, RelayTransport, TurnClientConfig, TurnServerConfig
 from turn.events import (
     Allocated,
     FamilyLost,
+    PermissionFailed,
 )
 
 
@@ -130,6 +131,36 @@ def test_one_of_two_families_can_be_given_back() -> None:
     stage.client.create_permission([PEER.host], stage.now)
     stage.pump()
     assert stage.server.count(Method.CREATE_PERMISSION) == 0
+
+
+def test_a_family_that_was_given_back_takes_its_permissions_and_channels_along() -> None:
+    tuning = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND)
+    stage = Stage(families=(4, 6), tuning=tuning).start()
+    six = PEER._replace(host="2001:db8::5")
+    for peer in (PEER, six):
+        stage.client.bind_channel(peer, stage.now)
+    stage.pump()
+    stage.client.delete_family(4, stage.now)
+    with pytest.raises(ValueError, match="IPv6"):
+        stage.client.delete_family(6, stage.now)
+    stage.pump()
+    assert (stage.client.is_permitted(PEER.host), stage.client.has_channel(PEER)) == (False, False)
+    assert (stage.client.is_permitted(six.host), stage.client.has_channel(six)) == (True, True)
+    assert [event.host for event in stage.of(PermissionFailed) if isinstance(event, PermissionFailed)] == [PEER.host]
+    before = len(stage.server.requests)
+    stage.run(until=1200.0)
+    peers = {peer for request in stage.server.requests[before:] for peer in request.get_all(att.XOR_PEER_ADDRESS)}
+    assert {peer.host for peer in peers} == {six.host}
+
+
+def test_a_family_that_is_kept_after_all_may_be_given_back_later() -> None:
+    server = FakeServer()
+    stage = Stage(server, families=(4, 6)).start()
+    server.refuse(Method.REFRESH, 500)
+    for _ in range(2):
+        stage.client.delete_family(4, stage.now)
+        stage.pump()
+    assert stage.client.relayed == (RELAYED6,)
 
 
 REFUSALS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stun import attributes as att
-from stun.address import FiveTuple
+from stun.address import FiveTuple, TransportProtocol
 from stun.message import Method, parse
 from tests.turn.fake_server import CLIENT, PATH, PEER, STREAM, FakeServer, Stage
 from turn import errors
@@ -176,6 +176,27 @@ def test_a_move_asks_for_the_same_lifetime() -> None:
     stage.client.move(NEW, stage.now)
     stage.pump()
     assert stage.server.requests[-1].get(att.LIFETIME) == 1800
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mobile"),
+    [
+        (TransportProtocol.UDP, False),
+        (TransportProtocol.TCP, False),
+        (TransportProtocol.TLS, True),
+        (TransportProtocol.DTLS, True),
+    ],
+)
+def test_what_nothing_protects_does_not_move(protocol: TransportProtocol, mobile: bool) -> None:
+    server = FakeServer()
+    server.open = True
+    stage = Stage(server, path=PATH._replace(protocol=protocol), mobility=True, tuning=QUIET).start()
+    (allocated,) = stage.of(Allocated)
+    assert isinstance(allocated, Allocated)
+    assert allocated.mobile is mobile
+    if not mobile:
+        with pytest.raises(ValueError, match="mobility"):
+            stage.client.move(NEW._replace(protocol=protocol), stage.now)
 
 
 # -- credentials that run out

@@ -15,6 +15,7 @@ from turn.aio.credentials import fetch_credentials
 from turn.aio.resolve import Target, locate_turn
 from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import (
+    TurnAddressFamilyError,
     TurnAllocationMismatchError,
     TurnCredentialsError,
     TurnError,
@@ -141,8 +142,8 @@ class Allocating:
 
 
 def _is_final(error: TurnError) -> bool:
-    """Whether another address of the same server would only say the same."""
-    return isinstance(error, TurnCredentialsError)
+    """Whether another address of the same server would only say the same (RFC 8656 sections 7.3 and 7.4)."""
+    return isinstance(error, (TurnCredentialsError, TurnAddressFamilyError))
 
 
 def _most_telling(problems: list[TurnError]) -> TurnError:

@@ -221,6 +221,18 @@ async def test_one_refusal_of_the_user_ends_all_tries() -> None:
 
 
 @virtual_time
+async def test_a_family_that_a_server_does_not_relay_is_not_asked_of_its_other_addresses() -> None:
+    scene = Scene()
+    scene.world.names["turn.example.org"] = [SERVER_HOST, "203.0.113.54"]
+    first, second = scene.serve(), scene.serve(host="203.0.113.54")
+    first.refuse(Method.ALLOCATE, 440)
+    with pytest.raises(errors.TurnAddressFamilyError):
+        await scene.allocate("turn:turn.example.org:3478", families=(6,))
+    await asyncio.sleep(1.0)
+    assert second.requests == []
+
+
+@virtual_time
 async def test_an_old_allocation_of_our_port_means_a_new_port() -> None:
     scene = Scene()
     server = scene.serve()
