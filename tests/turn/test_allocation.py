@@ -123,6 +123,17 @@ def test_closing_gives_the_allocation_back() -> None:
     assert stage.client.next_timeout() is None
 
 
+@pytest.mark.parametrize("code", [437, 500])
+def test_a_deletion_that_meets_437_is_done(code: int) -> None:
+    server = FakeServer()
+    stage = Stage(server).start()
+    server.refuse(Method.REFRESH, code)
+    stage.client.close(stage.now)
+    stage.pump()
+    assert stage.events[1:] == [Closed()]
+    assert stage.now == 0.0
+
+
 def test_closing_waits_only_so_long() -> None:
     stage = Stage().start()
     stage.lose = True
