@@ -17,6 +17,7 @@ from turn.errors import (
     TurnAllocationMismatchError,
     TurnError,
     TurnExpiredError,
+    TurnLimitError,
     TurnMobilityError,
     TurnProtocolError,
     TurnServerError,
@@ -88,6 +89,7 @@ class Allocation:
         self._moving = False
         self._stranded: TurnError | None = None
         self._refreshing = False
+        self._leaving: set[int] = set()
         self._expires_at = 0.0
         self._refresh_at = 0.0
         self._failures = 0
@@ -118,8 +120,10 @@ class Allocation:
         Raises:
             ValueError: there is no other address, or none of that family.
         """
-        if len(self.relayed) < 2 or family not in self.families:
+        left = self.families - self._leaving
+        if len(left) < 2 or family not in left:
             raise ValueError(f"IPv{family} is not one of two relayed addresses")
+        self._leaving.add(family)
         self._refresh(RefreshRequest(Purpose.DELETE_FAMILY, family), lifetime=0)
 
     def probe(self) -> None:
@@ -139,6 +143,8 @@ class Allocation:
             raise ValueError(f"cannot move to {path} now")
         self._moving = True
         attributes: Attributes = [(att.MOBILITY_TICKET, self._ticket)]
+        if self._config.lifetime is not None:
+            attributes.append((att.LIFETIME, self._config.lifetime))
         self.asks.append((Ask(Method.REFRESH, attributes, RefreshRequest(Purpose.MOVE)), path))
 
     def strand(self, error: TurnError) -> bool:
@@ -183,8 +189,12 @@ class Allocation:
 
     # -- outcomes
 
-    def allocated(self, response: Message, now: float) -> None:
-        """The server has answered Allocate with success."""
+    def allocated(self, response: Message, now: float, *, authentic: bool) -> None:
+        """The server has answered Allocate with success.
+
+        Without authentication or (D)TLS (``authentic``) anybody could take the allocation away with its ticket, so it
+        does not move then (RFC 8016 section 5).
+        """
         lifetime = response.get(att.LIFETIME)
         lifetime = _DEFAULT_LIFETIME if lifetime is None else lifetime
         self.relayed = tuple(response.get_all(att.XOR_RELAYED_ADDRESS))
@@ -197,7 +207,7 @@ class Allocation:
             self._die(AllocationFailed(problem))
             return
         self.state = AllocationState.ALLOCATED
-        self._ticket = response.get(att.MOBILITY_TICKET) or None
+        self._ticket = (response.get(att.MOBILITY_TICKET) or None) if authentic else None
         self._granted(lifetime, now)
         assert self.mapped is not None  # _unusable has seen to that
         errors = self._missing_families(response)
@@ -219,7 +229,8 @@ class Allocation:
             self._die(Closed())
         if self.state is not AllocationState.ALLOCATED:
             return
-        self._ticket = response.get(att.MOBILITY_TICKET) or self._ticket
+        if self._ticket is not None:
+            self._ticket = response.get(att.MOBILITY_TICKET) or self._ticket
         if context.purpose is Purpose.DELETE_FAMILY:
             assert context.family is not None
             self.relayed = tuple(address for address in self.relayed if address.family != context.family)
@@ -244,15 +255,17 @@ class Allocation:
                 self.fail(self._stranded)
         elif context.purpose is Purpose.KEEP:
             self._refreshing = False
-            self._failures += 1
+            self._failures += not isinstance(error, TurnLimitError)  # that is none of the server's
             again = now + (0.0 if isinstance(error, TurnTimeoutError) else self._config.client.retry_delay)
-            hopeless = not isinstance(error, (TurnTimeoutError, TurnServerError))
+            hopeless = not isinstance(error, (TurnTimeoutError, TurnServerError, TurnLimitError))
             if hopeless or self._failures > self._config.client.server_error_retries or again >= self._expires_at:
                 self.fail(error)
             else:
                 self._refresh_at = again
-        elif isinstance(error, TurnAllocationMismatchError):
-            self.fail(error)
+        else:
+            self._leaving.discard(context.family or 0)
+            if isinstance(error, TurnAllocationMismatchError):
+                self.fail(error)
 
     # -- inside
 

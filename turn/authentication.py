@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 from typing import NamedTuple
 
+from stun import attributes as att
 from stun.auth import Anonymous, Authenticator, LongTermClient, Verdict
+from stun.integrity import long_term_key
 from stun.message import Message
 from stun.values import PasswordAlgorithm
 from turn.config import Credentials
@@ -34,7 +36,7 @@ class Authentication:
         credentials: None sends unsigned requests, which servers without users take.
 
         Raises:
-            ValueError: they are no OpaqueStrings.
+            ValueError: they are no OpaqueStrings, or the user name is too long to be sent.
         """
         self._current: Authenticator = _authenticator(credentials)
         self._next: Credentials | None = None
@@ -54,12 +56,21 @@ class Authentication:
         return self._current.serialize(request, fingerprint)
 
     def adopt(self, credentials: Credentials) -> None:
-        """Use these from now on."""
+        """Use these from now on.
+
+        Raises:
+            ValueError: they cannot be sent.
+        """
         self._current = _authenticator(credentials)
         self._next = None
 
     def hold(self, credentials: Credentials) -> None:
-        """Use these once the server refuses those in use."""
+        """Use these once the server refuses those in use.
+
+        Raises:
+            ValueError: they cannot be sent.
+        """
+        _authenticator(credentials)
         self._next = credentials
 
     def judge(self, response: Message, signed: Signed) -> Verdict:
@@ -93,4 +104,6 @@ class Authentication:
 def _authenticator(credentials: Credentials | None) -> Authenticator:
     if credentials is None:
         return Anonymous()
+    att.USERNAME.encode(credentials.username, b"")
+    long_term_key(credentials.username, "realm", credentials.password)  # else it would be found out after a challenge
     return LongTermClient(credentials.username, credentials.password)

@@ -12,7 +12,7 @@ from stun.address import TransportAddress
 from stun.machine import Deadline
 from stun.message import Method
 from turn.config import TurnClientConfig
-from turn.errors import TurnError, TurnLimitError
+from turn.errors import TurnError, TurnLimitError, TurnPeerFamilyError
 from turn.events import ChannelBound, ChannelFailed
 from turn.framing import CHANNEL_MIN
 from turn.requests import Ask, Attributes
@@ -99,6 +99,12 @@ class Channels:
         else:
             channel.state = _State.RELEASED
 
+    def cut(self, host: str) -> None:
+        """Release every channel to a host, and take nothing from them any more (section 12.6)."""
+        for channel in [channel for channel in self._by_peer.values() if channel.peer.host == host]:
+            self.peers.pop(channel.number.to_bytes(2, "big"), None)
+            self.release(channel.peer)
+
     def clear(self) -> None:
         """The allocation is gone, and all channels with it."""
         self._by_peer.clear()
@@ -106,14 +112,19 @@ class Channels:
         self.heads.clear()
         self.peers.clear()
 
-    def requests(self, now: float) -> list[Ask[ChannelRequest]]:
-        """Return the requests that are due now."""
+    def requests(self, families: frozenset[int], now: float) -> list[Ask[ChannelRequest]]:
+        """Return the requests that are due now, for peers of the families that are relayed (section 12.1)."""
         if not self._soonest.take(now):
             return []
         asks: list[Ask[ChannelRequest]] = []
-        for channel in self._by_peer.values():
+        for channel in list(self._by_peer.values()):
             due = channel.state is _State.BOUND and channel.rebind_at <= now
             if channel.state is not _State.WANTED and not due:
+                continue
+            if channel.peer.family not in families:
+                text = f"no relayed address of the family of {channel.peer}"
+                self.release(channel.peer)
+                self.events.append(ChannelFailed(channel.peer, TurnPeerFamilyError(text, server=self._server)))
                 continue
             channel.state = _State.ASKED
             # The server may take the request and its response be lost: reckon with the longest it can hold it.

@@ -138,9 +138,14 @@ class TurnClient:
         self._rooms.permissions.want([TransportAddress.parse(host, 0).host for host in hosts])
 
     def drop_permission(self, host: str, now: float) -> None:
-        """Let a permission run out."""
+        """Let a permission run out, and the channels of its host, whose renewal would renew it.
+
+        Nothing that comes from the host is taken from now on.
+        """
         self._now = now
         self._rooms.permissions.drop(host)
+        self._rooms.channels.cut(host)
+        self._rooms.data.cut(host)
 
     def bind_channel(self, peer: TransportAddress, now: float) -> None:
         """Bind a channel to a peer, whatever the policy, and keep it bound until it is released.
@@ -188,6 +193,7 @@ class TurnClient:
 
     def data_connection(self, connection_id: int, path: FiveTuple) -> DataConnection:
         """Return the machine for a new connection to the server that is to carry a peer's bytes."""
+        self._rooms.connections.taken(connection_id)
         auth = self._rooms.auth.copy()
         return DataConnection(self.config.client, self.server, auth, connection_id, path, self._rng)
 

@@ -151,6 +151,8 @@ class TurnClientConfig:
     """Seconds for which a server that was asked is not asked again because of a redirect (10: 5 minutes)."""
     mismatch_retries: int = 3
     """How many new local ports to try after a 437 (7.4: three)."""
+    stream_retry: float = 0.05
+    """Seconds before a request that found the connection to the server full of data is offered again (TCP, TLS)."""
     stagger: float = 0.25
     """Seconds between the first tries of two addresses of one server (RFC 8305 section 5)."""
     close_timeout: float = 1.0

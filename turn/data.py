@@ -124,6 +124,13 @@ class DataPlane:
         """Count the traffic of a peer from nothing again."""
         self._traffic.pop(peer, None)
 
+    def cut(self, host: str) -> None:
+        """Drop what waits for a host, and count its traffic from nothing again."""
+        self.refused(host)
+        for peer in [peer for peer in self._traffic if peer[0] == host]:
+            self.forget(peer)
+        self.worth_a_channel[:] = [peer for peer in self.worth_a_channel if peer.host != host]
+
     def clear(self) -> None:
         """The allocation is gone."""
         for host in list(self._waiting):

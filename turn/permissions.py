@@ -105,8 +105,7 @@ class Permissions:
             if not due:
                 continue
             if TransportAddress(host, 0).family not in families:
-                text = f"no relayed address of the family of {host}"
-                self._fail(host, TurnPeerFamilyError(text, server=self._server))
+                self._fail(host, self._no_family(host))
                 continue
             item.state = _State.ASKED
             (alone if item.alone else batch).append(host)
@@ -151,6 +150,13 @@ class Permissions:
             else:
                 self._fail(host, error)
 
+    def keep_families(self, families: frozenset[int]) -> list[str]:
+        """A relayed address was given back, and its permissions with it (section 8.1); return their hosts."""
+        lost = [host for host in self._table if TransportAddress(host, 0).family not in families]
+        for host in lost:
+            self._fail(host, self._no_family(host))
+        return lost
+
     def handle_timeout(self, now: float) -> None:
         """Forget what the server no longer holds."""
         for host in [host for host in self.open if self._table[host].expires_at <= now]:
@@ -169,6 +175,9 @@ class Permissions:
                 yield item.refresh_at
             if host in self.open:
                 yield item.expires_at
+
+    def _no_family(self, host: str) -> TurnPeerFamilyError:
+        return TurnPeerFamilyError(f"no relayed address of the family of {host}", server=self._server)
 
     def _fail(self, host: str, error: TurnError) -> None:
         self.drop(host)

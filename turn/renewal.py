@@ -7,6 +7,9 @@ from turn.config import TurnClientConfig
 
 __all__ = ["Renewal"]
 
+_LEAST_LIFETIME = 1.0
+"""Seconds; credentials of less are as good as run out."""
+
 
 class Renewal:
     """The clock of credentials that expire."""
@@ -21,7 +24,10 @@ class Renewal:
         self._asked = False
         self._at = None
         if lifetime is not None:
-            self._at = now + lifetime - min(self._config.credentials_margin, lifetime / 2)
+            # Whoever hands out what has run out already is not asked again at once.
+            spent = lifetime < _LEAST_LIFETIME
+            margin = min(self._config.credentials_margin, lifetime / 2)
+            self._at = now + (self._config.credentials_retry if spent else lifetime - margin)
 
     def failed(self, now: float) -> None:
         """None could be had: try again."""

@@ -146,6 +146,18 @@ class Requests(Generic[C]):
             self._table.cancel(transaction.request.transaction_id)
             self._fail(transaction.context, error)
 
+    def path_changed(self, old: FiveTuple, new: FiveTuple, now: float) -> None:
+        """The client has moved: what was asked on the old path, where nobody may listen any more, is asked again."""
+        moved: list[_Request[C]] = []
+        for transaction in self._table.on_path(old):
+            self._table.cancel(transaction.request.transaction_id)
+            moved.append(transaction.context)
+        self._waiting.extendleft(reversed(moved))
+        for request in (*self._waiting, *self._parked):
+            if request.path == old:
+                request.path = new
+        self._advance(now)
+
     def abandon(self) -> None:
         """Forget every request; none will have an outcome."""
         self.wants_credentials = False
@@ -177,7 +189,13 @@ class Requests(Generic[C]):
             if self._config.software is not None and ask.method in _WITH_SOFTWARE:
                 message.add(att.SOFTWARE, self._config.software)
             request.signed = self._auth.signed
-            wire = self._auth.serialize(message, self._config.fingerprint)
+            try:
+                wire = self._auth.serialize(message, self._config.fingerprint)
+            except ValueError as error:
+                # A server may have us echo a realm or a ticket that is longer than what may be sent.
+                text = f"{ask.method.name} cannot be written as the server wants it: {error}"
+                self._fail(request, TurnProtocolError(text, server=self._server))
+                continue
             self.effects.append(self._table.start(message, wire, request.path, request, now))
 
     def _conclude(self, response: Message, transaction: Transaction[_Request[C]], now: float) -> None:

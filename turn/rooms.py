@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stun import attributes as att
-from stun.address import FiveTuple
+from stun.address import FiveTuple, TransportProtocol
 from stun.machine import Deadline, Outbox, Release, Transmit, earliest
 from stun.message import Message, MessageClass, Method
 from stun.transaction import new_transaction_id
@@ -23,6 +23,7 @@ from turn.events import (
     AllocationLost,
     Closed,
     CredentialsWanted,
+    FamilyLost,
     PeerUnreachable,
     PermissionFailed,
     PermissionGranted,
@@ -125,7 +126,7 @@ class Rooms:
         self.data.worth_a_channel.clear()
         for permission in self.permissions.requests(self.allocation.families, now):
             send(permission, path, now)
-        for channel in self.channels.requests(now):
+        for channel in self.channels.requests(self.allocation.families, now):
             send(channel, path, now)
 
     def next_timeout(self) -> Deadline | None:
@@ -145,13 +146,18 @@ class Rooms:
 
     def _allocate_done(self, context: AllocateRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.response is not None:
-            self.allocation.allocated(outcome.response, now)
+            encrypted = outcome.path.protocol in (TransportProtocol.TLS, TransportProtocol.DTLS)
+            authentic = encrypted or self.auth.signed.token is not None
+            self.allocation.allocated(outcome.response, now, authentic=authentic)
         elif outcome.error is not None:
             self.allocation.not_allocated(context, outcome.error)
 
     def _refresh_done(self, context: RefreshRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.response is not None:
+            before = self.allocation.path
             self.allocation.refreshed(context, outcome.path, outcome.response, now)
+            if self.allocation.path != before:
+                self.requests.path_changed(before, self.allocation.path, now)
         elif outcome.error is not None:
             self.allocation.not_refreshed(context, outcome.path, outcome.error, now)
 
@@ -172,7 +178,7 @@ class Rooms:
 
     def _connect_done(self, context: ConnectRequest, outcome: Outcome[Any], now: float) -> None:
         if outcome.response is not None:
-            self.connections.connected(context, outcome.response)
+            self.connections.connected(context, outcome.response, now)
         elif outcome.error is not None and not self._is_gone(outcome.error):
             self.connections.not_connected(context, outcome.error, now)
 
@@ -212,6 +218,10 @@ class Rooms:
     def _note(self, event: TurnEvent, now: float) -> None:
         if isinstance(event, Allocated):
             self._schedule_keepalive(now)
+        elif isinstance(event, FamilyLost):
+            for host in self.permissions.keep_families(self.allocation.families):
+                self.channels.cut(host)
+                self.data.cut(host)
         elif isinstance(event, (AllocationFailed, AllocationLost, Closed)):
             self._keepalive_at = None
             self.requests.abandon()

@@ -45,7 +45,7 @@ class PeerConnections:
         self._server = server
         self._connecting: set[TransportAddress] = set()
         self._not_before: dict[TransportAddress, float] = {}
-        self._attempted: deque[float] = deque()
+        self._attempted: dict[int, float] = {}
 
     def connect(self, peer: TransportAddress, now: float) -> None:
         """Ask the server to connect to a peer."""
@@ -62,14 +62,14 @@ class PeerConnections:
             self._connecting.add(peer)
             self.asks.append(Ask(Method.CONNECT, [(att.XOR_PEER_ADDRESS, peer)], ConnectRequest(peer)))
 
-    def connected(self, context: ConnectRequest, response: Message) -> None:
+    def connected(self, context: ConnectRequest, response: Message, now: float) -> None:
         """The server has connected to a peer."""
-        self._connecting.discard(context.peer)
         number = response.get(att.CONNECTION_ID)
         if number is None:
             error = TurnProtocolError("the response to Connect has no CONNECTION-ID", server=self._server)
-            self.events.append(PeerConnectFailed(context.peer, error))
+            self.not_connected(context, error, now)
         else:
+            self._connecting.discard(context.peer)
             self.events.append(PeerConnected(context.peer, number))
 
     def not_connected(self, context: ConnectRequest, error: TurnError, now: float) -> None:
@@ -82,13 +82,18 @@ class PeerConnections:
         """A peer has connected: ConnectionAttempt (section 4.4)."""
         peer = indication.get(att.XOR_PEER_ADDRESS)
         number = indication.get(att.CONNECTION_ID)
-        while self._attempted and self._attempted[0] <= now - self._config.bind_timeout:
-            self._attempted.popleft()
-        if peer is None or number is None or len(self._attempted) >= self._config.max_attempted:
+        before = now - self._config.bind_timeout
+        self._attempted = {known: at for known, at in self._attempted.items() if at > before}
+        full = len(self._attempted) >= self._config.max_attempted
+        if peer is None or number is None or full or number in self._attempted:
             self.dropped += 1
             return
-        self._attempted.append(now)
+        self._attempted[number] = now
         self.events.append(ConnectionAttempted(peer, number))
+
+    def taken(self, connection_id: int) -> None:
+        """A connection of a peer is being bound: it waits no more."""
+        self._attempted.pop(connection_id, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,12 @@ class DataConnection:
         self._outbox: Outbox[Transmit | Release, Bound | BindFailed] = Outbox()
         self._head = bytearray()
         self._over = False
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that are missing to the next header or message; whoever reads no more leaves the peer's bytes alone."""
+        size = _size(self._head) if len(self._head) >= HEADER_LENGTH else HEADER_LENGTH
+        return size - len(self._head)
 
     def start(self, now: float) -> None:
         """Bind the connection; call it once, as soon as the connection is open."""
@@ -184,7 +195,7 @@ class DataConnection:
         head = self._head
         if len(head) < HEADER_LENGTH:
             return None
-        size = HEADER_LENGTH + (head[2] << 8 | head[3])
+        size = _size(head)
         if head[0] > 3 or size & 3 or size > MAX_MESSAGE:
             self._fail(TurnProtocolError("the data connection does not start with STUN", server=self._server))
             return None
@@ -210,3 +221,7 @@ class DataConnection:
             self._over = True
             self._outbox.effects.append(Release(self.path))
             self._outbox.events.append(BindFailed(error))
+
+
+def _size(head: bytearray) -> int:
+    return HEADER_LENGTH + (head[2] << 8 | head[3])

@@ -36,7 +36,7 @@ class ProbeConfig:
     search_wait: float = 2.0
     """Seconds for which answers to a search are taken, after the last one was sent."""
     max_mappers: int = 16
-    """How many answers are kept; anything on the network can answer a search."""
+    """How many answers to a search are kept; anything on the network can answer one. The gateway's own come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PortmapProbe:
         self._outbox: Outbox[Transmit, PortMapper | ProbeFinished] = Outbox()
         self._open: list[_Question] = []
         self._next: list[_Question] = []
-        self._found: set[tuple[PortMapperProtocol, str]] = set()
+        self._found: set[str] = set()
         self._finished = False
 
     def ask_gateway(self, local: TransportAddress, gateway: str, now: float) -> None:
@@ -105,12 +105,12 @@ class PortmapProbe:
         if question is None or mapper is None:
             self.dropped += 1
             return
-        key = (mapper.protocol, mapper.gateway.host)
-        if key not in self._found and len(self._found) < self.config.max_mappers:
-            self._found.add(key)
+        if mapper.protocol is not PortMapperProtocol.UPNP_IGD:
             self._outbox.events.append(mapper)
-        if question.protocol is not PortMapperProtocol.UPNP_IGD:
             self._close(question, now)
+        elif mapper.gateway.host not in self._found and len(self._found) < self.config.max_mappers:
+            self._found.add(mapper.gateway.host)
+            self._outbox.events.append(mapper)
 
     def handle_timeout(self, now: float) -> None:
         """Ask again, or give up."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ice.aio.portmap import default_gateway, find_port_mappers
 from ice.portmap.probe import PortMapper
-from lastresort.commands.options import SubParsers, new_parser
+from lastresort.commands.options import SubParsers, new_parser, seconds
 from lastresort.nat_output import as_json, as_text
 from lastresort.output import Output
 from stun.address import TransportAddress
@@ -38,6 +39,10 @@ A server of your own, on a host with two addresses:
 It takes about ten seconds. What is found holds for the NAT as it is now: a busy one may act differently.
 Exit status: 0 done, 1 no server answered, 2 wrong usage.
 """
+
+
+_MOST_TRIES = 3
+"""Addresses of each family that are asked in turn until one answers."""
 
 
 @dataclass(slots=True)
@@ -74,7 +79,7 @@ def add_parser(commands: SubParsers, help: str) -> None:
     family.add_argument("--ipv6", "-6", action="store_const", dest="family", const=6, help="only IPv6")
     parser.add_argument("--lifetime", action="store_true", help="also find how long an idle mapping lives (minutes)")
     parser.add_argument(
-        "--lifetime-limit", type=float, default=600.0, metavar="S", help="longest silence that --lifetime tries (600)"
+        "--lifetime-limit", type=seconds, default=600.0, metavar="S", help="longest silence that --lifetime tries (600)"
     )
     parser.add_argument("--no-port-mapping", action="store_true", help="do not ask the router for PCP, NAT-PMP, UPnP")
     parser.set_defaults(run=run)
@@ -101,17 +106,25 @@ async def run(options: argparse.Namespace, output: Output) -> int:
 
 async def _addresses(options: argparse.Namespace, examination: Examination) -> list[list[TransportAddress]]:
     """Return each server's addresses; a server without one is a problem, not the end."""
+    # All at once: a name server that does not answer costs its time only once.
     found: list[list[TransportAddress]] = []
-    for text in options.servers:
-        try:
-            addresses = await locate(_uri(text), UdpNetwork(), random.SystemRandom(), service=NAT_BEHAVIOUR_SERVICE)
-        except (OSError, StunUriError) as error:
-            examination.problems.append(f"{text}: {error}")
+    for text, addresses in zip(options.servers, await asyncio.gather(*map(_locate, options.servers)), strict=True):
+        if isinstance(addresses, str):
+            examination.problems.append(f"{text}: {addresses}")
             continue
         wanted = [address for address in addresses if options.family in (None, address.family)]
         if wanted:
             found.append(wanted)
+        else:
+            examination.problems.append(f"{text}: it has no IPv{options.family} address")
     return found
+
+
+async def _locate(text: str) -> list[TransportAddress] | str:
+    try:
+        return await locate(_uri(text), UdpNetwork(), random.SystemRandom(), service=NAT_BEHAVIOUR_SERVICE)
+    except (OSError, StunUriError) as error:
+        return str(error)
 
 
 def _uri(text: str) -> ServerUri:
@@ -126,36 +139,52 @@ def _uri(text: str) -> ServerUri:
 async def _udp(
     family: int, servers: list[list[TransportAddress]], options: argparse.Namespace, examination: Examination
 ) -> None:
-    of_family = [address for addresses in servers for address in addresses if address.family == family]
-    if not of_family:
-        return
-    server = of_family[0]
-    second = next((address for address in of_family if address.host != server.host), None)
-    try:
-        report = await examine_nat(
-            server,
-            second=second,
-            tests=ALL_TESTS if options.lifetime else QUICK_TESTS,
-            config=BehaviourClientConfig(lifetime_limit=options.lifetime_limit),
-        )
-    except OSError as error:
-        examination.problems.append(f"{server} over UDP: {error}")
-        return
-    examination.udp.append(report)
+    left = _of_family(servers, family)
+    silent: NatReport | None = None
+    for _ in range(_MOST_TRIES):
+        if not left:
+            break
+        server = left.pop(0)
+        try:
+            report = await examine_nat(
+                server,
+                second=next((address for address in left if address.host != server.host), None),
+                tests=ALL_TESTS if options.lifetime else QUICK_TESTS,
+                config=BehaviourClientConfig(lifetime_limit=options.lifetime_limit),
+            )
+        except OSError as error:
+            examination.problems.append(f"{server} over UDP: {error}")
+            continue
+        if report.mapped is not None:
+            examination.udp.append(report)
+            return
+        # It may be dead, and another one not: only when all are silent it is the network that blocks UDP.
+        examination.problems.append(f"{server} over UDP: no answer")
+        silent = silent or report
+    if silent is not None:
+        examination.udp.append(silent)
+
+
+def _of_family(servers: list[list[TransportAddress]], family: int) -> list[TransportAddress]:
+    """Return the addresses of a family: each server's first ones first, so that a second try is another server."""
+    mine = [[address for address in addresses if address.family == family] for addresses in servers]
+    rounds = itertools.zip_longest(*mine)
+    return list(dict.fromkeys(address for one in rounds for address in one if address is not None))
 
 
 async def _tcp(servers: list[list[TransportAddress]], examination: Examination) -> None:
     # Mappings of TCP matter for IPv4, where there are NATs.
-    server = next((address for addresses in servers for address in addresses if address.family == 4), None)
-    if server is None:
-        return
-    try:
-        examination.tcp_mapping, answers = await examine_tcp_mapping(server)
-    except OSError as error:
+    for server in _of_family(servers, 4)[:_MOST_TRIES]:
+        try:
+            examination.tcp_mapping, answers = await examine_tcp_mapping(server)
+        except OSError as error:
+            examination.problems.append(f"{server} over TCP: {error}")
+        else:
+            if answers:
+                examination.tcp_reachable = True
+                return
+            examination.problems.append(f"{server} over TCP: no answer")
         examination.tcp_reachable = False
-        examination.problems.append(f"{server} over TCP: {error}")
-        return
-    examination.tcp_reachable = bool(answers)
 
 
 async def _port_mapping(options: argparse.Namespace, examination: Examination) -> None:

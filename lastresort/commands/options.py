@@ -21,6 +21,7 @@ __all__ = [
     "new_parser",
     "peer_address",
     "pings",
+    "seconds",
 ]
 
 SubParsers = Any
@@ -87,3 +88,17 @@ def pings(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no number of pings: 1 or more")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Parse a time of at most a day, for ``argparse``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= _DAY:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds between 0 and {_DAY}")
+    return value
+
+
+_DAY = 86_400

@@ -182,3 +182,77 @@ async def test_no_answer_is_status_1_and_no_server_is_none() -> None:
     assert "host.invalid" in (output.decode() + errors)
     status, output, _ = await run("nat", "--json", "--no-port-mapping")
     assert (status, json.loads(output)["udp"]) == (0, [])
+
+
+async def test_a_server_that_is_silent_is_not_the_network() -> None:
+    mute = UdpNetwork().bind_now(TransportAddress("127.0.0.3", 0), lambda data, remote: None)
+    behaviour = BehaviourServing(other_hosts=["127.0.0.2"], port=0)
+    async with await serve(["127.0.0.1"], 0, behaviour=behaviour) as server:
+        status, output, _ = await run("nat", str(mute.local), str(server.udp[0]), "--json", "--no-port-mapping")
+    mute.close()
+    said = json.loads(output)
+    assert (status, said["class"], len(said["udp"])) == (0, "open", 1)
+    assert said["udp"][0]["server"] == str(server.udp[0])
+    assert said["tcp"] == {"reachable": True, "mapping": "endpoint-independent"}
+    assert sorted(problem.partition(": ")[0] for problem in said["problems"]) == [
+        f"{mute.local} over {protocol}" for protocol in ("TCP", "UDP")
+    ]
+
+
+async def test_servers_without_an_address_of_the_family_are_named() -> None:
+    status, output, _ = await run("nat", "127.0.0.1:1", "host.invalid", "-6", "--json", "--no-port-mapping")
+    message = json.loads(output)["message"]
+    assert status == 1
+    assert "127.0.0.1:1: it has no IPv6 address" in message
+    assert "host.invalid: " in message
+
+
+@pytest.mark.parametrize("limit", ["inf", "nan", "-5", "0", "1e9", "soon"])
+async def test_lifetimes_that_no_test_would_end_with_are_refused(limit: str) -> None:
+    status, _, errors = await run("nat", f"--lifetime-limit={limit}", "127.0.0.1:1")
+    assert status == 2
+    assert f"{limit} is no number of seconds" in errors
+
+
+JSON_FIELDS = {
+    "event": None,
+    "servers": None,
+    "udp": {
+        "server",
+        "other_address",
+        "local",
+        "mapped",
+        "nat",
+        "mapping",
+        "filtering",
+        "allocation",
+        "delta",
+        "preserves_port",
+        "hairpin",
+        "fragments",
+        "rewrites_payload",
+        "lifetime",
+        "untold",
+        "class",
+        "peers",
+    },
+    "tcp": {"reachable", "mapping"},
+    "port_mapping": {"protocol", "gateway", "external", "location", "detail"},
+    "gateway": None,
+    "ipv6": {"addresses", "reachable"},
+    "class": None,
+    "peers": None,
+    "problems": None,
+}
+"""What programs read; a field may come to it, none may go."""
+
+
+def test_the_fields_for_programs_are_always_there() -> None:
+    mapper = PortMapper(PortMapperProtocol.PCP, TransportAddress("10.0.0.1", 5351))
+    full = Examination(["x"], udp=[REPORT], mappers=[mapper])
+    for examination in (full, Examination([]), Examination(["x"], udp=[NatReport(server=SERVER, local=LOCAL)])):
+        said = {"event": "nat", **as_json(examination)}
+        assert said.keys() == JSON_FIELDS.keys()
+        for name, inner in JSON_FIELDS.items():
+            of_name = said[name] if isinstance(said[name], list) else [said[name]]
+            assert inner is None or all(item.keys() == inner for item in of_name)

@@ -61,9 +61,14 @@ class FakeServer:
         self.requests: list[Message] = []
         self.indications: list[Message] = []
         self.channel_data: list[bytes] = []
+        self.open = False
+        """Whether anybody is let in, without a signature."""
         self.echo = False
         """Whether every peer sends everything back."""
+        self.connection_id: int | None = 0x1234
         self.tickets = 0
+        self.ticket = b""
+        """What every ticket is, instead of a new one each time."""
         self.granted_usernames: list[str] = []
         anonymity = bool(algorithms)
         self.auth_config = LongTermServerConfig(
@@ -98,6 +103,8 @@ class FakeServer:
         self.requests.append(message)
         if message.method in self.mute:
             return []
+        if self.open:
+            return [self._grant(message, client).serialize()]
         outcome = self.auth.check(message, client, now)
         if isinstance(outcome, Refused):
             return [] if outcome.response is None else [outcome.response.serialize()]
@@ -115,7 +122,8 @@ class FakeServer:
             response = request.success((att.LIFETIME, self.lifetime if asked is None else min(asked, self.lifetime)))
             return self._with_ticket(request, response)
         if request.method is Method.CONNECT:
-            return request.success((att.CONNECTION_ID, 0x1234))
+            number = self.connection_id
+            return request.success() if number is None else request.success((att.CONNECTION_ID, number))
         return request.success()
 
     def _allocate(self, request: Message, client: TransportAddress) -> Message:
@@ -138,7 +146,7 @@ class FakeServer:
     def _with_ticket(self, request: Message, response: Message) -> Message:
         if att.MOBILITY_TICKET in request:
             self.tickets += 1
-            response.add(att.MOBILITY_TICKET, b"ticket %d" % self.tickets)
+            response.add(att.MOBILITY_TICKET, self.ticket or b"ticket %d" % self.tickets)
         return response
 
 

@@ -15,7 +15,7 @@ from tests.turn.fake_server import (
 )
 from turn import errors
 from turn.allocation import AllocationState
-from turn.config import TurnClientConfig
+from turn.config import ChannelPolicy, TurnClientConfig
 from turn.events import (
     AllocationLost,
     Closed,
@@ -123,6 +123,17 @@ def test_closing_gives_the_allocation_back() -> None:
     assert stage.client.next_timeout() is None
 
 
+@pytest.mark.parametrize("code", [437, 500])
+def test_a_deletion_that_meets_437_is_done(code: int) -> None:
+    server = FakeServer()
+    stage = Stage(server).start()
+    server.refuse(Method.REFRESH, code)
+    stage.client.close(stage.now)
+    stage.pump()
+    assert stage.events[1:] == [Closed()]
+    assert stage.now == 0.0
+
+
 def test_closing_waits_only_so_long() -> None:
     stage = Stage().start()
     stage.lose = True
@@ -158,3 +169,19 @@ def test_closing_what_was_never_started() -> None:
     stage.client.close(0.0)
     stage.pump()
     assert (stage.sent, stage.events) == ([], [Closed()])
+
+
+def test_a_refresh_that_finds_too_many_requests_waiting_is_asked_again() -> None:
+    tuning = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND, max_outstanding=1, max_waiting=2)
+    stage = Stage(tuning=tuning).start()
+    stage.run(until=535.0)
+    stage.server.mute.add(Method.CHANNEL_BIND)
+    for port in (1, 2, 3):
+        stage.client.bind_channel(PEER._replace(port=port), stage.now)
+        stage.pump()
+    stage.run(until=560.0)
+    assert stage.server.count(Method.REFRESH) == 0
+    stage.server.mute.clear()
+    stage.run(until=2000.0)
+    assert not stage.of(AllocationLost)
+    assert stage.server.count(Method.REFRESH) >= 3

@@ -139,3 +139,15 @@ def test_binding_at_once() -> None:
     stage.client.send(PEER, b"y", stage.now)
     stage.pump()
     assert stage.methods()[5:] == ["data"]
+
+
+def test_a_peer_of_another_family_is_refused_without_asking() -> None:
+    stage = Stage(tuning=QUIET).start()
+    peer = PEER._replace(host="2001:db8::5")
+    stage.client.bind_channel(peer, stage.now)
+    stage.run(until=900.0)
+    (failed,) = stage.of(ChannelFailed)
+    assert isinstance(failed, ChannelFailed)
+    assert isinstance(failed.error, errors.TurnPeerFamilyError)
+    assert bound(stage) == []
+    assert not stage.client.has_channel(peer)

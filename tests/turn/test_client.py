@@ -24,10 +24,11 @@ from tests.turn.fake_server import (
 )
 from turn import errors
 from turn.client import TurnClient
-from turn.config import EvenPort, RelayTransport, TurnClientConfig, TurnServerConfig
+from turn.config import ChannelPolicy, EvenPort, RelayTransport, TurnClientConfig, TurnServerConfig
 from turn.events import (
     Allocated,
     FamilyLost,
+    PermissionFailed,
 )
 
 
@@ -130,6 +131,36 @@ def test_one_of_two_families_can_be_given_back() -> None:
     stage.client.create_permission([PEER.host], stage.now)
     stage.pump()
     assert stage.server.count(Method.CREATE_PERMISSION) == 0
+
+
+def test_a_family_that_was_given_back_takes_its_permissions_and_channels_along() -> None:
+    tuning = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND)
+    stage = Stage(families=(4, 6), tuning=tuning).start()
+    six = PEER._replace(host="2001:db8::5")
+    for peer in (PEER, six):
+        stage.client.bind_channel(peer, stage.now)
+    stage.pump()
+    stage.client.delete_family(4, stage.now)
+    with pytest.raises(ValueError, match="IPv6"):
+        stage.client.delete_family(6, stage.now)
+    stage.pump()
+    assert (stage.client.is_permitted(PEER.host), stage.client.has_channel(PEER)) == (False, False)
+    assert (stage.client.is_permitted(six.host), stage.client.has_channel(six)) == (True, True)
+    assert [event.host for event in stage.of(PermissionFailed) if isinstance(event, PermissionFailed)] == [PEER.host]
+    before = len(stage.server.requests)
+    stage.run(until=1200.0)
+    peers = {peer for request in stage.server.requests[before:] for peer in request.get_all(att.XOR_PEER_ADDRESS)}
+    assert {peer.host for peer in peers} == {six.host}
+
+
+def test_a_family_that_is_kept_after_all_may_be_given_back_later() -> None:
+    server = FakeServer()
+    stage = Stage(server, families=(4, 6)).start()
+    server.refuse(Method.REFRESH, 500)
+    for _ in range(2):
+        stage.client.delete_family(4, stage.now)
+        stage.pump()
+    assert stage.client.relayed == (RELAYED6,)
 
 
 REFUSALS = [
@@ -262,3 +293,23 @@ def test_a_tcp_allocation_needs_a_stream() -> None:
     config = TurnServerConfig(url="turn:h", transport=RelayTransport.TCP)
     with pytest.raises(ValueError, match="6062"):
         TurnClient(config, PATH, random.Random(1))
+
+
+@pytest.mark.parametrize("length", [128, 600])
+def test_a_realm_that_is_too_long_to_echo_is_a_failure_and_not_an_exception(length: int) -> None:
+    long_realm: att.Attribute[bytes] = att.Attribute(0x0014, "REALM", lambda value, _: value, lambda data, _: data)
+    stage = Stage()
+    stage.client.start(0.0)
+    request = parse(stage.client.next_effect().data)  # type: ignore[union-attr]
+    stage.feed(request.failure(401, "No", (long_realm, b"r" * length), (att.NONCE, b"n")).serialize())
+    stage.pump()
+    error = failure(stage)
+    assert isinstance(error, errors.TurnProtocolError)
+    assert str(SERVER) in str(error)
+    assert stage.client.next_timeout() is None
+
+
+@pytest.mark.parametrize(("username", "password"), [("u" * 600, "p"), ("u\x07", "p"), ("u", "p\x07")])
+def test_credentials_that_cannot_be_sent_are_the_callers_mistake(username: str, password: str) -> None:
+    with pytest.raises(ValueError, match=r"USERNAME|OpaqueString"):
+        Stage(username=username, password=password)

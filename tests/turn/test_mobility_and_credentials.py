@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stun import attributes as att
-from stun.message import Method
+from stun.address import FiveTuple, TransportProtocol
+from stun.message import Method, parse
 from tests.turn.fake_server import CLIENT, PATH, PEER, STREAM, FakeServer, Stage
 from turn import errors
 from turn.config import ChannelPolicy, Credentials, TurnClientConfig
@@ -13,6 +14,7 @@ from turn.events import (
     Allocated,
     AllocationFailed,
     AllocationLost,
+    ChannelBound,
     CredentialsWanted,
     Moved,
     MoveFailed,
@@ -145,6 +147,58 @@ def test_the_new_stream_may_break() -> None:
     assert not stage.of(AllocationLost)
 
 
+@pytest.mark.parametrize("path", [PATH, STREAM])
+def test_what_was_asked_before_the_move_is_asked_again_after_it(path: FiveTuple) -> None:
+    stage = Stage(path=path, mobility=True, tuning=QUIET).start()
+    new = path._replace(local=NEW.local)
+    stage.server.mute |= {Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+    stage.client.bind_channel(PEER, stage.now)
+    stage.pump()
+    late = stage.sent[-2:]
+    stage.server.mute.clear()
+    if path.protocol.is_stream:
+        stage.client.path_opened(new, stage.now)
+    stage.client.move(new, stage.now)
+    stage.pump()
+    assert stage.of(PermissionGranted, ChannelBound) == [PermissionGranted(PEER.host), ChannelBound(PEER, 0x4000)]
+    assert stage.now == 0.0, "not after the time-outs of the old path"
+    # What the server thinks of the old path by now does not matter.
+    for wire in late:
+        stage.server.refuse(parse(wire).method, 437)
+        for reply in stage.server.receive(wire, path.local, stage.now):
+            stage.feed(reply, path)
+    stage.run(until=200.0)
+    assert not stage.of(AllocationLost)
+
+
+def test_a_move_asks_for_the_same_lifetime() -> None:
+    stage = Stage(FakeServer(lifetime=3600), mobility=True, tuning=QUIET, lifetime=1800).start()
+    stage.client.move(NEW, stage.now)
+    stage.pump()
+    assert stage.server.requests[-1].get(att.LIFETIME) == 1800
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mobile"),
+    [
+        (TransportProtocol.UDP, False),
+        (TransportProtocol.TCP, False),
+        (TransportProtocol.TLS, True),
+        (TransportProtocol.DTLS, True),
+    ],
+)
+def test_what_nothing_protects_does_not_move(protocol: TransportProtocol, mobile: bool) -> None:
+    server = FakeServer()
+    server.open = True
+    stage = Stage(server, path=PATH._replace(protocol=protocol), mobility=True, tuning=QUIET).start()
+    (allocated,) = stage.of(Allocated)
+    assert isinstance(allocated, Allocated)
+    assert allocated.mobile is mobile
+    if not mobile:
+        with pytest.raises(ValueError, match="mobility"):
+            stage.client.move(NEW._replace(protocol=protocol), stage.now)
+
+
 # -- credentials that run out
 
 
@@ -246,3 +300,39 @@ def test_another_user_on_a_strict_server_loses_the_allocation() -> None:
     assert isinstance(lost, AllocationLost)
     assert isinstance(lost.error, errors.TurnWrongUserError)
     assert not stage.of(AllocationFailed)
+
+
+def test_new_credentials_that_cannot_be_sent_change_nothing() -> None:
+    stage = expiring(FakeServer({"1:maria": "a"}), lifetime=300.0)
+    stage.run(until=240.0)
+    with pytest.raises(ValueError, match="OpaqueString"):
+        stage.client.renew(Credentials("2:maria", "b\x07", 300.0), stage.now)
+    stage.client.renewal_failed(errors.TurnCredentialsError("no good"), stage.now)
+    stage.run(until=245.1)
+    assert len(stage.of(CredentialsWanted)) == 2
+
+
+def test_credentials_that_have_run_out_already_are_asked_for_again_after_a_pause() -> None:
+    stage = expiring(FakeServer({"1:maria": "a"}), lifetime=0.0)
+    for wanted in (0, 1, 2):
+        assert len(stage.of(CredentialsWanted)) == wanted
+        if wanted:
+            stage.client.renew(Credentials("1:maria", "a", -60.0), stage.now)
+            stage.pump()
+            assert len(stage.of(CredentialsWanted)) == wanted, "not at once"
+        stage.run(until=stage.now + 5.0)
+
+
+def test_a_ticket_that_is_too_long_to_show_fails_the_move() -> None:
+    server = FakeServer()
+    stage = Stage(server, path=STREAM, mobility=True)
+    server.ticket = bytes(65_400)
+    stage.start()
+    new = STREAM._replace(local=NEW.local)
+    stage.client.path_opened(new, stage.now)
+    stage.client.move(new, stage.now)
+    stage.pump()
+    (failed,) = stage.of(MoveFailed)
+    assert isinstance(failed, MoveFailed)
+    assert isinstance(failed.error, errors.TurnProtocolError)
+    assert not stage.of(AllocationLost)

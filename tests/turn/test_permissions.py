@@ -6,7 +6,7 @@ import pytest
 
 from stun import attributes as att
 from stun.message import Method
-from tests.turn.fake_server import PEER, FakeServer, Refusal, Stage
+from tests.turn.fake_server import PEER, FakeServer, Refusal, Stage, data_indication
 from turn import errors
 from turn.config import ChannelPolicy, TurnClientConfig
 from turn.events import AllocationLost, PermissionFailed, PermissionGranted
@@ -76,6 +76,49 @@ def test_one_that_is_dropped_runs_out() -> None:
     stage.run(until=500.0)
     assert asked(stage) == [HOSTS[:1]]
     assert not stage.client.is_permitted(HOSTS[0])
+
+
+def test_dropping_one_lets_its_channels_run_out_too_and_takes_nothing_more() -> None:
+    stage = Stage(tuning=QUIET).start()
+    other = PEER._replace(host="203.0.113.6")
+    stage.client.bind_channel(PEER, stage.now)
+    stage.client.bind_channel(other, stage.now)
+    stage.pump()
+    stage.client.drop_permission(PEER.host, stage.now)
+    # A ChannelBind would install the permission again (RFC 8656 section 12.2).
+    stage.feed(data_indication(PEER, b"x"))
+    stage.feed(b"\x40\0\0\1x")
+    assert stage.client.next_data() is None
+    assert not stage.client.has_channel(PEER)
+    stage.run(until=2000.0)
+    peers = [peer for request in stage.server.requests[4:] for peer in request.get_all(att.XOR_PEER_ADDRESS)]
+    assert {peer.host for peer in peers} == {other.host}
+    assert not stage.client.is_permitted(PEER.host)
+    assert stage.client.decode(b"\x40\1\0\1x") == (other, b"x")
+
+
+def test_data_that_waits_for_one_that_is_dropped_is_never_sent() -> None:
+    stage = Stage(tuning=TurnClientConfig(keepalive=None, channels=ChannelPolicy.AT_ONCE)).start()
+    stage.lose = True
+    stage.client.send(PEER, b"old", stage.now)
+    stage.pump()
+    stage.client.drop_permission(PEER.host, stage.now)
+    assert stage.client.dropped_data == 1
+    stage.lose = False
+    stage.client.send(PEER, b"new", stage.now)
+    stage.pump()
+    assert [indication.get(att.DATA) for indication in stage.server.indications] == [b"new"]
+
+
+def test_a_peer_that_was_about_to_have_a_channel_has_none_once_it_is_dropped() -> None:
+    stage = Stage(tuning=TurnClientConfig(keepalive=None, channel_after=1)).start()
+    stage.client.create_permission([PEER.host], stage.now)
+    stage.pump()
+    assert stage.client.encode(PEER, b"x") is not None
+    assert stage.client.has_work
+    stage.client.drop_permission(PEER.host, stage.now)
+    stage.run(until=300.0)
+    assert stage.server.count(Method.CHANNEL_BIND) == 0
 
 
 @pytest.mark.parametrize(("code", "kind"), [(403, errors.TurnForbiddenError), (400, errors.TurnBadRequestError)])

@@ -92,6 +92,26 @@ def test_a_connection_of_a_peer_is_an_event_and_their_number_is_limited() -> Non
     assert not plain.of(ConnectionAttempted), "a UDP allocation has none"
 
 
+def test_connections_that_were_taken_make_room_for_others() -> None:
+    stage = a_stage(tuning=TurnClientConfig(max_attempted=2))
+    for number in range(6):
+        stage.feed(attempt(number))
+        stage.feed(attempt(number))
+        stage.pump()
+        stage.client.data_connection(number, DATA_PATH)
+    assert stage.of(ConnectionAttempted) == [ConnectionAttempted(PEER, number) for number in range(6)]
+
+
+def test_a_connect_without_an_id_is_a_failure_with_its_pause() -> None:
+    server = FakeServer()
+    server.connection_id = None
+    stage = a_stage(server)
+    for _ in range(2):
+        stage.client.connect_peer(PEER, stage.now)
+        stage.pump()
+    assert failures(stage) == [errors.TurnProtocolError, errors.TurnConnectionTimeoutError]
+
+
 def failures(stage: Stage) -> list[type]:
     return [type(event.error) for event in stage.of(PeerConnectFailed) if isinstance(event, PeerConnectFailed)]
 

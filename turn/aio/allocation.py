@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import defaultdict
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,7 +17,8 @@ from turn.aio.driver import ClientDriver, DataSink
 from turn.aio.inbox import Inbox
 from turn.aio.peer_stream import PeerStream, open_peer_stream
 from turn.aio.resolve import Target
-from turn.config import Credentials, TurnServerConfig
+from turn.aio.waiters import Waiters
+from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import TurnClosedError, TurnConnectionExistsError, TurnCredentialsError, TurnError
 from turn.events import (
     Allocated,
@@ -66,7 +66,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._attempts: Inbox[ConnectionAttempted] = Inbox(config.client.max_attempted)
         self._driver = ClientDriver(config, network, self._event, self._received)
         self._error: TurnError | None = None
-        self._waiters: defaultdict[object, list[asyncio.Future[TurnEvent]]] = defaultdict(list)
+        self._waiters = Waiters()
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[PeerStream] = set()
         self.on("new_listener", self._listened)
@@ -82,7 +82,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._server_name = self._server_name or target.name
         try:
             await self._driver.open(target.address, target.protocol, self._server_name, credentials, self._rng)
-            event = await self._wait(Allocated)
+            event = await self._waiters.add(Allocated)
             assert isinstance(event, Allocated)
             self.info = event
         except TurnError:
@@ -94,20 +94,17 @@ class TurnAllocation(AsyncIOEventEmitter):
 
     async def close(self) -> None:
         """Give the allocation back and close everything; harmless twice."""
-        if self._error is None and self._driver.is_open:
-            try:
+        try:
+            if self._error is None and self._driver.is_open:
                 self._driver.client.close(self._now())
-                waiting = self._waiter(Closed)
+                waiting = self._waiters.add(Closed)
                 self._driver.pump()
                 await waiting
-            except TurnError:
-                pass  # lost in the same moment
-            finally:
-                self._end(TurnClosedError("the allocation was closed", server=self.config.url))
-        self._end(TurnClosedError("the allocation was closed", server=self.config.url))
-        self._driver.close()
-        for task in list(self._tasks):
-            task.cancel()
+        except TurnError:
+            pass  # lost in the same moment
+        finally:
+            self._end(TurnClosedError("the allocation was closed", server=self.config.url))
+            self._driver.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -158,15 +155,29 @@ class TurnAllocation(AsyncIOEventEmitter):
         client = self._usable().client
         literals = dict.fromkeys(TransportAddress.parse(host, 0).host for host in hosts)
         wanted = [host for host in literals if not client.is_permitted(host)]
-        waiting = [self._waiter(host) for host in wanted]
+        waiting = [self._waiters.add(host) for host in wanted]
         client.create_permission(wanted, self._now())
         self._driver.pump()
         if waiting:
             await asyncio.gather(*waiting)
 
     def forbid(self, host: str) -> None:
-        """Let a permission run out, which takes up to five minutes at the server."""
-        self._usable().client.drop_permission(TransportAddress.parse(host, 0).host, self._now())
+        """Let a permission run out, and the channels to its host, which takes the server up to ten minutes.
+
+        Data that waits for the permission is dropped, and so is what comes from the host. Whoever waits in
+        :meth:`permit` or :meth:`bind_channel` for this host gets a TurnError.
+
+        Raises:
+            TurnError: the allocation is gone.
+            ValueError: ``host`` is no IP literal.
+        """
+        client = self._usable().client
+        host = TransportAddress.parse(host, 0).host
+        client.drop_permission(host, self._now())
+        error = TurnError(f"the permission for {host} was dropped before the server had answered", server=client.server)
+        self._waiters.settle(host, error)
+        if self.config.transport is RelayTransport.UDP:
+            self._waiters.settle_peers(host, error)
 
     async def bind_channel(self, peer: tuple[str, int]) -> None:
         """Bind a channel to a peer at once, whatever the policy.
@@ -179,7 +190,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         peer = TransportAddress.parse(*peer)
         if client.has_channel(peer):
             return
-        waiting = self._waiter(peer)
+        waiting = self._waiters.add(peer)
         client.bind_channel(peer, self._now())
         self._driver.pump()
         await waiting
@@ -221,10 +232,10 @@ class TurnAllocation(AsyncIOEventEmitter):
         """
         client = self._usable().client
         peer = TransportAddress.parse(*peer)
-        if self._waiters.get(peer):
+        if self._waiters.has(peer):
             raise TurnConnectionExistsError(f"a connection to {peer} is being made already", server=client.server)
         client.connect_peer(peer, self._now())
-        waiting = self._waiter(peer)
+        waiting = self._waiters.add(peer)
         self._driver.pump()
         event = await waiting
         assert isinstance(event, PeerConnected)
@@ -233,7 +244,8 @@ class TurnAllocation(AsyncIOEventEmitter):
     async def accept(self) -> PeerStream:
         """Wait for a peer to connect to the relayed address, and return the byte stream to it.
 
-        Peers need a permission. A peer that is gone before it could be taken is passed over.
+        Peers need a permission. A peer that is gone before it could be taken is passed over. A call that is cancelled
+        while it takes a connection loses that connection, and no other.
 
         Raises:
             TurnError: the allocation is gone.
@@ -256,8 +268,17 @@ class TurnAllocation(AsyncIOEventEmitter):
             TurnError: the server cannot be reached from there, or refuses.
             ValueError: the server has granted no mobility.
         """
-        path = await self._usable().move(local, self._server_name)
-        event = await self._wait(path)
+        driver = self._usable()
+        path = await driver.open_path(local, self._server_name)
+        try:
+            self._usable()  # it may have been lost meanwhile
+            driver.client.move(path, self._now())
+        except (TurnError, ValueError):
+            driver.close_link(path)
+            raise
+        waiting = self._waiters.add(path)
+        driver.pump()
+        event = await waiting
         assert isinstance(event, Moved)
         return event.path
 
@@ -279,41 +300,31 @@ class TurnAllocation(AsyncIOEventEmitter):
             self._driver.on_data = self._emit_data
 
     def _emit_data(self, data: bytes, peer: TransportAddress) -> None:
-        self.emit("data", data, peer)
+        self._tell("data", data, peer)
+
+    def _tell(self, event: str, *arguments: object) -> None:
+        # Not from within a drain: a listener that raises would stop it, and break the stream that it was called from.
+        asyncio.get_running_loop().call_soon(self.emit, event, *arguments)
 
     async def _bind_stream(self, peer: TransportAddress, connection_id: int) -> PeerStream:
         stream = await open_peer_stream(self._usable().client, peer, connection_id, self._server_name)
+        if self._error is not None:  # nobody would end the stream any more
+            stream.abort()
+            raise self._error.again()
         self._streams = {other for other in self._streams if not other.is_closing}
         self._streams.add(stream)
         return stream
 
-    def _waiter(self, key: object) -> asyncio.Future[TurnEvent]:
-        waiter: asyncio.Future[TurnEvent] = asyncio.get_running_loop().create_future()
-        self._waiters[key].append(waiter)
-        return waiter
-
-    async def _wait(self, key: object) -> TurnEvent:
-        return await self._waiter(key)
-
-    def _settle(self, key: object, result: TurnEvent | TurnError) -> None:
-        for waiter in self._waiters.pop(key, ()):
-            if waiter.done():
-                continue
-            if isinstance(result, TurnError):
-                waiter.set_exception(result.again())
-            else:
-                waiter.set_result(result)
-
     def _event(self, event: TurnEvent) -> None:
         match event:
             case Allocated() | Closed():
-                self._settle(type(event), event)
+                self._waiters.settle(type(event), event)
             case AllocationFailed(error):
-                self._settle(Allocated, error)
+                self._waiters.settle(Allocated, error)
             case AllocationLost(error):
                 logger.warning("the allocation is lost: %s", error)
+                self._tell("lost", error)
                 self._end(error)
-                self.emit("lost", error)
             case CredentialsWanted():
                 self.look_after(self._renew())
             case _:
@@ -322,27 +333,27 @@ class TurnAllocation(AsyncIOEventEmitter):
     def _peer_event(self, event: TurnEvent) -> None:
         match event:
             case PermissionGranted(host):
-                self._settle(host, event)
+                self._waiters.settle(host, event)
             case PermissionFailed(host, error):
-                self._settle(host, error)
-                self.emit("permissionfailed", host, error)
+                self._tell("permissionfailed", host, error)
+                self._waiters.settle(host, error)
             case ChannelBound(peer) | PeerConnected(peer):
-                self._settle(peer, event)
+                self._waiters.settle(peer, event)
             case ChannelFailed(peer, error) | PeerConnectFailed(peer, error):
-                self._settle(peer, error)
+                self._waiters.settle(peer, error)
             case ConnectionAttempted():
                 self._attempts.put(event)
             case PeerUnreachable(peer, icmp):
-                self.emit("icmp", peer, icmp)
+                self._tell("icmp", peer, icmp)
             case FamilyLost(family):
-                self.emit("familylost", family)
+                self._tell("familylost", family)
             case Moved(path):
                 self._driver.use_link(path)
-                self._settle(path, event)
-                self.emit("moved", path)
+                self._tell("moved", path)
+                self._waiters.settle(path, event)
             case MoveFailed(path, error):
                 self._driver.close_link(path)
-                self._settle(path, error)
+                self._waiters.settle(path, error)
 
     def look_after(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task that ends with the allocation at the latest."""
@@ -358,21 +369,19 @@ class TurnAllocation(AsyncIOEventEmitter):
         except TurnCredentialsError as error:
             logger.warning("%s", error)
             self._driver.client.renewal_failed(error, self._now())
-        except ValueError as error:
-            problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=self.config.url)
-            self._driver.client.renewal_failed(problem, self._now())
         self._driver.pump()
 
     def _end(self, error: TurnError) -> None:
         if self._error is not None:
             return
         self._error = error
-        for key in list(self._waiters):
-            self._settle(key, error)
+        self._waiters.settle_all(error)
         self._inbox.close(error)
         self._attempts.close(error)
         for stream in self._streams:
             stream.abort()
         self._streams.clear()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         # Not from within a drain: the last requests are still to be sent.
         asyncio.get_running_loop().call_soon(self._driver.close)

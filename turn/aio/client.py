@@ -15,6 +15,7 @@ from turn.aio.credentials import fetch_credentials
 from turn.aio.resolve import Target, locate_turn
 from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import (
+    TurnAddressFamilyError,
     TurnAllocationMismatchError,
     TurnCredentialsError,
     TurnError,
@@ -99,6 +100,7 @@ class Allocating:
                         attempt.result().look_after(_call_off(others))
                         return attempt.result()
                     if not isinstance(error, TurnError):
+                        running |= done
                         raise error
                     problems.append(error)
                     if _is_final(error):
@@ -110,6 +112,7 @@ class Allocating:
     async def _follow(self, target: Target, credentials: Credentials | None) -> TurnAllocation:
         """Ask one server, and those that it redirects to."""
         redirects = Redirects(self._config)
+        target = target._replace(name=self._config.server_name or target.name)
         loop = asyncio.get_running_loop()
         while True:
             redirects.asked(target.address, loop.time())
@@ -120,13 +123,14 @@ class Allocating:
                 if alternate is None:
                     raise
                 logger.info("%s redirects to %s", target.address, alternate)
+                # The alternate's certificate has to show the name that the redirect gives (RFC 8489 section 10).
                 target = Target(alternate, target.protocol, error.domain or target.name)
 
     async def _ask(self, target: Target, credentials: Credentials | None) -> TurnAllocation:
         """Ask one server, from a new local port when it has an old allocation for ours (RFC 8656 section 7.4)."""
         tries = self._config.client.mismatch_retries
         for number in range(tries + 1):
-            allocation = TurnAllocation(self._config, self._network, self._rng, self._config.server_name or target.name)
+            allocation = TurnAllocation(self._config, self._network, self._rng, target.name)
             try:
                 await allocation.open(target, credentials)
             except TurnAllocationMismatchError:
@@ -138,8 +142,8 @@ class Allocating:
 
 
 def _is_final(error: TurnError) -> bool:
-    """Whether another address of the same server would only say the same."""
-    return isinstance(error, TurnCredentialsError)
+    """Whether another address of the same server would only say the same (RFC 8656 sections 7.3 and 7.4)."""
+    return isinstance(error, (TurnCredentialsError, TurnAddressFamilyError))
 
 
 def _most_telling(problems: list[TurnError]) -> TurnError:
@@ -160,6 +164,6 @@ def _vagueness(error: TurnError) -> int:
 async def _call_off(attempts: set[asyncio.Task[TurnAllocation]]) -> None:
     for attempt in attempts:
         attempt.cancel()
-    for result in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(result, TurnAllocation):
-            await result.close()  # it was ready in the same moment as the one that won
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    # Those that were ready in the same moment as the one that won.
+    await asyncio.gather(*(result.close() for result in results if isinstance(result, TurnAllocation)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from turn.config import Credentials, TurnServerConfig
+from turn.authentication import Authentication
+from turn.config import CredentialProvider, Credentials, TurnServerConfig
 from turn.errors import TurnCredentialsError
 
 __all__ = ["fetch_credentials"]
@@ -14,11 +15,21 @@ async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
     """Return the credentials of a configuration, of its provider if it has one.
 
     Raises:
-        TurnCredentialsError: the provider has failed, in whatever way, or takes too long.
+        TurnCredentialsError: the provider has failed, in whatever way, or takes too long, or they cannot be sent.
     """
-    if config.credentials is None:
-        return config.fixed_credentials
-    asking = asyncio.ensure_future(config.credentials())
+    credentials = config.fixed_credentials if config.credentials is None else await _ask(config, config.credentials)
+    try:
+        Authentication(credentials)
+    except ValueError as error:
+        raise TurnCredentialsError(f"the credentials cannot be sent: {error}", server=config.url) from error
+    return credentials
+
+
+async def _ask(config: TurnServerConfig, provider: CredentialProvider) -> Credentials:
+    async def ask() -> Credentials:
+        return await provider()  # A provider may also raise before there is anything to await.
+
+    asking = asyncio.ensure_future(ask())
     patience = config.client.credentials_timeout
     try:
         await asyncio.wait([asking], timeout=patience)
@@ -32,4 +43,8 @@ async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
     error = asking.exception()
     if error is not None:
         raise TurnCredentialsError(f"no credentials could be had: {error}", server=config.url) from error
-    return asking.result()
+    credentials = asking.result()
+    if not isinstance(credentials, Credentials):
+        text = f"the provider has to return turn.Credentials, not {type(credentials).__name__}"
+        raise TurnCredentialsError(text, server=config.url)
+    return credentials

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -20,6 +21,9 @@ from turn.events import TurnEvent
 __all__ = ["ClientDriver", "DataSink", "link_error"]
 
 logger = logging.getLogger("turn")
+
+_LEAST_DATAGRAM = 16
+"""Bytes of ChannelData around 12 of data; few datagrams are shorter, and those may be dropped in a burst."""
 
 DataSink = Callable[[bytes, TransportAddress], None]
 """Takes one relayed datagram and its peer; must not raise."""
@@ -57,6 +61,8 @@ class ClientDriver:
         self._link: ServerLink | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._held: deque[Transmit] = deque(maxlen=config.client.max_outstanding)
+        self._retry: asyncio.TimerHandle | None = None
         self._pumping = False
         self._closed = False
 
@@ -90,22 +96,15 @@ class ClientDriver:
         self._client.start(self._loop.time())
         self.pump()
 
-    async def move(self, local: TransportAddress | None, server_name: str | None) -> FiveTuple:
-        """Open another way to the same server and have the client move there; the outcome is an event.
+    async def open_path(self, local: TransportAddress | None, server_name: str | None) -> FiveTuple:
+        """Open another way to the same server, for the client to move to.
 
         Raises:
             TurnError: the server cannot be reached.
-            ValueError: the client cannot move.
         """
         old = self.client.path
         link = await self._open_link(old.remote, old.protocol, server_name, local)
-        try:
-            self.client.path_opened(link.path, self._loop.time())
-            self.client.move(link.path, self._loop.time())
-        except ValueError:
-            self.close_link(link.path)
-            raise
-        self.pump()
+        self.client.path_opened(link.path, self._loop.time())
         return link.path
 
     def use_link(self, path: FiveTuple) -> None:
@@ -128,6 +127,8 @@ class ClientDriver:
         client = self._client
         assert client is not None, "open a link first"
         assert self._link is not None
+        if self._held:
+            return  # what keeps the allocation goes before data that may be lost
         wire = client.encode(peer, data)
         if wire is None:
             client.send(TransportAddress.parse(*peer), data, self._loop.time())
@@ -157,6 +158,8 @@ class ClientDriver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._retry is not None:
+            self._retry.cancel()
         for path in list(self._links):
             self.close_link(path)
 
@@ -185,6 +188,9 @@ class ClientDriver:
             raise link_error(error, self.config.url) from error
         endpoint.path = link.path
         endpoint.is_stream = link.is_stream
+        if endpoint.has_ended:
+            link.close()
+            raise self._end_of(endpoint.error)
         if self._closed:
             link.close()
             raise TurnUnreachableError("closed while connecting", server=self.config.url)
@@ -196,25 +202,29 @@ class ClientDriver:
         client = self._client
         if client is None or self._closed:
             return
-        if is_stream:
-            client.receive_data(data, path, self._loop.time())
-        else:
+        if not is_stream:
             client.receive_datagram(data, path, self._loop.time())
-        self.pump()
+            self.pump()
+            return
+        # One read may have more datagrams than wait for the application at most: it takes them in between.
+        step = _LEAST_DATAGRAM * self.config.client.max_received
+        for start in range(0, len(data), step):
+            client.receive_data(data[start : start + step], path, self._loop.time())
+            self.pump()
 
     def gone(self, error: Exception | None, path: FiveTuple) -> None:
         """A link has ended."""
         if self._links.pop(path, None) is None or self._client is None or self._closed:
             return
-        now = self._loop.time()
-        if isinstance(error, StunLinkError):
-            self._client.path_failed(link_error(error, self.config.url), path, now)
-        elif error is not None:
-            problem = TurnUnreachableError(f"the connection broke: {error}", server=self._client.server)
-            self._client.path_failed(problem, path, now)
-        else:
-            self._client.path_closed(path, now)
+        self._client.path_failed(self._end_of(error), path, self._loop.time())
         self.pump()
+
+    def _end_of(self, error: Exception | None) -> TurnError:
+        if isinstance(error, StunLinkError):
+            return link_error(error, self.config.url)
+        server = self.config.url if self._client is None else self._client.server
+        text = "the server closed the connection" if error is None else f"the connection broke: {error}"
+        return TurnUnreachableError(text, server=server)
 
     def _drain(self, client: TurnClient) -> None:
         on_data = self.on_data
@@ -223,12 +233,28 @@ class ClientDriver:
                 if not isinstance(effect, Transmit):
                     self.close_link(effect.path)
                 elif (link := self._links.get(effect.path)) is not None:
-                    link.send(effect.data)
+                    self._transmit(link, effect)
             while (received := client.next_data()) is not None:
                 on_data(received[1], received[0])
             if (event := client.next_event()) is None:
                 return
             self._on_event(event)
+
+    def _transmit(self, link: ServerLink, effect: Transmit) -> None:
+        if link.send(effect.data) or not link.is_stream or not _is_request(effect.data):
+            return
+        # The connection is full of data, and nothing is sent twice over it: a Refresh must not be lost to that.
+        self._held.append(effect)
+        if self._retry is None:
+            self._retry = self._loop.call_later(self.config.client.stream_retry, self._offer_again)
+
+    def _offer_again(self) -> None:
+        self._retry = None
+        requests = list(self._held)
+        self._held.clear()
+        for request in requests:
+            if (link := self._links.get(request.path)) is not None:
+                self._transmit(link, request)
 
     def _arm(self) -> None:
         deadline = None if self._closed else self.client.next_timeout()
@@ -252,15 +278,21 @@ class ClientDriver:
             self._arm()
 
 
+def _is_request(data: bytes) -> bool:
+    return data[0] < 4 and not (data[0] & 1 or data[1] & 0x10)
+
+
 class _Endpoint:
     """The receiving side of one link, which knows its own path only once it is open."""
 
-    __slots__ = ("_driver", "is_stream", "path")
+    __slots__ = ("_driver", "error", "has_ended", "is_stream", "path")
 
     def __init__(self, driver: ClientDriver) -> None:
         self._driver = driver
         self.path: FiveTuple | None = None
         self.is_stream = False
+        self.has_ended = False
+        self.error: Exception | None = None
 
     def received(self, data: bytes) -> None:
         """Take a datagram or bytes; relayed data goes straight to its receiver."""
@@ -276,6 +308,8 @@ class _Endpoint:
         driver.received(data, path, self.is_stream)
 
     def closed(self, error: Exception | None) -> None:
-        """The link has ended."""
+        """The link has ended, perhaps in the very moment in which it was opened."""
+        self.has_ended = True
+        self.error = error
         if self.path is not None:
             self._driver.gone(error, self.path)

@@ -10,7 +10,6 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.link import ALPN_TURN
 from stun.aio.tls import client_context, describe_certificate_error
 from stun.machine import Transmit
-from stun.message import HEADER_LENGTH
 from turn.client import TurnClient
 from turn.errors import TurnTimeoutError, TurnTlsError, TurnUnreachableError
 from turn.tcp_client import BindFailed, Bound, DataConnection
@@ -21,7 +20,16 @@ __all__ = ["PeerStream", "open_peer_stream"]
 class PeerStream:
     """Bytes to and from one peer, with back-pressure both ways."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: TransportAddress) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: TransportAddress, linger: float
+    ) -> None:
+        """Args:
+        reader: of the bound data connection.
+        writer: of the same.
+        peer: whose bytes it carries.
+        linger: seconds that closing waits for a server that does not read what was written.
+        """
+        self._linger = linger
         self.peer = peer
         """The peer's transport address, as the server sees it."""
         self._reader = reader
@@ -66,12 +74,18 @@ class PeerStream:
             self._writer.close()
 
     async def close(self) -> None:
-        """Close both ways; harmless twice."""
+        """Send what was written and close both ways; harmless twice.
+
+        A server that does not read loses the connection after ``StreamConfig.linger``, or when the call is cancelled.
+        """
         self._writer.close()
         try:
-            await self._writer.wait_closed()
-        except (OSError, ssl.SSLError):
+            async with asyncio.timeout(self._linger):
+                await self._writer.wait_closed()
+        except OSError:  # ssl.SSLError and TimeoutError are
             pass  # gone is gone
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once, without sending what waits."""
@@ -100,7 +114,7 @@ async def open_peer_stream(
     except BaseException:
         writer.transport.abort()
         raise
-    return PeerStream(reader, writer, peer)
+    return PeerStream(reader, writer, peer, client.config.client.stream.linger)
 
 
 async def _connect(client: TurnClient, server_name: str | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -115,7 +129,10 @@ async def _connect(client: TurnClient, server_name: str | None) -> tuple[asyncio
     except ssl.SSLCertVerificationError as error:
         problem = describe_certificate_error(error, server_name or server.host)
         raise TurnTlsError(problem, server=client.server) from error
-    except (ssl.SSLError, OSError) as error:
+    except TimeoutError as error:
+        text = f"no data connection within {client.config.client.stream.connect_timeout:g} s"
+        raise TurnUnreachableError(text, server=client.server) from error
+    except OSError as error:  # ssl.SSLError is one
         raise TurnUnreachableError(f"no data connection: {error}", server=client.server) from error
 
 
@@ -144,6 +161,4 @@ async def _ask(machine: DataConnection, reader: asyncio.StreamReader, writer: as
         if isinstance(event, BindFailed):
             raise event.error
         # Whole messages only: what follows the last one is the peer's, and stays in the reader.
-        head = await reader.readexactly(HEADER_LENGTH)
-        body = await reader.readexactly(head[2] << 8 | head[3])
-        machine.receive_data(head + body, loop.time())
+        machine.receive_data(await reader.readexactly(machine.wanted), loop.time())

@@ -62,7 +62,7 @@ async def locate_turn(
         if uri.transport is None:
             # Both at once: a resolver that is out of reach costs its time-out only once.
             by_naptr, by_srv = await asyncio.gather(
-                _by_naptr(uri, uri.host, network, rng, config, _MAX_NAPTR_STEPS), _by_srv(uri, network, rng, config)
+                _by_naptr(uri, uri.host, _Naptrs(network, rng, config)), _by_srv(uri, network, rng, config)
             )
             found = by_naptr or by_srv
         else:
@@ -71,26 +71,41 @@ async def locate_turn(
         found = await _addresses(uri, uri.host, uri.effective_port, uri.protocol, network)
     if not found:
         raise TurnResolveError(f"{uri.host} has no address", server=str(uri))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[: _MAX_NAPTR_STEPS * config.max_targets]
 
 
-async def _by_naptr(
-    uri: ServerUri, domain: str, network: Network, rng: random.Random, config: ResolverConfig, steps: int
-) -> list[Target]:
+class _Naptrs:
+    """One walk along NAPTR records, each of which may lead to many others: how far it may still go."""
+
+    def __init__(self, network: Network, rng: random.Random, config: ResolverConfig) -> None:
+        self.network = network
+        self.rng = rng
+        self.config = config
+        self._left = _MAX_NAPTR_STEPS * config.max_targets
+
+    def may_follow(self) -> bool:
+        """Count one more record; False when it is one too many."""
+        self._left -= 1
+        return self._left >= 0
+
+
+async def _by_naptr(uri: ServerUri, domain: str, walk: _Naptrs, steps: int = _MAX_NAPTR_STEPS) -> list[Target]:
     found: list[Target] = []
-    for record in await _lookup_naptr(domain, config):
+    for record in await _lookup_naptr(domain, walk.config):
+        if not walk.may_follow():
+            break
         if record.flags == "" and steps > 1:
-            found += await _by_naptr(uri, record.replacement, network, rng, config, steps - 1)
+            found += await _by_naptr(uri, record.replacement, walk, steps - 1)
             continue
         for tag, protocol in _TRANSPORTS[uri.scheme].items():
             if tag not in record.protocols:
                 continue
             if record.flags == "A":
                 port = uri.scheme.default_port
-                found += await _addresses(uri, record.replacement, port, protocol, network, missing_ok=True)
+                found += await _addresses(uri, record.replacement, port, protocol, walk.network, missing_ok=True)
             elif record.flags == "S":
-                records = await _srv_records(record.replacement, config)
-                found += await _follow(uri, order_targets(records, rng), protocol, network, config)
+                records = await _srv_records(record.replacement, walk.config)
+                found += await _follow(uri, order_targets(records, walk.rng), protocol, walk.network, walk.config)
     return found
 
 

@@ -155,6 +155,10 @@ def test_junk_strangers_and_floods_change_nothing() -> None:
         for _ in range(2):
             probe.receive_datagram(ANSWER, FiveTuple(other, TransportAddress(f"192.168.1.{number}", 1900)), 0.2)
     assert len(drain(probe)[1]) == 2
+    # However many claim to be gateways, the real one is heard.
+    probe.receive_datagram(pcp_answer(), FiveTuple(HERE, GATEWAY), 0.3)
+    probe.receive_datagram(nat_pmp_answer(), FiveTuple(HERE, GATEWAY), 0.4)
+    assert [event.protocol for event in drain(probe)[1]] == [PortMapperProtocol.PCP, PortMapperProtocol.NAT_PMP]
 
 
 # -- on sockets --

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from stun.address import TransportAddress
+from stun.aio.tls import server_context
 from stun.errors import StunParseError
 from stun.message import MessageClass, Method, parse
 from tests.turn.fake_server import FakeServer
@@ -22,12 +23,16 @@ class TcpFake:
         self.writers: list[asyncio.StreamWriter] = []
         self.second = asyncio.Event()
         """Set with the second connection, the first one for data."""
+        self.reads = asyncio.Event()
+        """Whether bound connections are read; cleared, they fill up."""
+        self.reads.set()
+        self.scheme = "turn"
         self.greeting = b""
         """Sent as a peer's first bytes in one piece with the response to ConnectionBind."""
 
     @property
     def url(self) -> str:
-        return f"turn:127.0.0.1:{self.port}?transport=tcp"
+        return f"{self.scheme}:127.0.0.1:{self.port}?transport=tcp"
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
@@ -45,6 +50,8 @@ class TcpFake:
                     for reply in self.server.receive(message, client, 0.0):
                         bound = bound or _is_bound(reply)
                         writer.write(reply + (self.greeting if bound else b""))
+                if bound:
+                    await self.reads.wait()
         except ConnectionError:
             pass
         finally:
@@ -60,10 +67,12 @@ def _is_bound(reply: bytes) -> bool:
 
 
 @asynccontextmanager
-async def tcp_fake(server: FakeServer | None = None) -> AsyncIterator[TcpFake]:
-    """Serve on loopback."""
+async def tcp_fake(server: FakeServer | None = None, certificate: str | None = None) -> AsyncIterator[TcpFake]:
+    """Serve on loopback, over TLS with a certificate."""
     fake = TcpFake(server or FakeServer())
-    listener = await asyncio.start_server(fake.connected, "127.0.0.1", 0)
+    context = None if certificate is None else server_context(certificate)
+    fake.scheme = "turn" if context is None else "turns"
+    listener = await asyncio.start_server(fake.connected, "127.0.0.1", 0, ssl=context)
     fake.port = listener.sockets[0].getsockname()[1]
     try:
         yield fake

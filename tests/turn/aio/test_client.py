@@ -15,7 +15,7 @@ from tests.simulation import virtual_time
 from tests.turn.aio.scene import SERVER_HOST, Scene
 from tests.turn.fake_server import PEER, RELAYED, Refusal, icmp_indication
 from turn import errors
-from turn.config import ChannelPolicy, RedirectPolicy, RelayTransport, TurnClientConfig
+from turn.config import ChannelPolicy, Credentials, RedirectPolicy, RelayTransport, TurnClientConfig
 
 QUIET = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND)
 
@@ -135,6 +135,24 @@ async def test_a_refused_permission_raises_and_is_an_event() -> None:
 
 
 @virtual_time
+async def test_forbidding_ends_the_wait_for_what_is_forbidden() -> None:
+    scene = Scene()
+    server = scene.serve()
+    async with scene.allocate(client=QUIET) as allocation:
+        server.mute |= {Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+        waiting = [
+            asyncio.ensure_future(allocation.permit(PEER.host)),
+            asyncio.create_task(allocation.bind_channel(PEER)),
+        ]
+        await asyncio.sleep(1.0)
+        allocation.forbid(PEER.host)
+        for result in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1.0):
+            assert isinstance(result, errors.TurnError)
+            assert "was dropped" in str(result)
+        assert allocation.error is None
+
+
+@virtual_time
 async def test_a_wrong_password_leaves_nothing_behind() -> None:
     scene = Scene()
     scene.serve()
@@ -200,6 +218,18 @@ async def test_one_refusal_of_the_user_ends_all_tries() -> None:
     assert "203.0.113.201" in str(caught.value.__notes__), "what the other address came to is told too"
     with pytest.raises(errors.TurnResolveError, match=r"gone\.example\.org"):
         await scene.allocate("turn:gone.example.org:3478")
+
+
+@virtual_time
+async def test_a_family_that_a_server_does_not_relay_is_not_asked_of_its_other_addresses() -> None:
+    scene = Scene()
+    scene.world.names["turn.example.org"] = [SERVER_HOST, "203.0.113.54"]
+    first, second = scene.serve(), scene.serve(host="203.0.113.54")
+    first.refuse(Method.ALLOCATE, 440)
+    with pytest.raises(errors.TurnAddressFamilyError):
+        await scene.allocate("turn:turn.example.org:3478", families=(6,))
+    await asyncio.sleep(1.0)
+    assert second.requests == []
 
 
 @virtual_time
@@ -315,6 +345,69 @@ async def test_moving_to_another_socket() -> None:
         with pytest.raises(ValueError, match="mobility"):
             await fixed.move()
         assert sockets(scene) == 1
+
+
+@virtual_time
+async def test_a_move_that_fails_before_it_begins_is_told() -> None:
+    scene = Scene()
+    server = scene.serve()
+    tuning = TurnClientConfig(keepalive=None, channels=ChannelPolicy.ON_DEMAND, max_outstanding=1, max_waiting=1)
+    async with scene.allocate(mobility=True, client=tuning) as allocation:
+        server.mute.add(Method.CREATE_PERMISSION)
+        waiting = asyncio.ensure_future(asyncio.gather(*(allocation.permit(f"203.0.113.{n}") for n in range(30))))
+        await asyncio.sleep(0)
+        with pytest.raises(errors.TurnLimitError):
+            await asyncio.wait_for(allocation.move(), 1.0)
+        assert sockets(scene) == 1
+        waiting.cancel()
+
+
+@virtual_time
+async def test_an_allocation_that_is_lost_while_a_way_to_move_to_is_opened() -> None:
+    scene = Scene()
+    server = scene.serve()
+    async with scene.allocate(mobility=True, client=QUIET) as allocation:
+        bind = allocation._driver._network.bind  # type: ignore[union-attr]
+
+        async def slow(*arguments: object) -> object:
+            await asyncio.sleep(1.0)
+            return await bind(*arguments)  # type: ignore[arg-type]
+
+        allocation._driver._network.bind = slow  # type: ignore[union-attr, method-assign, assignment]
+        moving = asyncio.create_task(allocation.move())
+        await asyncio.sleep(0.5)
+        server.refuse(Method.CREATE_PERMISSION, 437)
+        with pytest.raises(errors.TurnAllocationMismatchError):
+            await allocation.permit(PEER.host)
+        with pytest.raises(errors.TurnError):
+            await moving
+    assert sockets(scene) == 0
+
+
+@virtual_time
+async def test_closing_ends_what_is_still_being_fetched_even_when_it_is_cancelled() -> None:
+    scene = Scene()
+    server = scene.serve()
+    fetching = 0
+
+    async def provider() -> Credentials:
+        nonlocal fetching
+        fetching += 1
+        if fetching > 1:
+            await asyncio.sleep(1e6)
+        return Credentials("maria", "secret", 300.0)
+
+    allocation = await scene.allocate(credentials=provider)
+    await asyncio.sleep(250.0)
+    assert fetching == 2
+    server.mute.add(Method.REFRESH)
+    closing = asyncio.create_task(allocation.close())
+    await asyncio.sleep(0.5)
+    closing.cancel()
+    await asyncio.wait([closing])
+    await asyncio.sleep(0.1)
+    assert sockets(scene) == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -94,3 +95,45 @@ async def test_a_provider_that_fails_for_ever_loses_the_allocation_for_that_reas
         server.set_users({"nobody": "x"})
         await asyncio.sleep(700.0)
         assert isinstance(allocation.error, errors.TurnCredentialsError)
+
+
+@virtual_time
+async def test_a_provider_may_raise_before_it_is_awaited_or_return_nonsense() -> None:
+    def raises() -> Awaitable[Credentials]:
+        raise LookupError("no vault")
+
+    async def nothing() -> Credentials:
+        return None  # type: ignore[return-value]
+
+    async def unsendable() -> Credentials:
+        return Credentials("maria", "bell\x07")
+
+    scene = Scene()
+    for provider, text in ((raises, "no vault"), (nothing, "not NoneType"), (unsendable, "cannot be sent")):
+        with pytest.raises(errors.TurnCredentialsError, match=text) as caught:
+            await scene.allocate(credentials=provider)
+        assert caught.value.server == "turn:203.0.113.53"
+    with pytest.raises(errors.TurnCredentialsError, match="cannot be sent"):
+        await scene.allocate(username="maria", password="bell\x07")
+    assert scene.packets == 0
+
+
+@virtual_time
+async def test_a_provider_that_returns_nonsense_later_is_asked_again() -> None:
+    scene = Scene()
+    scene.serve()
+    asked = 0
+
+    async def provider() -> Credentials:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            return Credentials("maria", "bell\x07")
+        if asked == 3:
+            return None  # type: ignore[return-value]
+        return Credentials("maria", "secret", 300.0)
+
+    async with scene.allocate(credentials=provider) as allocation:
+        await asyncio.sleep(240.0 + 11.0)
+        assert asked == 4
+        assert allocation.error is None

@@ -146,3 +146,17 @@ async def test_a_domain_may_say_that_it_has_no_such_service(monkeypatch: pytest.
 async def test_only_so_many_targets_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     zone = Zone(monkeypatch, {"SRV _turn._udp.example.org": [srv(n, n, "one.example.org") for n in range(1, 50)]})
     assert len(await zone.locate("turn:example.org?transport=udp")) == 3
+
+
+async def test_records_that_lead_to_ever_more_records_are_followed_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = Zone(monkeypatch, {})
+    everything = [naptr(n, "", "RELAY:turn.udp", "example.org") for n in range(10)]
+    zone.records["NAPTR example.org"] = everything
+    await zone.locate("turn:example.org")
+    assert sum(asked.startswith("NAPTR") for asked in zone.asked) <= 1 + 5 * 3, "and not 3 to the fourth"
+
+
+async def test_a_name_with_ever_so_many_addresses_is_only_so_many_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = Zone(monkeypatch, {})
+    zone.world.names["one.example.org"] = [f"203.0.113.{n}" for n in range(1, 200)]
+    assert len(await zone.locate("turn:one.example.org:99")) == 5 * 3

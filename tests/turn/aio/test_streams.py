@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 import turn
-from stun.config import TransactionConfig
+from stun import attributes as att
+from stun.address import TransportAddress
+from stun.config import StreamConfig, TransactionConfig
 from stun.message import Method
+from tests.stun.certificates import Authority
 from tests.turn.aio.tcp_server import TcpFake, tcp_fake
-from tests.turn.fake_server import PEER, FakeServer
+from tests.turn.fake_server import PEER, FakeServer, Refusal
 from tests.turn.test_tcp_client import attempt
 from turn import errors
 from turn.config import RelayTransport, TurnClientConfig, TurnServerConfig
@@ -128,6 +132,81 @@ async def test_datagrams_over_a_stream() -> None:
         assert server.count(Method.CHANNEL_BIND) == 1
         with pytest.raises(ValueError, match="TCP allocation"):
             await allocation.connect(PEER)
+
+
+async def test_a_server_that_does_not_read_holds_a_closed_stream_only_so_long() -> None:
+    patience = TurnClientConfig(stream=StreamConfig(linger=0.2))
+    async with tcp_fake() as fake, turn.allocate(config(fake, client=patience)) as allocation:
+        fake.reads.clear()
+        for cancelled in (False, True):
+            stream = await allocation.connect(PEER._replace(port=1 + cancelled))
+            writing = asyncio.ensure_future(stream.write(bytes(20_000_000)))
+            await asyncio.sleep(0.05)
+            assert not writing.done()
+            closing = asyncio.ensure_future(stream.close())
+            if cancelled:
+                await asyncio.sleep(0.01)
+                closing.cancel()
+            await asyncio.wait([closing], timeout=2.0)
+            assert closing.done()
+            await asyncio.wait([writing], timeout=2.0)
+            assert writing.done()
+        fake.reads.set()
+
+
+async def test_a_data_connection_with_something_else_is_told_at_once() -> None:
+    async with tcp_fake() as fake, turn.allocate(config(fake)) as allocation:
+        fake.server.mute.add(Method.CONNECTION_BIND)
+        connecting = asyncio.create_task(allocation.connect(PEER))
+        await fake.second.wait()
+        fake.writers[1].write(b"HTTP/1.1 400 Bad Request")
+        with pytest.raises(errors.TurnProtocolError, match="start with STUN") as caught:
+            await asyncio.wait_for(connecting, 2.0)
+        assert fake.url in caught.value.server
+
+
+async def test_a_data_connection_that_does_not_open_says_how_long_it_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience = TurnClientConfig(stream=StreamConfig(connect_timeout=0.1))
+    async with tcp_fake() as fake, turn.allocate(config(fake, client=patience)) as allocation:
+
+        async def never(*_: object, **__: object) -> None:
+            await asyncio.sleep(1e6)
+
+        monkeypatch.setattr("asyncio.open_connection", never)
+        with pytest.raises(errors.TurnUnreachableError, match=r"within 0\.1 s"):
+            await allocation.connect(PEER)
+
+
+async def test_a_stream_that_is_ready_too_late_is_not_left_open() -> None:
+    async with tcp_fake() as fake:
+        allocation = await turn.allocate(config(fake))
+        connecting = asyncio.create_task(allocation.connect(PEER))
+        await fake.second.wait()
+        await allocation.close()
+        with pytest.raises(errors.TurnClosedError):
+            await asyncio.wait_for(connecting, 2.0)
+        async with asyncio.timeout(2.0):
+            await fake.writers[1].wait_closed()
+
+
+async def test_the_alternate_server_shows_the_name_of_the_redirect(tmp_path: Path) -> None:
+    authority = Authority.make(tmp_path)
+    there = FakeServer()
+    async with (
+        tcp_fake(certificate=authority.issue("one.test")) as first,
+        tcp_fake(there, certificate=authority.issue("two.test")) as second,
+    ):
+        alternate = TransportAddress("127.0.0.1", second.port)
+        redirect = [(att.ALTERNATE_SERVER, alternate), (att.ALTERNATE_DOMAIN, "two.test")]
+        trusting = config(first, transport=RelayTransport.UDP, server_name="one.test", ssl_context=authority.context)
+        first.server.refuse(Method.ALLOCATE, Refusal(300, redirect))  # type: ignore[arg-type]
+        async with turn.allocate(trusting) as allocation:
+            assert allocation.path.remote == alternate
+        first.server.refuse(Method.ALLOCATE, Refusal(300, redirect[:1]))  # type: ignore[arg-type]
+        with pytest.raises(errors.TurnTlsError, match=r"not for one\.test"):
+            await turn.allocate(trusting)
 
 
 async def test_nothing_is_left_behind() -> None:
