@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 from stun.rate_limit import RateLimiter
 
-__all__ = ["ByteBudget", "CountQuota", "TokenBucket"]
+__all__ = ["ByteBudget", "CountQuota", "TokenBucket", "take_from_all"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -29,6 +29,10 @@ class TokenBucket:
         self._tokens = burst
         self._since = now
 
+    def has(self, size: int, now: float) -> bool:
+        """Whether ``size`` bytes could be taken now."""
+        return size <= self._refilled(now)
+
     def take(self, size: int, now: float) -> bool:
         """Take ``size`` bytes, or nothing and return False."""
         tokens = self._refilled(now)
@@ -47,6 +51,13 @@ class TokenBucket:
             self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
             self._since = now
         return self._tokens
+
+
+def take_from_all(buckets: Sequence[TokenBucket], size: int, now: float) -> bool:
+    """Take ``size`` bytes from each of several buckets; when one has fewer, none pays and False is returned."""
+    if len(buckets) > 1 and not all(bucket.has(size, now) for bucket in buckets):
+        return False
+    return all(bucket.take(size, now) for bucket in buckets)
 
 
 class CountQuota(Generic[K]):

@@ -12,6 +12,7 @@ from stun import attributes as att
 from stun.address import TransportAddress, TransportProtocol
 from stun.message import Message, MessageClass, Method
 from stun.values import Icmp
+from turn.quota import take_from_all
 from turn.server_allocation import Allocation, Relay
 from turn.server_events import SendToPeer
 from turn.server_state import ServerState
@@ -134,7 +135,7 @@ class DataPlane:
             return None
 
     def _pay(self, allocation: Allocation, size: int, now: float) -> bool:
-        if all(bucket.take(size, now) for bucket in allocation.bandwidth):
+        if take_from_all(allocation.bandwidth, size, now):
             return True
         self._stats.over_bandwidth += 1
         return False

@@ -163,6 +163,18 @@ def test_bandwidth() -> None:
     assert stage.server.stats.over_bandwidth == 200 + 280 + 250
 
 
+def test_what_a_user_is_refused_costs_its_allocation_nothing() -> None:
+    stage = Stage(limits=RelayLimits(bytes_per_second=100_000, user_bytes_per_second=120_000))
+    client, other = allocated(stage), allocated(stage, port=5001)
+    client.bind(0x4001, PEER)
+    other.bind(0x4001, PEER)
+    assert sum(bool(client.send_on(0x4001, bytes(1000))) for _ in range(100)) == 100
+    assert sum(bool(other.send_on(0x4001, bytes(1000))) for _ in range(100)) == 20
+    stage.wait(0.5)
+    # Its own bucket has the 80 that were not taken and 50 more, the user's has 60.
+    assert sum(bool(other.send_on(0x4001, bytes(1000))) for _ in range(100)) == 60
+
+
 def test_icmp_is_told_for_the_inner_destination() -> None:
     stage = Stage()
     client = allocated(stage)
