@@ -73,9 +73,9 @@ class CountQuota(Generic[K]):
     def __len__(self) -> int:
         return len(self._counts)
 
-    def has_room(self, key: K) -> bool:
-        """Whether one more is allowed."""
-        return self._counts[key] < self.limit if key in self._counts else self.limit > 0
+    def has_room(self, key: K, count: int = 1) -> bool:
+        """Whether so many more are allowed."""
+        return self._counts.get(key, 0) + count <= self.limit
 
     def has(self, key: K) -> bool:
         """Whether there is any of a key."""

@@ -22,6 +22,8 @@ class Opening:
     protocol: TransportProtocol
     identity: str = ""
     """Whose it is; only this user may claim the held port."""
+    source: str = ""
+    """The address that its quota is counted for."""
     even: bool = False
     pair: bool = False
     """Whether the next higher port is to be held for somebody with the token (EVEN-PORT's R bit)."""
@@ -41,6 +43,8 @@ class Reservation:
     address: TransportAddress
     host: RelayHost
     identity: str
+    source: str
+    """With the identity: whose quotas the port has a place in, until an allocation takes that over."""
 
 
 Done = Callable[[Opening], None]
@@ -120,12 +124,17 @@ class RelayOpener:
         return found if found is not None and found.identity == identity else None
 
     def claim(self, reservation: Reservation) -> Opening:
-        """Hand over a held port; it is no longer held."""
+        """Hand over a held port with its place in the quotas; it is no longer held."""
         del self._reservations[reservation.token]
         self.timetable.discard(reservation.token)
         return Opening(
             reservation.address.family, TransportProtocol.UDP, address=reservation.address, host=reservation.host
         )
+
+    def forget(self, token: bytes) -> None:
+        """Free a held port whose token nobody was told."""
+        self.timetable.discard(token)
+        self._free(self._reservations.pop(token))
 
     def expire(self, now: float) -> None:
         """Free the held ports whose time is over."""
@@ -142,9 +151,12 @@ class RelayOpener:
     def _hold(self, opening: Opening, address: TransportAddress, now: float) -> None:
         assert opening.host is not None
         opening.token = self._state.rng.randbytes(8)
-        self._reservations[opening.token] = Reservation(opening.token, address, opening.host, opening.identity)
+        self._reservations[opening.token] = Reservation(
+            opening.token, address, opening.host, opening.identity, opening.source
+        )
         self.timetable.set(opening.token, now + self._state.config.times.reservation)
 
     def _free(self, reservation: Reservation) -> None:
+        self._state.unreserve(reservation.identity, reservation.source)
         self._state.ports.give_back(reservation.address, TransportProtocol.UDP)
         self._state.outbox.effects.append(CloseRelay(reservation.address, TransportProtocol.UDP))

@@ -158,7 +158,7 @@ class TurnServer:
             return
         self._allocate.cancel(path)
         allocation = self._state.allocations.get(path)
-        if allocation is None or self._refresh.path_gone(allocation, path) or allocation.ticket_serial:
+        if allocation is None or self._refresh.path_gone(allocation, path):
             return
         self._state.end(allocation, EndReason.DISCONNECTED, now)
 

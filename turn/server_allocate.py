@@ -48,6 +48,8 @@ class _Pending:
     """The families that are not there yet."""
     relays: dict[int, Relay] = field(default_factory=dict)
     errors: list[AddressErrorCode] = field(default_factory=list)
+    places: int = 1
+    """How many places it has in the quotas."""
     token: bytes | None = None
     cancelled: bool = False
 
@@ -113,14 +115,22 @@ class AllocateRoom:
         pending.waiting = set(families) - set(missing)
         if not pending.waiting:
             raise _RefusedError(440, "Address Family not Supported")
+        even = message.get(att.EVEN_PORT)
+        pending.places = 2 if even else 1
         self._check_capacity(request)
-        self._pending[request.path] = pending
         if reserved is not None:
+            if not state.change_source(reserved.source, request.source):
+                raise _RefusedError(*_OVER_QUOTA)
+            self._pending[request.path] = pending
             self._done(pending, self.opener.claim(reserved))
             return
-        even = message.get(att.EVEN_PORT)
+        if not state.reserve(request.identity, request.source, pending.places):
+            raise _RefusedError(*_OVER_QUOTA)
+        self._pending[request.path] = pending
         for family in sorted(pending.waiting):
-            opening = Opening(family, protocol, request.identity, even=even is not None, pair=bool(even))
+            opening = Opening(
+                family, protocol, request.identity, request.source, even=even is not None, pair=bool(even)
+            )
             self.opener.open(opening, lambda found, pending=pending: self._done(pending, found))  # type: ignore[misc]
 
     def _protocol(self, request: Request) -> TransportProtocol:
@@ -168,8 +178,6 @@ class AllocateRoom:
             if elsewhere:
                 raise _RefusedError(300, "Try Alternate", (att.ALTERNATE_SERVER, elsewhere[0]))
             raise _RefusedError(508, "Insufficient Capacity")
-        if not state.reserve(request.identity, request.source):
-            raise _RefusedError(486, "Allocation Quota Reached")
 
     def _refuse(self, request: Request, code: int, reason: str, *pairs: Pair) -> None:
         self._state.fail(request, code, reason, *pairs)
@@ -195,7 +203,11 @@ class AllocateRoom:
         state, request = self._state, pending.request
         del self._pending[request.path]
         if pending.cancelled or not pending.relays:
-            state.unreserve(request.identity, request.source)
+            if pending.token is not None:
+                self.opener.forget(pending.token)
+                pending.places -= 1
+            for _ in range(pending.places):
+                state.unreserve(request.identity, request.source)
             for relay in pending.relays.values():
                 state.close_relay(relay)
             if not pending.cancelled:
@@ -235,5 +247,6 @@ class AllocateRoom:
         return allocation
 
 
+_OVER_QUOTA = (486, "Allocation Quota Reached")
 _NOT_WITH_TOKEN = (att.EVEN_PORT, att.REQUESTED_ADDRESS_FAMILY, att.ADDITIONAL_ADDRESS_FAMILY)
 _NOT_WITH_TCP = (att.DONT_FRAGMENT, att.EVEN_PORT, att.RESERVATION_TOKEN)

@@ -69,6 +69,7 @@ class Allocation:
         "path",
         "peer_connections",
         "pending_path",
+        "pending_source",
         "permissions",
         "relays",
         "request_id",
@@ -82,7 +83,7 @@ class Allocation:
         self.number = number
         """Unique as long as the server runs."""
         self.path = path
-        """The client's 5-tuple."""
+        """The client's 5-tuple; its remote port is 0 while a mobile client's connection is gone (RFC 8016)."""
         self.padded = path.protocol.is_stream
         """Whether ChannelData to the client is padded to four bytes (section 12.5)."""
         self.username = username
@@ -112,6 +113,8 @@ class Allocation:
         """Of the newest mobility ticket; 0 is not mobile (RFC 8016)."""
         self.pending_path: FiveTuple | None = None
         """Where a mobile client is moving to; both paths are served until it sends data on the new one."""
+        self.pending_source: str | None = None
+        """The address that is counted too while the client moves there; None when it is no other."""
         self.latest_refresh: tuple[bytes, bytes] | None = None
         """Transaction id and answer of the Refresh that moves it, for retransmissions."""
         self.packets_to_peers = 0
@@ -123,6 +126,11 @@ class Allocation:
     def is_tcp(self) -> bool:
         """Whether it relays TCP (RFC 6062)."""
         return any(relay.protocol is TransportProtocol.TCP for relay in self.relays.values())
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether its client's connection is gone, and nothing reaches it until it comes back (RFC 8016)."""
+        return self.path.remote.port == 0
 
     def wake_at(self) -> float:
         """Return when something of it expires next."""

@@ -102,6 +102,9 @@ class RefreshRoom:
         state = self._state
         if self._families(request, allocation) is None:
             return  # the old ticket stays good: the client gets no other
+        if not state.begin_move(allocation, request.source):
+            state.fail(request, 486, "Allocation Quota Reached")
+            return
         ticket = self._tickets.next_ticket(allocation)
         answer = self._refresh(request, allocation, (att.MOBILITY_TICKET, ticket))
         if answer is None:
@@ -111,6 +114,8 @@ class RefreshRoom:
         allocation.pending_path = request.path
         allocation.latest_refresh = (request.message.transaction_id, answer)
         state.allocations.add_path(allocation, request.path)
+        if allocation.is_detached:
+            self._switch(allocation)
 
     def data_arrived(self, allocation: Allocation, path: FiveTuple) -> None:
         """The client sent data on ``path``: once that is the new one, the old one is forgotten."""
@@ -119,14 +124,25 @@ class RefreshRoom:
         self._switch(allocation)
 
     def path_gone(self, allocation: Allocation, path: FiveTuple) -> bool:
-        """One of a moving client's streams is gone; False when the allocation has no other path."""
+        """A client's stream is gone; False when the allocation has no other path, and no ticket to come back with."""
         if allocation.pending_path is None:
-            return False
+            return self._detach(allocation, path)
         if path == allocation.pending_path:
             self._state.allocations.remove_path(path)
+            self._state.end_move(allocation, moved=False)
             allocation.pending_path = None
         else:
             self._switch(allocation)
+        return True
+
+    def _detach(self, allocation: Allocation, path: FiveTuple) -> bool:
+        if not allocation.ticket_serial:
+            return False
+        # A NAT may hand the port out again: nothing of the allocation is for who connects from there next.
+        self._state.allocations.remove_path(path)
+        allocation.path = path._replace(remote=path.remote._replace(port=0))
+        for relay in allocation.relays.values():
+            relay.allocation = None
         return True
 
     def _switch(self, allocation: Allocation) -> None:
@@ -137,5 +153,8 @@ class RefreshRoom:
         allocation.path = path
         allocation.padded = path.protocol.is_stream
         allocation.pending_path = None
+        for relay in allocation.relays.values():
+            relay.allocation = allocation
+        state.end_move(allocation, moved=True)
         state.stats.moved += 1
         state.outbox.events.append(AllocationMoved(allocation.number, before, path))

@@ -130,20 +130,50 @@ class ServerState:
 
     # -- the life of allocations --
 
-    def reserve(self, identity: str, source: str) -> bool:
-        """Count one more allocation of a user and a source; False when a quota is reached."""
-        if not (self.users.has_room(identity) and self.sources.has_room(source)):
+    def reserve(self, identity: str, source: str, places: int = 1) -> bool:
+        """Count more allocations of a user and a source (a held port is one too); False when a quota is reached."""
+        if not (self.users.has_room(identity, places) and self.sources.has_room(source, places)):
             return False
-        self.users.add(identity)
-        self.sources.add(source)
+        for _ in range(places):
+            self.users.add(identity)
+            self.sources.add(source)
         return True
 
     def unreserve(self, identity: str, source: str) -> None:
-        """Take back :meth:`reserve`."""
+        """Take back one place of :meth:`reserve`."""
         self.users.remove(identity)
         self.sources.remove(source)
         if not self.users.has(identity):
             self._user_buckets.pop(identity, None)
+
+    def change_source(self, before: str, after: str) -> bool:
+        """Count one place for another source; False, and no change, when that one's quota is reached."""
+        if before == after:
+            return True
+        if not self.sources.has_room(after):
+            return False
+        self.sources.add(after)
+        self.sources.remove(before)
+        return True
+
+    def begin_move(self, allocation: Allocation, source: str) -> bool:
+        """Count an allocation for the address it moves to as well; False when that one's quota is reached."""
+        waiting = allocation.pending_source
+        if source not in (allocation.source, waiting):
+            if not self.sources.has_room(source):
+                return False
+            self.sources.add(source)
+        if waiting is not None and waiting != source:
+            self.sources.remove(waiting)
+        allocation.pending_source = source if source != allocation.source else None
+        return True
+
+    def end_move(self, allocation: Allocation, moved: bool) -> None:
+        """Count an allocation for one address again: the new one, or the old one when it did not move."""
+        pending, allocation.pending_source = allocation.pending_source, None
+        if pending is not None:
+            self.sources.remove(allocation.source if moved else pending)
+            allocation.source = pending if moved else allocation.source
 
     def buckets(self, identity: str, now: float) -> tuple[TokenBucket, ...]:
         """Return what a new allocation's bandwidth is paid from."""
@@ -189,6 +219,7 @@ class ServerState:
             self.outbox.effects.append(CloseRelay(relay.address, relay.protocol))
         self.allocations.remove(allocation)
         self.timetable.discard(allocation.number)
+        self.end_move(allocation, moved=False)
         self.unreserve(allocation.identity, allocation.source)
         self._account(allocation, reason, now)
 

@@ -67,9 +67,10 @@ class RelayLimits:
     allocations: int = 4096
     """Allocations at a time."""
     allocations_per_user: int = 32
-    """Allocations of one user at a time."""
+    """Allocations of one user at a time; a port held for a RESERVATION-TOKEN counts as one."""
     allocations_per_source: int = 128
-    """Allocations from one IP address (an IPv6 /64 counts as one) at a time."""
+    """Allocations from one IP address (an IPv6 /64 counts as one) at a time, held ports too; both ends of a move
+    (RFC 8016) count until it is complete."""
     permissions: int = 128
     """Permissions of one allocation."""
     channels: int = 128

@@ -12,7 +12,7 @@ from stun.values import PasswordAlgorithm
 from tests.turn.server_stage import PEER, TCP, Stage, StageClient
 from turn.credentials import SharedSecretUsers, StaticUsers, Users, rest_credentials
 from turn.server_events import AllocationMoved
-from turn.service_config import UnauthenticatedLimits
+from turn.service_config import RelayLimits, UnauthenticatedLimits
 
 ALLOCATE = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
 UNIX = 1_800_000_000.0
@@ -259,6 +259,102 @@ def test_a_refused_move_leaves_the_ticket_good() -> None:
     moved = (att.MOBILITY_TICKET, ticket)
     assert new.refresh(None, moved, (att.REQUESTED_ADDRESS_FAMILY, 2)).error.code == 443  # type: ignore[union-attr]
     assert new.refresh(None, moved).error is None
+
+
+ASK = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
+
+
+def test_the_quota_of_an_address_follows_a_move() -> None:
+    stage = Stage(mobility=True, limits=RelayLimits(allocations_per_source=1))
+    _, ticket = mobile(stage)
+    new = StageClient(stage, host="192.0.2.99", port=9)
+    assert new.refresh(None, (att.MOBILITY_TICKET, ticket)).error is None
+    # Until it sends data both addresses are served, and both count it.
+    assert StageClient(stage, port=5001).code(*ASK) == 486
+    assert StageClient(stage, host="192.0.2.99", port=5001).code(*ASK) == 486
+    assert new.send_on(0x4001, b"x")
+    assert StageClient(stage, host="192.0.2.99", port=5002).code(*ASK) == 486
+    assert StageClient(stage, port=5002).code(*ASK) == 0
+    stage.wait(601)
+    assert len(stage.server._state.users) == len(stage.server._state.sources) == 0
+
+
+def test_a_move_does_not_exceed_the_quota_of_the_new_address() -> None:
+    stage = Stage(mobility=True, limits=RelayLimits(allocations_per_source=1))
+    _, ticket = mobile(stage)
+    StageClient(stage, "bob", host="192.0.2.99").allocate()
+    new = StageClient(stage, host="192.0.2.99", port=9)
+    assert new.refresh(None, (att.MOBILITY_TICKET, ticket)).error.code == 486  # type: ignore[union-attr]
+    # Another port of the old address is no more than there was, and the refused ticket is still good.
+    same = StageClient(stage, port=5001)
+    assert same.refresh(None, (att.MOBILITY_TICKET, ticket)).error is None
+    assert same.send_on(0x4001, b"x")
+    same.refresh(0)
+    assert len(stage.server._state.sources) == 1
+
+
+def test_a_move_that_is_given_up_for_another_one_counts_no_more() -> None:
+    stage = Stage(mobility=True, limits=RelayLimits(allocations_per_source=1))
+    _, ticket = mobile(stage)
+    for number in (98, 99):
+        new = StageClient(stage, host=f"192.0.2.{number}")
+        ticket = new.refresh(None, (att.MOBILITY_TICKET, ticket)).get(att.MOBILITY_TICKET)
+    assert len(stage.server._state.sources) == 2
+    assert StageClient(stage, host="192.0.2.98").code(*ASK) == 0
+    stage.wait(601)
+    assert len(stage.server._state.sources) == 0
+
+
+def close(stage: Stage, client: StageClient) -> None:
+    stage.server.path_closed(client.path, stage.now)
+    stage.drain()
+
+
+def test_the_old_stream_of_a_moving_client_may_close_and_so_may_the_new_one() -> None:
+    stage = Stage(mobility=True, limits=RelayLimits(allocations_per_source=1))
+    for closes_old in (True, False):
+        old = StageClient(stage, protocol=TCP)
+        ticket = old.allocate((att.MOBILITY_TICKET, b"")).get(att.MOBILITY_TICKET)
+        old.permit(PEER)
+        new = StageClient(stage, host="192.0.2.99", protocol=TCP)
+        assert new.refresh(None, (att.MOBILITY_TICKET, ticket)).error is None
+        close(stage, old if closes_old else new)
+        stays = new if closes_old else old
+        assert [path for path, _ in stage.from_peer(b"x", old.relayed[0], PEER)] == [stays.path]
+        assert len(stage.server._state.sources) == 1
+        assert stays.refresh(0).error is None
+        close(stage, stays)
+    assert len(stage.server._state.sources) == 0
+
+
+def test_a_send_indication_from_the_new_address_completes_a_move_too() -> None:
+    stage = Stage(mobility=True)
+    old, ticket = mobile(stage)
+    new = StageClient(stage, host="192.0.2.99")
+    new.refresh(None, (att.MOBILITY_TICKET, ticket))
+    assert new.permit(PEER) == 0  # requests are served there, and are no data
+    assert stage.from_peer(b"x", old.relayed[0], PEER)[0][0] == old.path
+    assert new.send(b"x", PEER)
+    assert stage.from_peer(b"x", old.relayed[0], PEER)[0][0] == new.path
+
+
+def test_who_gets_the_address_of_a_lost_connection_gets_nothing_of_its_allocation() -> None:
+    stage = Stage(mobility=True)
+    client = StageClient(stage, protocol=TCP)
+    ticket = client.allocate((att.MOBILITY_TICKET, b"")).get(att.MOBILITY_TICKET)
+    client.bind(0x4001, PEER)
+    close(stage, client)
+    stranger = StageClient(stage, "bob", protocol=TCP)  # the same address and port, as a NAT hands them out again
+    assert stranger.path == client.path
+    assert stranger.send_on(0x4001, b"x") == []
+    assert stage.from_peer(b"secret", client.relayed[0], PEER) == []
+    assert stranger.allocate().error is None
+    assert stranger.permit(PEER) == 0
+    back = StageClient(stage, port=5001, protocol=TCP)
+    assert back.refresh(None, (att.MOBILITY_TICKET, ticket)).error is None
+    assert stage.from_peer(b"x", client.relayed[0], PEER)[0][0] == back.path  # nobody else is served
+    back.refresh(0)
+    assert stage.from_peer(b"x", stranger.relayed[0], PEER)[0][0] == stranger.path
 
 
 def test_a_mobile_client_that_loses_its_connection_may_come_back() -> None:
