@@ -13,7 +13,7 @@ __all__ = ["Allocation", "AllocationTable", "Channel", "Door", "Relay"]
 class Relay:
     """One relayed transport address of an allocation."""
 
-    __slots__ = ("address", "advertised", "allocation", "expires", "port", "protocol")
+    __slots__ = ("address", "advertised", "allocation", "expires", "followers", "port", "protocol")
 
     def __init__(
         self, address: TransportAddress, advertised: TransportAddress, protocol: TransportProtocol, expires: float
@@ -27,7 +27,9 @@ class Relay:
         self.expires = expires
         """Monotonic seconds."""
         self.allocation: Allocation | None = None
-        """Its allocation; None once it is gone."""
+        """Its allocation; None once that is gone, and while nothing reaches its client."""
+        self.followers: set[tuple[Allocation, int]] | None = None
+        """Channels that lead here (whose, and their numbers) and end with this relay; None when there never was one."""
         self.port: Any = None
         """The driver's own handle of the socket; the server does not look at it."""
 
@@ -35,13 +37,15 @@ class Relay:
 class Channel:
     """A channel number bound to one peer (section 12)."""
 
-    __slots__ = ("expires", "head", "number", "peer", "relay", "target")
+    __slots__ = ("expires", "head", "leads_to", "number", "peer", "relay", "target")
 
     def __init__(self, number: int, peer: TransportAddress, relay: Relay, expires: float) -> None:
         self.number = number
         self.peer = peer
         self.target: tuple[str, int] = peer
         """Where the peer is reached; not ``peer`` only for our own relayed addresses behind a NAT."""
+        self.leads_to: Relay | None = None
+        """The relayed address of our own that the peer is, if it is one."""
         self.relay = relay
         """The relayed address of the peer's family."""
         self.expires = expires
@@ -149,8 +153,18 @@ class Allocation:
         for channel in ended_channels:
             self.forget_channel(channel)
 
+    def lead_channel(self, channel: Channel, relay: Relay | None) -> None:
+        """Tell that a channel's peer is a relayed address of our own, or that it is none."""
+        if channel.leads_to is not None and channel.leads_to.followers:
+            channel.leads_to.followers.discard((self, channel.number))
+        channel.leads_to = relay
+        if relay is not None:
+            relay.followers = relay.followers or set()
+            relay.followers.add((self, channel.number))
+
     def forget_channel(self, channel: Channel) -> None:
         """Remove a channel from both tables."""
+        self.lead_channel(channel, None)
         self.channels.pop(channel.number, None)
         self.channel_of.pop(channel.peer, None)
 
@@ -209,10 +223,14 @@ class AllocationTable:
         self.by_relay.pop((relay.address, relay.protocol), None)
         self.advertised.pop((relay.advertised, relay.protocol), None)
         relay.allocation = None
+        for follower, number in list(relay.followers or ()):
+            follower.forget_channel(follower.channels[number])
 
     def remove(self, allocation: Allocation) -> None:
         """Take out an allocation, its relayed addresses and its paths."""
         del self.by_number[allocation.number]
+        for channel in allocation.channels.values():
+            allocation.lead_channel(channel, None)
         for relay in allocation.relays.values():
             self.remove_relay(relay)
         self.remove_path(allocation.path)

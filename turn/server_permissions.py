@@ -97,6 +97,7 @@ class PermissionRoom:
             allocation.channels[number] = channel
             allocation.channel_of[peer] = channel
         channel.target = self._state.inside(peer, TransportProtocol.UDP)
+        allocation.lead_channel(channel, self._state.allocations.advertised.get((peer, TransportProtocol.UDP)))
         channel.expires = now + times.channel
         allocation.permissions[peer.host] = now + times.permission
         self._state.watch(allocation)

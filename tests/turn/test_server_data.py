@@ -267,6 +267,54 @@ def test_clients_meet_behind_a_nat_by_the_addresses_that_they_were_told() -> Non
     assert parse(data).get(att.XOR_PEER_ADDRESS) == one.relayed[0]
 
 
+def test_a_channel_to_a_relayed_address_of_ours_ends_with_it() -> None:
+    # The next owner of the port may be anybody, another program of this host among them.
+    stage = Stage(ports=(50000, 50002))
+    one, other = allocated(stage), allocated(stage, user="bob", port=5001)
+    gone = other.relayed[0]
+    assert one.bind(0x4001, gone) == 0
+    assert one.bind(0x4002, PEER) == 0
+    other.refresh(0)
+    stage.to_peers.clear()
+    assert one.send_on(0x4001, b"x") == []
+    assert one.bind(0x4001, gone) == 403
+    later = allocated(stage, user="bob", port=5002)
+    while later.relayed[0] != gone:
+        later.refresh(0)
+        later = allocated(stage, user="bob", port=later.path.remote.port + 1)
+    later.permit(one.relayed[0])
+    assert one.send_on(0x4001, b"x") == []
+    ((_, data),) = stage.from_peer(b"x", one.relayed[0], gone)
+    assert parse(data).method is Method.DATA
+    assert one.send_on(0x4002, b"x")
+    assert one.bind(0x4001, gone) == 0  # who asks anew means the new one
+    assert one.send_on(0x4001, b"x")
+
+
+def test_channels_between_our_own_relayed_addresses_leave_nothing_behind() -> None:
+    stage = Stage()
+    one, other = allocated(stage), allocated(stage, user="bob", port=5001)
+    assert one.bind(0x4001, other.relayed[0]) == 0
+    assert one.bind(0x4002, one.relayed[0]) == 0  # itself
+    assert other.bind(0x4001, one.relayed[0]) == 0
+    relays = [stage.server.relay_at(client.relayed[0]) for client in (one, other)]
+
+    def followers() -> list[int]:
+        return [len(relay.followers or ()) for relay in relays if relay is not None]
+
+    assert followers() == [2, 1]
+    stage.wait(300)
+    one.refresh(3600)
+    other.refresh(3600)
+    stage.wait(301)
+    assert followers() == [0, 0]
+    assert one.bind(0x4001, other.relayed[0]) == 0
+    assert other.bind(0x4001, one.relayed[0]) == 0
+    one.refresh(0)
+    assert followers() == [0, 0]
+    assert not any(allocation.channels for allocation in stage.server.allocations.values())
+
+
 def test_an_address_that_is_only_listened_on_is_no_peer() -> None:
     stage = Stage(relays=(RelayHost(host="198.51.100.2"),))
     assert allocated(stage).permit(TransportAddress("198.51.100.1", 1)) == 403
