@@ -105,6 +105,9 @@ class StreamLimits:
     """Bytes of the largest message of a connection that has no allocation yet."""
     write_buffer: int = 256 * 1024
     """Bytes that wait for a client that does not read; relayed data beyond it is dropped."""
+    half_closed: float = 240.0
+    """Seconds without data after which a TCP connection between a client and its peer is closed when one of the two has
+    finished sending (RFC 6062 section 5.4; RFC 7857 section 2.1 has NATs forget such connections after 4 minutes)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

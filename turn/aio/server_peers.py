@@ -20,13 +20,14 @@ class PeerRoom:
 
     def __init__(self, server: TurnServer, pump: Callable[[], None], linger: float) -> None:
         """Args:
-        server: is told what happens.
+        server: is told what happens; its configuration says how long a half of a connection may be silent.
         pump: drains it.
         linger: seconds that a closed connection has to send what waits.
         """
         self._server = server
         self._pump = pump
         self._linger = linger
+        self._half_closed = server.config.streams.half_closed
         self._loop = asyncio.get_running_loop()
         self._listening: dict[TransportAddress, asyncio.Task[asyncio.Server]] = {}
         self._dialling: dict[int, asyncio.Task[None]] = {}
@@ -80,7 +81,8 @@ class PeerRoom:
         if end is None:
             connection.close()
             return
-        splice(connection, end, early, lambda size, to_peer: self._spliced(number, size, to_peer))
+        meter = lambda size, to_peer: self._spliced(number, size, to_peer)  # noqa: E731
+        splice(connection, end, early, meter, self._half_closed)
 
     async def close(self) -> None:
         """Close everything."""

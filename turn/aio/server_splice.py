@@ -53,12 +53,16 @@ class _End(asyncio.Protocol, ABC):
         self._meter: Meter | None = None
         self._to_peer = False
         self._timer: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        """Runs once this end has finished."""
+        self._half_closed = 0.0
+        self._heard = 0.0
         self._blocked = True
         """The other end cannot send."""
 
-    def join(self, other: _End, meter: Meter, to_peer: bool) -> None:
+    def join(self, other: _End, meter: Meter, to_peer: bool, half_closed: float) -> None:
         """Send what arrives here to ``other`` from now on."""
-        self.other, self._meter, self._to_peer = other, meter, to_peer
+        self.other, self._meter, self._to_peer, self._half_closed = other, meter, to_peer, half_closed
         self._blocked = False
         self._read_on()
 
@@ -76,18 +80,38 @@ class _End(asyncio.Protocol, ABC):
         if self.other is None or self._meter is None:
             return
         self.other.write(data)
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
         delay = self._meter(len(data), self._to_peer)
         if delay > 0 and self.transport is not None and self._timer is None:
             self.transport.pause_reading()
-            self._timer = asyncio.get_running_loop().call_later(delay, self._paid)
+            self._timer = loop.call_later(delay, self._paid)
 
     def eof_received(self) -> bool:
         """asyncio's call when this end sends no more; the other way stays open where that is possible."""
-        other = self.other.transport if self.other is not None else None
-        if other is None or other.is_closing() or not other.can_write_eof():
+        other = self.other
+        if other is None or other.transport is None or other.transport.is_closing():
             return False
-        other.write_eof()
+        if other._silence is not None or not other.transport.can_write_eof():
+            return False  # both have finished, or TLS, which knows no half of a connection
+        other.transport.write_eof()
+        other._heard = asyncio.get_running_loop().time()
+        self._watch(self._half_closed)
         return True
+
+    def _watch(self, seconds: float) -> None:
+        self._silence = asyncio.get_running_loop().call_later(seconds, self._silent)
+
+    def _silent(self) -> None:
+        """Close both ends when the one that has not finished has sent nothing for as long as it may."""
+        if self.other is None:
+            return
+        left = self.other._heard + self._half_closed - asyncio.get_running_loop().time()
+        if left > 0:
+            self._watch(left)
+        else:
+            self.other.close()
+            self.close()
 
     def pause_writing(self) -> None:
         """asyncio's call when too much waits to be sent."""
@@ -106,6 +130,8 @@ class _End(asyncio.Protocol, ABC):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._silence is not None:
+            self._silence.cancel()
         other, self.other = self.other, None
         if other is not None:
             other.other = None
@@ -189,8 +215,11 @@ class _ClientEnd(_End):
         self._connection.close()
 
 
-def splice(connection: TcpConnection, peer: PeerEnd, early: bytes, meter: Meter) -> None:
-    """Carry bytes between a client's connection and a peer's, both ways, until one of them is closed."""
+def splice(connection: TcpConnection, peer: PeerEnd, early: bytes, meter: Meter, half_closed: float) -> None:
+    """Carry bytes between a client's connection and a peer's, both ways, until one of them is closed.
+
+    Once one end has finished, both are closed when the other has too, or was silent for ``half_closed`` seconds.
+    """
     transport = connection.transport
     if transport is None or transport.is_closing() or peer.transport is None:
         peer.close()
@@ -201,8 +230,8 @@ def splice(connection: TcpConnection, peer: PeerEnd, early: bytes, meter: Meter)
     if early:
         peer.write(early)
         meter(len(early), True)
-    client.join(peer, meter, True)
-    peer.join(client, meter, False)
+    client.join(peer, meter, True, half_closed)
+    peer.join(client, meter, False, half_closed)
 
 
 async def listen(bound: socket.socket, make: Callable[[], PeerEnd], backlog: int) -> asyncio.Server:
