@@ -1,4 +1,4 @@
-"""Which peers a client may reach through the server: RFC 8656 sections 9.2, 21.1 and 21.3.
+"""Which peers a client may reach through the server: RFC 8656 sections 10.2, 21.1, 21.2 and 21.4.
 
 A relay stands inside somebody's network. Without a policy its clients could reach what only that network should reach.
 """
@@ -35,7 +35,7 @@ def _networks(*texts: str) -> tuple[Network, ...]:
 
 
 _TABLE: tuple[tuple[Refusal, tuple[Network, ...]], ...] = (
-    # RFC 8656 section 21.3: a loop through 6to4 or Teredo; the other prefixes carry IPv4 destinations in disguise.
+    # RFC 8656 section 21.4: a loop through 6to4 or Teredo; the other prefixes carry IPv4 destinations in disguise.
     (
         Refusal.TUNNELLED,
         _networks("2002::/16", "2001::/32", "192.88.99.0/24", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"),
@@ -53,6 +53,8 @@ _TABLE: tuple[tuple[Refusal, tuple[Network, ...]], ...] = (
     ),
 )
 """In this order, the first match tells; 255.255.255.255 and ::1 are inside of later rows."""
+
+_TUNNELLED_CLIENTS = _networks("2002::/16", "2001::/32")
 
 _NEVER = frozenset({Refusal.TUNNELLED, Refusal.MULTICAST, Refusal.RESERVED})
 """What no allow-list opens."""
@@ -107,6 +109,11 @@ class PeerPolicy:
         if len(self._judged) > self._config.cache:
             self._judged.popitem(last=False)
         return judgement
+
+    @staticmethod
+    def is_tunnelled_client(host: str) -> bool:
+        """Whether a client's address is one of Teredo or 6to4, from where no allocation is made (section 21.4)."""
+        return ":" in host and _is_in(ipaddress.ip_address(host), _TUNNELLED_CLIENTS)
 
     def _judgement(self, address: Address) -> Refusal | None:
         if _is_in(address, self._config.deny):

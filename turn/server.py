@@ -37,8 +37,10 @@ from turn.service_config import TurnServiceConfig
 
 __all__ = ["TurnServer"]
 
-_BEHAVIOUR: frozenset[Attribute[Any]] = frozenset({att.CHANGE_REQUEST, att.PADDING, att.RESPONSE_PORT})
-"""What only a server of RFC 5780 understands."""
+_NOT_UNDERSTOOD: frozenset[Attribute[Any]] = frozenset(
+    {att.CHANGE_REQUEST, att.PADDING, att.RESPONSE_PORT, att.ACCESS_TOKEN}
+)
+"""What only servers of RFC 5780 and RFC 7635 understand."""
 
 
 class TurnServer:
@@ -313,7 +315,7 @@ class TurnServer:
         request = self._authenticated(message, path, now)
         if request is None:
             return
-        unknown = message.unknown_required(_BEHAVIOUR)
+        unknown = message.unknown_required(_NOT_UNDERSTOOD)
         if unknown:
             self._state.fail(request, 420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown))
         elif message.method is Method.CONNECTION_BIND:
@@ -328,7 +330,7 @@ class TurnServer:
         self._tcp.bind(request, b"".join([*(behind or []), self._streams.rest(request.path)]))
 
     def _answer_binding(self, message: Message, path: FiveTuple, now: float) -> None:
-        unknown = message.unknown_required(_BEHAVIOUR)
+        unknown = message.unknown_required(_NOT_UNDERSTOOD)
         if unknown:
             self.stats.errors[420] += 1
             response = message.failure(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown))

@@ -70,7 +70,7 @@ class AllocateRoom:
         """Judge one request."""
         state = self._state
         existing = state.allocations.get(request.path)
-        if existing is not None and existing.request_id == request.message.transaction_id:
+        if existing is not None and existing.repeats(request.message.transaction_id, request.identity):
             state.outbox.effects.append(Transmit(existing.response, request.path))
             return
         if request.path in self._pending:
@@ -95,6 +95,8 @@ class AllocateRoom:
 
     def _start(self, request: Request) -> None:
         state, message = self._state, request.message
+        if state.policy.is_tunnelled_client(request.path.remote.host):
+            raise _RefusedError(403, "Forbidden")
         protocol = self._protocol(request)
         if att.DONT_FRAGMENT in message and not state.config.dont_fragment:
             raise _RefusedError(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, (att.DONT_FRAGMENT.code,)))

@@ -126,6 +126,10 @@ class Allocation:
         self.packets_to_client = 0
         self.bytes_to_client = 0
 
+    def repeats(self, transaction_id: bytes, identity: str) -> bool:
+        """Whether a request is the Allocate that made it once more, from its own user."""
+        return self.request_id == transaction_id and self.identity == identity
+
     @property
     def is_tcp(self) -> bool:
         """Whether it relays TCP (RFC 6062)."""

@@ -78,8 +78,12 @@ class DataPlane:
         """Take a Send indication; without permission it is dropped (section 11.2)."""
         state = self._state
         peer, data = message.get(att.XOR_PEER_ADDRESS), message.get(att.DATA)
-        refused = () if state.config.dont_fragment else (att.DONT_FRAGMENT,)
-        if peer is None or data is None or message.unknown_required(refused):
+        if peer is None or data is None:
+            self._stats.denied_to_peer += 1
+            return
+        unfragmented = att.DONT_FRAGMENT in message and _is_fragmentation_ours(allocation, peer)
+        refused = (att.DONT_FRAGMENT,) if unfragmented and not state.config.dont_fragment else ()
+        if message.unknown_required(refused):
             self._stats.denied_to_peer += 1
             return
         relay = allocation.relays.get(peer.family)
@@ -93,7 +97,7 @@ class DataPlane:
         allocation.packets_to_peers += 1
         allocation.bytes_to_peers += len(data)
         target = state.inside(peer, TransportProtocol.UDP)
-        state.outbox.effects.append(SendToPeer(relay.address, target, data, att.DONT_FRAGMENT in message))
+        state.outbox.effects.append(SendToPeer(relay.address, target, data, unfragmented))
 
     def icmp(self, relay: Relay, peer: TransportAddress, error: Icmp, now: float) -> bytes | None:
         """Take an ICMP error about a datagram that was sent from a relayed address (section 11.5).
@@ -139,3 +143,9 @@ class DataPlane:
             return True
         self._stats.over_bandwidth += 1
         return False
+
+
+def _is_fragmentation_ours(allocation: Allocation, peer: TransportAddress) -> bool:
+    """Whether DONT-FRAGMENT counts: sections 13.1 to 13.3 have it ignored where datagrams are translated."""
+    client = allocation.path
+    return client.protocol.is_stream or client.remote.family == peer.family == 4

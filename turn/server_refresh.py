@@ -28,7 +28,8 @@ class RefreshRoom:
         """Judge one request."""
         state, message = self._state, request.message
         existing = state.allocations.get(request.path)
-        latest = existing.latest_refresh if existing is not None else None
+        is_ours = existing is not None and existing.identity == request.identity
+        latest = existing.latest_refresh if existing is not None and is_ours else None
         if latest is not None and latest[0] == message.transaction_id:
             state.outbox.effects.append(Transmit(latest[1], request.path))
             return
@@ -81,6 +82,9 @@ class RefreshRoom:
         state = self._state
         if not state.config.mobility:
             state.fail(request, 405, "Mobility Forbidden")
+            return
+        if state.policy.is_tunnelled_client(request.path.remote.host):
+            state.fail(request, 403, "Forbidden")
             return
         ticket = self._tickets.open(sealed)
         if existing is not None or ticket is None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stun import attributes as att
@@ -69,6 +71,89 @@ def test_the_checks_of_section_7_2(code: int, transport: int, pairs: list[Pair])
     assert [event.code for event in refused] == ([] if code == 420 else [code])
 
 
+@pytest.mark.parametrize("host", ["2002:c000:201::1", "2001:0:4136:e378::1"])
+def test_a_client_at_an_address_of_a_tunnel_gets_no_allocation(host: str) -> None:
+    stage = Stage(mobility=True)
+    server = TransportAddress(RELAY6, 3478)
+    tunnelled = StageClient(stage, host=host, local=server)
+    assert tunnelled.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 403
+    assert tunnelled.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), V6) == 403
+    assert not stage.open
+    plain = StageClient(stage, host="2001:db8::1", local=server)
+    ticket = plain.allocate((att.MOBILITY_TICKET, b"")).get(att.MOBILITY_TICKET)
+    assert tunnelled.code(Method.REFRESH, (att.MOBILITY_TICKET, ticket)) == 403
+
+
+def test_an_access_token_is_not_understood() -> None:
+    response = StageClient(Stage()).allocate((att.ACCESS_TOKEN, bytes(100)))
+    assert response.error is not None
+    assert response.error.code == 420
+    assert response.get(att.UNKNOWN_ATTRIBUTES) == (att.ACCESS_TOKEN.code,)
+
+
+@pytest.mark.parametrize(
+    ("code", "transport", "pairs", "settings"),
+    [
+        (400, 6, [(att.DONT_FRAGMENT, True)], {}),
+        (400, 6, [(att.EVEN_PORT, False)], {}),
+        (400, 6, [TOKEN], {}),
+        (442, 6, [], {"tcp": False}),
+        (403, 17, [], {"udp": False}),
+        (442, 99, [(att.DONT_FRAGMENT, True)], {}),
+        (0, 6, [V6], {}),
+    ],
+)
+def test_the_checks_of_section_5_1_of_rfc_6062(
+    code: int, transport: int, pairs: list[Pair], settings: dict[str, Any]
+) -> None:
+    stage = Stage(**settings)
+    client = StageClient(stage, protocol=TCP)
+    response = client.allocate(*pairs, transport=transport)
+    assert (response.error.code if response.error else 0) == code
+    assert len(stage.open) == (code == 0)
+    assert att.RESERVATION_TOKEN not in response
+
+
+def test_a_request_for_a_ticket_is_empty() -> None:
+    client = StageClient(Stage(mobility=True))
+    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.MOBILITY_TICKET, b"x")) == 400
+
+
+def test_credentials_are_looked_at_before_anything_else() -> None:
+    stage = Stage()
+    client = StageClient(stage)
+    strange = Message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12), [(att.REQUESTED_TRANSPORT, 99)])
+    strange.attributes.append((att.unknown_attribute(0x7777), b""))
+    (answer,) = stage.receive(strange.serialize(), client.path)
+    error = parse(answer).error
+    assert error is not None
+    assert error.code == 401
+    client.allocate()
+    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 99)) == 437  # the 5-tuple before the transport
+
+
+def test_what_looks_like_a_retransmission_of_another_user_is_none() -> None:
+    stage = Stage()
+    client, other = StageClient(stage), StageClient(stage, "bob")
+    other.code(Method.REFRESH)  # learns the nonce
+    client.allocate()
+    same = stage.server.allocations[1].request_id
+    request = Message(Method.ALLOCATE, MessageClass.REQUEST, same, [(att.REQUESTED_TRANSPORT, 17)])
+    wire = other.auth.serialize(request, fingerprint=True)
+    (answer,) = stage.receive(wire, other.path)
+    error = parse(answer).error
+    assert error is not None
+    assert error.code == 437
+
+
+def test_software_is_told_where_it_is_configured() -> None:
+    client = StageClient(Stage(software="a server"))
+    assert client.allocate().get(att.SOFTWARE) == "a server"
+    assert client.refresh().get(att.SOFTWARE) == "a server"
+    assert client.request(Method.CREATE_PERMISSION).get(att.SOFTWARE) == "a server"
+    assert att.SOFTWARE not in StageClient(Stage()).allocate()
+
+
 def test_a_transport_is_needed() -> None:
     assert StageClient(Stage()).code(Method.ALLOCATE) == 400
 
@@ -114,110 +199,6 @@ def test_lifetimes(asked: int | None, granted: int) -> None:
     assert not stage.open
     assert stage.events[-1].reason is EndReason.EXPIRED
     assert client.code(Method.REFRESH) == 437
-
-
-def test_even_ports() -> None:
-    for port in range(20):
-        client = StageClient(Stage(seed=port))
-        client.allocate((att.EVEN_PORT, False))
-        assert client.relayed[0].port % 2 == 0
-
-
-def test_the_next_port_is_held_for_its_token() -> None:
-    stage = Stage()
-    first = StageClient(stage)
-    token = first.allocate((att.EVEN_PORT, True)).get(att.RESERVATION_TOKEN)
-    assert token is not None
-    assert len(stage.open) == 2
-    stranger = StageClient(stage, "bob", port=5002)
-    assert stranger.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.RESERVATION_TOKEN, token)) == 508
-    second = StageClient(stage, port=5001)
-    second.allocate((att.RESERVATION_TOKEN, token))
-    assert second.relayed[0] == TransportAddress(RELAY4, first.relayed[0].port + 1)
-    third = StageClient(stage, port=5003)
-    assert third.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.RESERVATION_TOKEN, token)) == 508
-
-
-def test_a_held_port_is_freed_after_30_seconds() -> None:
-    stage = Stage()
-    StageClient(stage).allocate((att.EVEN_PORT, True))
-    stage.wait(29.9)
-    assert len(stage.open) == 2
-    stage.wait(0.2)
-    assert len(stage.open) == 1
-    assert stage.server.ports_in_use == 1
-
-
-def test_a_held_port_counts_in_the_quotas_of_who_asked_for_it() -> None:
-    stage = Stage(limits=RelayLimits(allocations_per_user=3))
-    pair, ask = (att.EVEN_PORT, True), (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
-    token = StageClient(stage).allocate(pair).get(att.RESERVATION_TOKEN)
-    assert StageClient(stage, port=5001).code(*ask, pair) == 486  # it needs two places, and there is one
-    assert StageClient(stage, port=5002).code(*ask) == 0
-    assert StageClient(stage, port=5003).code(*ask) == 486
-    assert StageClient(stage, port=5004).code(*ask, (att.RESERVATION_TOKEN, token)) == 0  # has its place already
-    stage.wait(31)
-    assert StageClient(stage, port=5005).code(*ask) == 486
-    stage.wait(600)
-    assert len(stage.server._state.users) == len(stage.server._state.sources) == 0
-
-
-def test_a_held_port_that_nobody_asks_for_gives_its_place_back() -> None:
-    stage = Stage(limits=RelayLimits(allocations_per_user=2))
-    StageClient(stage).allocate((att.EVEN_PORT, True))
-    ask = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
-    assert StageClient(stage, port=5001).code(*ask) == 486
-    stage.wait(31)
-    assert StageClient(stage, port=5001).code(*ask) == 0
-    assert StageClient(stage, port=5002).code(*ask) == 486
-
-
-def test_a_held_port_moves_to_the_quota_of_the_address_that_asks_for_it() -> None:
-    stage = Stage(limits=RelayLimits(allocations_per_source=2))
-    ask = (Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17))
-    token = (att.RESERVATION_TOKEN, StageClient(stage).allocate((att.EVEN_PORT, True)).get(att.RESERVATION_TOKEN))
-    for port in (1, 2):
-        StageClient(stage, host="192.0.2.2", port=port).allocate()
-    assert StageClient(stage, host="192.0.2.2", port=3).code(*ask, token) == 486
-    assert StageClient(stage, host="192.0.2.3", port=3).code(*ask, token) == 0  # the token is still good
-    assert StageClient(stage, port=5001).code(*ask) == 0
-    assert StageClient(stage, port=5002).code(*ask) == 486
-
-
-def test_taken_ports_are_passed_over() -> None:
-    stage = Stage(ports=(50000, 50003), limits=RelayLimits(port_tries=64))
-    stage.taken = {50000, 50001, 50003}
-    client = StageClient(stage)
-    client.allocate()
-    assert client.relayed[0].port == 50002
-    assert StageClient(stage, port=5001).code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 508
-    assert stage.server.ports_in_use == 1
-
-
-def test_no_pair_is_left_half_open() -> None:
-    stage = Stage(ports=(50000, 50001))
-    stage.taken = {50001}
-    client = StageClient(stage)
-    assert client.code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), (att.EVEN_PORT, True)) == 508
-    assert not stage.open
-    assert stage.server.ports_in_use == 0
-    assert len(stage.server._state.users) == 0
-
-
-@pytest.mark.parametrize("pairs", [[], [(att.EVEN_PORT, True)]])
-def test_a_client_that_is_gone_before_its_ports_are_bound_leaves_nothing(pairs: list[Pair]) -> None:
-    stage = Stage()
-    client = StageClient(stage, protocol=TCP)
-    client.code(Method.REFRESH)
-    server = stage.server
-    server.receive_data(client.wire(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17), *pairs)[1], client.path, stage.now)
-    server.path_closed(client.path, stage.now)
-    stage.drain()  # the driver binds only now
-    assert stage.opened == 1 + len(pairs)
-    assert not stage.open
-    assert not server.allocations
-    assert server.ports_in_use == len(server._state.users) == len(server._state.sources) == 0
-    assert server.next_timeout() is None
 
 
 def test_quotas() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import pytest
 
@@ -24,6 +25,8 @@ def test_both_hash_families() -> None:
         response = client.allocate()
         assert response.error is None
         assert response.integrity is integrity
+        unwanted = {att.REALM, att.NONCE, att.USERNAME, att.USERHASH}
+        assert not unwanted & {attribute for attribute, _ in response.attributes}
 
 
 def test_the_challenge_offers_sha256_and_asks_for_the_hash_of_the_name() -> None:
@@ -39,6 +42,12 @@ def test_the_challenge_offers_sha256_and_asks_for_the_hash_of_the_name() -> None
     _, wire = client.wire(Method.REFRESH)
     assert att.USERHASH in parse(wire)
     assert att.USERNAME not in parse(wire)
+
+
+def test_no_password_is_kept() -> None:
+    kept = pickle.dumps(StaticUsers("example.org", {"alice": "a password"}))
+    assert b"alice" in kept
+    assert b"a password" not in kept
 
 
 def test_a_wrong_password() -> None:

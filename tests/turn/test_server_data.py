@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from stun import attributes as att
-from stun.address import TransportAddress
-from stun.message import Method, parse
+from stun.address import TransportAddress, TransportProtocol
+from stun.message import Message, MessageClass, Method, parse
 from stun.values import Icmp
-from tests.turn.server_stage import PEER, PEER6, RELAY4, TCP, Stage, StageClient
+from tests.turn.server_stage import PEER, PEER6, RELAY4, RELAY6, SERVER, TCP, UDP, Stage, StageClient
 from turn.framing import parse_channel_data
 from turn.policy import PeerPolicy, PeerPolicyConfig, Refusal
 from turn.server_events import SendToPeer
@@ -38,6 +38,63 @@ def test_dont_fragment_in_an_indication_that_cannot_be_honoured_drops_it() -> No
     client = allocated(stage)
     client.permit(PEER)
     assert client.send(b"df", PEER, (att.DONT_FRAGMENT, True)) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "local", "peer", "df"),
+    [
+        (UDP, SERVER, PEER, True),
+        (UDP, SERVER, PEER6, False),
+        (UDP, TransportAddress(RELAY6, 3478), PEER, False),
+        (UDP, TransportAddress(RELAY6, 3478), PEER6, False),
+        (TransportProtocol.DTLS, SERVER, PEER6, False),
+        (TCP, SERVER, PEER, True),
+        (TCP, TransportAddress(RELAY6, 3478), PEER6, True),
+    ],
+)
+@pytest.mark.parametrize("able", [True, False])
+def test_where_dont_fragment_counts(
+    protocol: TransportProtocol, local: TransportAddress, peer: TransportAddress, df: bool, able: bool
+) -> None:
+    # Between datagrams it is for IPv4 on both sides; translations (section 13) have to ignore it.
+    stage = Stage(dont_fragment=able)
+    host = "2001:db8::5" if local.family == 6 else "192.0.2.1"
+    client = StageClient(stage, protocol=protocol, local=local, host=host)
+    client.allocate((att.ADDITIONAL_ADDRESS_FAMILY, 2))
+    client.permit(peer)
+    sent = client.send(b"df", peer, (att.DONT_FRAGMENT, True))
+    assert [one.dont_fragment for one in sent] == ([] if df and not able else [df])
+
+
+def test_a_send_indication_with_an_attribute_that_nobody_knows_is_dropped() -> None:
+    stage = Stage()
+    client = allocated(stage)
+    client.permit(PEER)
+    assert client.send(b"x", PEER, (att.unknown_attribute(0x7777), b"")) == []
+    assert client.send(b"x", PEER, (att.unknown_attribute(0xF777), b""))
+    without = Message(Method.SEND, MessageClass.INDICATION, bytes(12)).add(att.XOR_PEER_ADDRESS, PEER)
+    stage.to_peers.clear()
+    stage.receive(without.serialize(), client.path)
+    assert stage.to_peers == []
+
+
+def test_what_is_neither_stun_nor_channel_data_is_dropped() -> None:
+    stage = Stage()
+    client = allocated(stage)
+    client.bind(0x4001, PEER)
+    for first in (*range(0x04, 0x40), *range(0x80, 0x100)):
+        assert stage.receive(bytes([first, 1, 0, 1]) + bytes(16), client.path) == []
+    assert stage.to_peers == []
+    assert stage.server.stats.unparsable == 0x3C + 0x80
+
+
+def test_an_allocation_of_tcp_has_no_channels_and_sends_no_datagrams() -> None:
+    stage = Stage()
+    client = StageClient(stage, protocol=TCP)
+    client.allocate(transport=6)
+    assert client.permit(PEER) == 0
+    assert client.bind(0x4001, PEER) == 400
+    assert client.send(b"x", PEER) == []
 
 
 def test_peers_are_let_in_by_ip_address_for_300_seconds() -> None:
@@ -193,6 +250,11 @@ def test_icmp_is_told_for_the_inner_destination() -> None:
     assert indication.get(att.ICMP) == Icmp(3, 4, b"\0\0\5\0")
     assert att.DATA not in indication
     assert icmp(PEER, Icmp(8, 0)) == []
+    assert len(icmp(PEER._replace(port=0), Icmp(11, 0))) == 1  # where the port is not known
+    client.bind(0x4001, PEER)
+    assert parse(icmp(PEER, Icmp(3, 3))[0]).method is Method.DATA  # never on a channel
+    stage.wait(301)
+    assert icmp(PEER, Icmp(3, 3)) == []
 
 
 def test_two_clients_reach_each_other_by_their_relayed_addresses_and_nothing_else_of_the_server() -> None:

@@ -137,6 +137,8 @@ def test_configurations_are_checked() -> None:
         TurnServiceConfig(realm="x", ports=(5, 5))
     with pytest.raises(ValueError, match="lifetime"):
         RelayTimes(default_lifetime=4000)
+    with pytest.raises(ValueError, match="hour"):
+        TurnServiceConfig(realm="x", nonce_lifetime=3601)
     with pytest.raises(ValueError, match="family"):
         RelayHost(host="10.0.0.1", advertise="2001:db8::1")
 

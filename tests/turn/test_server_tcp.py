@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from stun import attributes as att
 from stun.address import TransportAddress
 from stun.machine import Release
 from stun.message import Method, parse
-from tests.turn.server_stage import PEER, TCP, Stage, StageClient
+from tests.turn.server_stage import PEER, PEER6, TCP, Stage, StageClient
 from turn.server_events import DialPeer, DropPeer, Splice
 from turn.service_config import RelayLimits, StreamLimits
 
@@ -82,8 +84,14 @@ def test_what_connect_is_refused_for() -> None:
     client = control(stage)
     assert client.code(Method.CONNECT) == 400
     assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, TransportAddress("127.0.0.1", 80))) == 403
-    connect(stage, client)
-    assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, PEER)) == 446
+    assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, PEER6)) == 443
+    dial = connect(stage, client)
+    assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, PEER)) == 446  # under way
+    stage.server.peer_connected(dial.connection, stage.now)
+    stage.drain()
+    assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, PEER)) == 446  # not bound yet
+    assert data_client(stage).code(Method.CONNECTION_BIND, (att.CONNECTION_ID, dial.connection)) == 0
+    assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, PEER)) == 446  # carries data
     connect(stage, client, OTHER)
     assert client.code(Method.CONNECT, (att.XOR_PEER_ADDRESS, OTHER._replace(port=1))) == 508
     udp = StageClient(stage, port=5001)
@@ -145,6 +153,19 @@ def test_a_stream_that_is_getting_an_allocation_carries_no_peer() -> None:
     assert not any(isinstance(effect, Splice) for effect in stage.others)
 
 
+def test_a_peer_that_connected_and_is_not_taken_is_closed_after_30_seconds() -> None:
+    stage = Stage()
+    client = control(stage)
+    client.permit(PEER)
+    number = stage.server.peer_accepted(client.relayed[0], PEER, stage.now)
+    assert number is not None
+    stage.wait(29.9)
+    assert stage.server.peer_connections == 1
+    stage.wait(0.2)
+    assert stage.others[-1] == DropPeer(number)
+    assert stage.server.peer_connections == 0
+
+
 def test_peers_that_connect() -> None:
     stage = Stage(limits=RelayLimits(peer_connections=1))
     client = control(stage)
@@ -164,14 +185,19 @@ def test_peers_that_connect() -> None:
     assert stage.server.stats.refused_peers == 2
 
 
-def test_the_end_of_the_allocation_closes_all() -> None:
+@pytest.mark.parametrize("expires", [True, False])
+def test_the_end_of_the_allocation_closes_all(expires: bool) -> None:
     stage = Stage()
     client = control(stage)
     number = connected(stage, client)
     data = data_client(stage)
     data.code(Method.CONNECTION_BIND, (att.CONNECTION_ID, number))
+    stage.wait(590)
     waiting = connect(stage, client, OTHER)
-    client.refresh(0)
+    if expires:
+        stage.wait(11)
+    else:
+        client.refresh(0)
     assert {DropPeer(number), DropPeer(waiting.connection), Release(data.path)} <= set(stage.others)
     assert stage.server.peer_connections == 0
     assert not stage.open
