@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stun.address import TransportAddress, TransportProtocol
-from turn.aio.metrics import serve_metrics
-from turn.aio.server import TurnService, serve
-from turn.aio.server_log import JsonFormatter, KeyValueFormatter
+from turn.aio.service import TurnService, serve
+from turn.aio.service.log import JsonFormatter, KeyValueFormatter
+from turn.aio.service.metrics import serve_metrics
 from turn.credentials import rest_credentials
 from turn.errors import TurnConfigError
-from turn.service_config import TurnServiceConfig
-from turn.service_settings import ServiceSettings, parse_settings
+from turn.service.config import TurnServiceConfig
+from turn.service.settings import ServiceSettings, parse_settings
 
 __all__ = ["main"]
 

@@ -19,11 +19,11 @@ from ice.roles import Role
 from stun.address import TransportAddress, TransportProtocol
 from tests.ice.sessions import trickle
 from tests.stun.certificates import Authority
-from turn.aio.server import TurnService, serve
+from turn.aio.service import TurnService, serve
 from turn.config import Credentials, TurnServerConfig
-from turn.policy import PeerPolicyConfig
-from turn.service_config import TurnServiceConfig
-from turn.service_settings import Listener, ServiceSettings
+from turn.service.config import TurnServiceConfig
+from turn.service.policy import PeerPolicyConfig
+from turn.service.settings import Listener, ServiceSettings
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -22,7 +22,7 @@ from tests.simulation.realm import Fate
 from tests.simulation.stun_server import stun_server
 from tests.simulation.turn_server import PASSWORD, USER, SimulatedTurnServer, turn_server
 from turn.config import TurnServerConfig
-from turn.service_config import RelayLimits
+from turn.service.config import RelayLimits
 
 RELAYS = ("203.0.113.99", "203.0.113.98")
 NATS = {

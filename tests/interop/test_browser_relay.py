@@ -19,10 +19,10 @@ from ice.candidate import Candidate, CandidateType
 from ice.events import CandidateErrorFound
 from stun.address import TransportAddress, TransportProtocol
 from tests.interop.browser_stage import outside_interface
-from turn.aio.server import TurnService, serve
-from turn.policy import PeerPolicyConfig
-from turn.service_config import TurnServiceConfig
-from turn.service_settings import Listener, ServiceSettings
+from turn.aio.service import TurnService, serve
+from turn.service.config import TurnServiceConfig
+from turn.service.policy import PeerPolicyConfig
+from turn.service.settings import Listener, ServiceSettings
 from webrtc_bridge import RTCPeerConnection
 
 pytestmark = [pytest.mark.interop, pytest.mark.browser, pytest.mark.timeout(120)]

@@ -10,7 +10,7 @@ import pytest
 
 from stun.address import TransportProtocol
 from tests.stun.certificates import Authority
-from tests.turn.aio.service import PASSWORD, USER, running, udp_echo
+from tests.turn.aio.service.running import PASSWORD, USER, running, udp_echo
 
 aioice_turn = pytest.importorskip("aioice.turn", reason="needs the package aioice")
 

@@ -18,8 +18,8 @@ from stun.address import TransportProtocol
 from tests.interop.coturn import _until_it_listens, free_port_pairs
 from tests.stun.certificates import Authority
 from tests.tools import ROOT
-from tests.turn.aio.service import PASSWORD, SECRET, USER, running
-from turn.aio.server import TurnService
+from tests.turn.aio.service.running import PASSWORD, SECRET, USER, running
+from turn.aio.service import TurnService
 from turn.credentials import rest_credentials
 from turn.errors import TurnCredentialsError, TurnForbiddenError
 

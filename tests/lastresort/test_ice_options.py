@@ -13,10 +13,10 @@ from lastresort.commands.ice_options import USER_VARIABLE, add_ice, ice_config
 from stun.address import TransportAddress, TransportProtocol
 from tests.lastresort.command import run
 from tests.lastresort.test_commands import peer, relay
-from turn.aio.server import serve
-from turn.policy import PeerPolicyConfig
-from turn.service_config import TurnServiceConfig
-from turn.service_settings import Listener, ServiceSettings
+from turn.aio.service import serve
+from turn.service.config import TurnServiceConfig
+from turn.service.policy import PeerPolicyConfig
+from turn.service.settings import Listener, ServiceSettings
 
 
 def parse(*arguments: str) -> argparse.Namespace:

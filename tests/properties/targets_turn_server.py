@@ -8,10 +8,10 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.attributes import unknown_attribute
 from stun.message import Method, parse
 from stun.values import Icmp
-from tests.turn.server_stage import PEER, TCP, UDP, Stage, StageClient
+from tests.turn.service.stage import PEER, TCP, UDP, Stage, StageClient
 from turn.errors import TurnConfigError
-from turn.mobility import TicketBox
-from turn.service_settings import parse_settings
+from turn.service.mobility import TicketBox
+from turn.service.settings import parse_settings
 
 
 def fuzz_turn_server(data: bytes) -> None:

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
 from stun.message import Message, Method, parse
-from tests.turn.server_stage import RELAY4, RELAY6, TCP, UDP, Stage, StageClient
+from tests.turn.service.stage import RELAY4, RELAY6, TCP, UDP, Stage, StageClient
 from turn.framing import parse_channel_data
-from turn.service_config import RelayLimits
+from turn.service.config import RelayLimits
 
 LIMITS = RelayLimits(allocations_per_user=2, permissions=3, channels=2)
 PLACES = [("alice", 1, UDP), ("alice", 2, UDP), ("alice", 3, UDP), ("bob", 4, UDP), ("bob", 5, TCP)]

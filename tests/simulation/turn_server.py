@@ -11,9 +11,9 @@ from tests.simulation.machines import Driven
 from tests.simulation.realm import Realm
 from tests.simulation.world import World
 from turn.credentials import StaticUsers
-from turn.server import TurnServer
-from turn.server_events import CloseRelay, OpenRelay, SendToPeer
-from turn.service_config import RelayHost, RelayLimits, TurnServiceConfig
+from turn.service.config import RelayHost, RelayLimits, TurnServiceConfig
+from turn.service.events import CloseRelay, OpenRelay, SendToPeer
+from turn.service.server import TurnServer
 
 __all__ = ["PASSWORD", "USER", "SimulatedTurnServer", "turn_server"]
 

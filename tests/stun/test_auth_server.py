@@ -190,6 +190,23 @@ def test_stale_and_foreign_nonces_are_438() -> None:
     assert code(server.check(made_up, CLIENT, 0.0)) == 438
 
 
+def test_the_first_check_that_fails_decides() -> None:
+    server = a_server(nonce_lifetime=60.0)
+    stale = nonce_of(server)
+    wrong_realm, nobody = (att.REALM, "other"), (att.USERNAME, "nobody")
+
+    def judged(*pairs: Pairs, key: bytes | None = b"wrong") -> int:
+        message = request(*pairs, key=key, integrity=Integrity.SHA256)
+        return code(server.check(message, CLIENT, 100.0))
+
+    assert judged(CHOICE, key=None) == 401  # unsigned, and everything is missing
+    assert judged(nobody, REALM, CHOICE) == 400  # no nonce, before the algorithms and the user
+    assert judged(nobody, wrong_realm, stale, CHOICE) == 400  # the algorithms, before the user
+    assert judged(nobody, REALM, stale, LIST, CHOICE, key=SHA256_KEY) == 401  # the user, before the nonce
+    assert judged(USER, REALM, stale, LIST, CHOICE) == 401  # the signature, before the nonce
+    assert judged(USER, REALM, stale, LIST, CHOICE, key=SHA256_KEY) == 438
+
+
 def test_indications_are_dropped() -> None:
     indication = parse(Message(Method.BINDING, MessageClass.INDICATION, TID).serialize())
     assert a_server().check(indication, CLIENT, 0.0) == Refused(None)
