@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.checks import Credentials
 from ice.config import IceConfig, IceTransportPolicy
 from ice.consent import Consent
@@ -74,12 +74,13 @@ class Agent(AgentRooms):
         """
         if self._config.transport_policy is IceTransportPolicy.RELAY:
             raise IceError("the configuration allows relayed candidates only")
-        if address in self._sources:
+        base = Base(address)
+        if base in self._sources:
             raise IceError(f"the base {address} is known already")
         if len(self._local.bases) >= self._config.max_local_bases:
             raise IceError(f"there are {len(self._local.bases)} bases already")
-        self._sources.add_base(address)
-        self._local.add_base(address)
+        self._sources.add_base(base)
+        self._local.add_base(base)
         if self._gathering.began:
             self.begin_gathering(now)
 
@@ -152,7 +153,7 @@ class Agent(AgentRooms):
         """Take one of the peer's candidates; one that cannot be used is dropped and counted."""
         if self.state.is_over:
             return
-        if self._checking.selected is not None and self._remotes.at(candidate.address) is None:
+        if self._checking.selected is not None and self._remotes.at(candidate.address, candidate.protocol) is None:
             self._remotes.reject(Rejection.CONCLUDED)
             return
         taken = self._remotes.add(candidate)
@@ -181,7 +182,7 @@ class Agent(AgentRooms):
         if path in self.relays.by_path:
             self.relays.receive(data, path, now)
             return
-        if self.state.is_over or path.local not in self._sources:
+        if self.state.is_over or Base.of(path) not in self._sources:
             self._drops["datagram: no session there"] += 1
             return
         self._receive(data, path, now)
@@ -263,21 +264,21 @@ class Agent(AgentRooms):
         change = self._lifecycle.move(state)
         self._emit(change)
         if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
-            self.relays.probe(self.selected_path.local, now)
+            self.relays.probe(Base.of(self.selected_path), now)
 
     def _hear_relays(self, now: float) -> None:
         relays = self.relays
         while relays.news:
             match relays.news.popleft():
                 case RelayedFound(candidate):
-                    assert candidate.base is not None
-                    self._sources.add_base(candidate.base)
+                    assert candidate.base_key is not None
+                    self._sources.add_base(candidate.base_key)
                     self._found(candidate)
                 case HostPermitted(base, _) if base in self._local.own:
                     self._checking.pair_local(self._local.own[base])
                 case RelayLost(base, _) if not self.state.is_over:
                     self._checking.drop_base(base)
-                    if self.selected_path is not None and self.selected_path.local == base:
+                    if self.selected_path is not None and Base.of(self.selected_path) == base:
                         self._end(State.FAILED, FailureReason.RELAY_LOST, now)
                 case CandidateErrorFound() as error:
                     self._emit(error)
@@ -285,7 +286,7 @@ class Agent(AgentRooms):
             data, path = relays.received.popleft()
             if is_stun(data):
                 self._receive(data, path, now)
-            elif self.is_valid_path(*path[:2]) and data:
+            elif self.is_valid_path(*path) and data:
                 self._relayed.append(data)
             else:
                 self._drops["relayed: not from the peer"] += 1
@@ -332,7 +333,7 @@ class Agent(AgentRooms):
     def next_effect(self) -> Transmit | RelayEffect | None:
         """Return the next datagram to send, or what the relays want (:mod:`ice.relay`), or None."""
         while (effect := self._outbox.next_effect()) is not None:
-            if effect.path.local not in self.relays.by_base:
+            if Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
         return self.relays.next_effect()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.checklist import CheckList
 from ice.checks import CheckClient, CheckResult, Credentials, Outcome
 from ice.config import IceConfig
@@ -85,11 +85,11 @@ class Checking:
                 if self._can_pair(ours, remote):
                     self.checklist.form(ours, remote, self._roles.role)
 
-    def drop_base(self, base: TransportAddress) -> None:
+    def drop_base(self, base: Base) -> None:
         """A relayed base is gone: its pairs fail."""
         self._local.drop_relayed(base)
         for pair in self.checklist:
-            if pair.path.local == base:
+            if Base.of(pair.path) == base:
                 self.checklist.fail(pair)
 
     def pair_remote(self, remote: Candidate) -> None:
@@ -109,6 +109,8 @@ class Checking:
 
     def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
         # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
+        if base.protocol is not remote.protocol:
+            return False
         ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
@@ -125,13 +127,13 @@ class Checking:
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
-        remote = self._remotes.learn(check.path.remote, check.priority)
+        remote = self._remotes.learn(check.path, check.priority)
         if remote is None:
             return
         self._sources.accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
-            pair = self.checklist.form_reached(self._local.own[check.path.local], remote, self._roles.role)
+            pair = self.checklist.form_reached(self._local.own[Base.of(check.path)], remote, self._roles.role)
         if pair is None:
             return
         pair.requests_received += 1
@@ -148,7 +150,7 @@ class Checking:
         self.checklist.trigger(pair)
 
     def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
-        if check.path.local not in self._local.own:
+        if Base.of(check.path) not in self._local.own:
             return False
         # Once a pair is selected only a further nomination is of interest; whether it wins is decided when it succeeds.
         return self.selected is None or check.use_candidate
@@ -216,7 +218,7 @@ class Checking:
 
     def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
         """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
-        local = self._local.at(pair.path.local, mapped)
+        local = self._local.at(Base.of(pair.path), mapped)
         if pair.valid is None or pair.valid.local is not local:
             if local is pair.local:
                 pair.valid = pair

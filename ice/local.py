@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Base, Candidate, CandidateType
 from ice.config import IceConfig
 from ice.priority import (
     HIGHEST_PREFERENCE,
@@ -35,23 +35,23 @@ class LocalCandidates:
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
-        self.bases: list[TransportAddress] = []
-        """The addresses of the bound sockets, in the order they came."""
-        self.hosts: dict[TransportAddress, Candidate] = {}
+        self.bases: list[Base] = []
+        """The bound sockets, in the order they came."""
+        self.hosts: dict[Base, Candidate] = {}
         """The host candidate of each base, once gathering has begun."""
-        self.own: dict[TransportAddress, Candidate] = {}
+        self.own: dict[Base, Candidate] = {}
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
-        self.permissions: set[tuple[TransportAddress, str]] = set()
+        self.permissions: set[tuple[Base, str]] = set()
         """Relayed bases, and the hosts that their servers let in."""
-        self._by_address: dict[tuple[TransportAddress, TransportAddress], Candidate] = {}
+        self._by_address: dict[tuple[Base, TransportAddress], Candidate] = {}
         self._foundations: dict[tuple[CandidateType, str, str], str] = {}
-        self._preferences: dict[TransportAddress, int] = {}
+        self._preferences: dict[Base, int] = {}
         self._priorities: set[int] = set()
         self._learned = 0
 
-    def add_base(self, address: TransportAddress) -> None:
+    def add_base(self, base: Base) -> None:
         """Take note of a bound socket."""
-        self.bases.append(address)
+        self.bases.append(base)
 
     def make_hosts(self) -> list[Candidate]:
         """Return host candidates for the bases that have none yet.
@@ -61,17 +61,15 @@ class LocalCandidates:
         new = [base for base in self.bases if base not in self.hosts]
         lowest = min(self._preferences.values(), default=HIGHEST_PREFERENCE + 1)
         offset = HIGHEST_PREFERENCE + 1 - lowest
-        for base, preference in local_preferences(new).items():
-            self._preferences[base] = max(preference - offset, 0)
+        for address, preference in local_preferences([base.address for base in new]).items():
+            self._preferences[Base(address)] = max(preference - offset, 0)
         ranked = sorted(new, key=self._preferences.__getitem__, reverse=True)
-        made = {base: self._make(CandidateType.HOST, base, base) for base in ranked}
+        made = {base: self._make(CandidateType.HOST, base, base.address) for base in ranked}
         self.hosts.update(made)
         self.own.update(made)
         return list(made.values())
 
-    def add_reflexive(
-        self, base: TransportAddress, mapped: TransportAddress, server: TransportAddress
-    ) -> Candidate | None:
+    def add_reflexive(self, base: Base, mapped: TransportAddress, server: TransportAddress) -> Candidate | None:
         """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
         if (base, mapped) in self._by_address:
             return None
@@ -79,23 +77,24 @@ class LocalCandidates:
 
     def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
         """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""
-        if relayed in self.own:
+        base = Base(relayed)
+        if base in self.own:
             return None
-        self._preferences[relayed] = relay_preference(target.protocol)
-        candidate = self._make(CandidateType.RELAYED, relayed, relayed, target.server.host, mapped)
-        self.own[relayed] = candidate
+        self._preferences[base] = relay_preference(target.protocol)
+        candidate = self._make(CandidateType.RELAYED, base, relayed, target.server.host, mapped)
+        self.own[base] = candidate
         return candidate
 
-    def drop_relayed(self, relayed: TransportAddress) -> None:
+    def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
         self.own.pop(relayed, None)
         self.permissions = {known for known in self.permissions if known[0] != relayed}
 
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
-        return ours.type is not CandidateType.RELAYED or (ours.address, theirs.host) in self.permissions
+        return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self.permissions
 
-    def at(self, base: TransportAddress, mapped: TransportAddress) -> Candidate:
+    def at(self, base: Base, mapped: TransportAddress) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
 
         An unknown address makes a peer-reflexive candidate; beyond their limit the base's own candidate stands in.
@@ -112,7 +111,7 @@ class LocalCandidates:
     def _make(
         self,
         type_: CandidateType,
-        base: TransportAddress,
+        base: Base,
         address: TransportAddress,
         server: str = "",
         mapped: TransportAddress | None = None,
@@ -126,14 +125,14 @@ class LocalCandidates:
                 priority -= 1 << 8
             self._priorities.add(priority)
         candidate = Candidate(
-            foundation=self._foundation(type_, base.host, server),
+            foundation=self._foundation(type_, base.address.host, server),
             component=1,
             transport="udp",
             priority=priority,
             address=address,
             type=type_,
-            related_address=self._related(mapped or base) if type_ is not CandidateType.HOST else None,
-            base=base,
+            related_address=self._related(mapped or base.address) if type_ is not CandidateType.HOST else None,
+            base=base.address,
         )
         self._by_address[base, address] = candidate
         return candidate

@@ -57,7 +57,7 @@ class CandidatePair:
         """Our candidate."""
         self.remote = remote
         """The peer's candidate."""
-        self.path = FiveTuple(base, address)
+        self.path = FiveTuple(base, address, local.protocol)
         """What datagrams of this pair really travel on: from our base to the peer's candidate."""
         self.priority = 0
         """The pair priority (section 6.1.2.3), equal on both sides."""

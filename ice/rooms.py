@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.checking import Checking
 from ice.checks import Credentials
 from ice.config import IceConfig
@@ -25,7 +25,7 @@ from ice.responder import EarlyChecks, Responder
 from ice.roles import Role, RoleKeeper
 from ice.sources import AcceptedSources
 from ice.stats import AgentStats
-from stun.address import FiveTuple, TransportAddress
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Outbox, Transmit
 
 __all__ = ["AgentRooms"]
@@ -109,17 +109,22 @@ class AgentRooms:
         selected = self._checking.selected
         return None if selected is None else selected.path
 
-    def accepted_sources(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+    def accepted_sources(
+        self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> AbstractSet[tuple[str, int]]:
         """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
 
         Raises:
             KeyError: ``base`` was never added.
         """
-        return self._sources.of(base)
+        return self._sources.of(Base(base, protocol))
 
-    def is_valid_path(self, local: TransportAddress, remote: tuple[str, int]) -> bool:
+    def is_valid_path(
+        self, local: TransportAddress, remote: tuple[str, int], protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> bool:
         """Return whether data from ``remote`` that arrives at our ``local`` is the peer's."""
-        return local in self._sources and remote in self._sources.of(local)
+        base = Base(local, protocol)
+        return base in self._sources and remote in self._sources.of(base)
 
     def stats(self) -> AgentStats:
         """Return a picture of the session."""
