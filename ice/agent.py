@@ -25,7 +25,8 @@ from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.relays import RelayEffect
 from ice.remote import Rejection
 from ice.roles import Role
-from ice.rooms import AgentRooms
+from ice.tcp import Connect
+from ice.tcp_inputs import TcpInputs
 from stun.address import FiveTuple, TransportAddress
 from stun.demux import is_stun
 from stun.errors import StunParseError
@@ -35,8 +36,8 @@ from stun.message import Message, MessageClass, Method, parse
 __all__ = ["Agent"]
 
 
-class Agent(AgentRooms):
-    """One ICE session with one data stream of one component, over UDP, directly and by relays (RFC 8445).
+class Agent(TcpInputs):
+    """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
     :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
@@ -95,7 +96,9 @@ class Agent(AgentRooms):
         """Give out the host candidates; bases that are added later follow by themselves."""
         if self.state.is_over:
             return
-        for host in self._gathering.begin():
+        hosts = self._gathering.begin()
+        self._tcp_gathering.add_bases()
+        for host in hosts:
             if self._config.announce_host_candidates and not self._gathering.complete:
                 self._found(host)
             self._checking.pair_local(host)
@@ -107,6 +110,7 @@ class Agent(AgentRooms):
         if self.state.is_over:
             return
         self._gathering.add_server(server, now)
+        self._tcp_gathering.add_server(server, now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
 
     def end_of_stun_servers(self, now: float) -> None:
@@ -122,7 +126,7 @@ class Agent(AgentRooms):
         self._outbox.events.append(LocalCandidateFound(candidate))
 
     def _finish_gathering(self) -> None:
-        if not self.relays.is_gathering and self._gathering.completes_now():
+        if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- the peer's side --
@@ -207,6 +211,8 @@ class Agent(AgentRooms):
         if answer.switched:
             self._role_changed()
         check = answer.check
+        if check is not None:
+            self._tcp.authenticated(path)
         if check is None:
             self._drops["check: refused"] += 1
         elif self._remote_description is None:
@@ -221,6 +227,11 @@ class Agent(AgentRooms):
         if self._consent is not None and transaction_id in self._consent:
             if not self._consent.receive(response, path, now):
                 self._drops["response: no consent"] += 1
+        elif path in self._tcp_gathering:
+            candidate = self._tcp_gathering.receive(response, path)
+            if candidate is not None:
+                self._found(candidate)
+            self._finish_gathering()
         elif transaction_id in self._gathering:
             candidate = self._gathering.receive(response, path, now)
             if candidate is not None:
@@ -245,12 +256,17 @@ class Agent(AgentRooms):
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
-        if self._remote_description is None or self.state.is_over:
+        if self.state.is_over:
             return
         checking = self._checking
         checking.run(now)
-        self._outbox.effects.extend(checking.outbox.effects)
-        checking.outbox.effects.clear()
+        self._tcp.run(checking, now)
+        self._run_tcp_gathering(now)
+        for room in (checking.outbox, self._tcp, self._tcp_gathering):
+            self._outbox.effects.extend(room.effects)
+            room.effects.clear()
+        if self._remote_description is None:
+            return
         while (event := checking.outbox.next_event()) is not None:
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):
@@ -297,6 +313,7 @@ class Agent(AgentRooms):
         self.relays.select(pair.path, now)
         self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
         self._gathering.stop()
+        self._tcp_gathering.stop()
         self._finish_gathering()
 
     def _role_changed(self) -> None:
@@ -320,6 +337,7 @@ class Agent(AgentRooms):
         self._emit(self._lifecycle.move(state, reason))
         self._checking.stop()
         self._gathering.stop()
+        self._close_tcp()
         self.relays.close(now)
         self._sources.clear()
         self._consent = None
@@ -330,10 +348,13 @@ class Agent(AgentRooms):
         if event is not None:
             self._outbox.events.append(event)
 
-    def next_effect(self) -> Transmit | RelayEffect | None:
-        """Return the next datagram to send, or what the relays want (:mod:`ice.relay`), or None."""
+    def next_effect(self) -> Transmit | Connect | RelayEffect | None:
+        """Return the next packet to send, what is to become of connections, or what the relays want, or None.
+
+        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay`.
+        """
         while (effect := self._outbox.next_effect()) is not None:
-            if Base.of(effect.path) not in self.relays.by_base:
+            if not isinstance(effect, Transmit) or Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
         return self.relays.next_effect()
@@ -354,6 +375,8 @@ class Agent(AgentRooms):
         checking, gathering = self._checking.next_timeout(), self._gathering.next_timeout()
         return earliest(
             relays,
+            self._tcp.next_timeout(),
+            self._tcp_gathering.next_timeout(),
             None if checking is None else Deadline(checking, "connectivity checks"),
             None if gathering is None else Deadline(gathering, "gathering"),
             self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),

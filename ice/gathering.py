@@ -109,7 +109,9 @@ class Gathering:
         # One server after the other, so that every base has asked one before any asks a second.
         for server in self._servers:
             for base, protocol in self._local.hosts:
-                path = FiveTuple(base, server, protocol)
+                if protocol.is_stream:
+                    continue  # For another room (ice.tcp_gathering).
+                path = FiveTuple(base, server)
                 if path in self._asked or base.family != server.family or base.ip.is_loopback != server.ip.is_loopback:
                     continue
                 self._asked.add(path)
@@ -167,9 +169,14 @@ class Gathering:
         for question in [question for question in self._open.values() if is_over(question)]:
             del self._open[question.transaction_id]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question is open and no server will come."""
+        return self.began and self._servers_ended and not self._waiting and not self._open
+
     def completes_now(self) -> bool:
         """Return whether gathering has just become complete; True once only."""
-        if self.complete or not self.began or not self._servers_ended or self._waiting or self._open:
+        if self.complete or not self.is_idle:
             return False
         self.complete = True
         return True

@@ -6,8 +6,9 @@ import enum
 import ipaddress
 import random
 from collections import Counter
+from dataclasses import replace
 
-from ice.candidate import Base, Candidate, CandidateType, NamedAddress
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -20,7 +21,7 @@ _BROADCAST = "255.255.255.255"
 class Rejection(enum.StrEnum):
     """Why a candidate of the peer was not taken; the keys of the drop counters."""
 
-    TRANSPORT = "remote candidate: not UDP"
+    TRANSPORT = "remote candidate: a transport that we do not speak"
     COMPONENT = "remote candidate: another component"
     NAME = "remote candidate: a name instead of an address"
     PORT = "remote candidate: port 0"
@@ -100,7 +101,7 @@ class RemoteCandidates:
         known = self._by_address.get(key)
         if candidate.priority > MAX_PRIORITY:
             # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
-            candidate = _with_priority(candidate, MAX_PRIORITY)
+            candidate = replace(candidate, priority=MAX_PRIORITY)
         self._by_address[key] = candidate
         if known is None:
             self._signalled += 1
@@ -114,14 +115,14 @@ class RemoteCandidates:
             return Rejection.ENDED
         if candidate.ufrag is not None and self.ufrag is not None and candidate.ufrag != self.ufrag:
             return Rejection.GENERATION
-        if candidate.transport != "udp":
+        if not self._speaks(candidate):
             return Rejection.TRANSPORT
         if candidate.component != 1:
             return Rejection.COMPONENT
         address = candidate.address
         if not isinstance(address, TransportAddress):
             return Rejection.NAME
-        if address.port == 0:
+        if address.port == 0 and candidate.tcp_type is not TcpType.ACTIVE:
             return Rejection.PORT
         known = self._by_address.get(Base(address, candidate.protocol))
         if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
@@ -132,10 +133,15 @@ class RemoteCandidates:
             return Rejection.ADDRESS
         return None
 
-    def learn(self, path: FiveTuple, priority: int) -> Candidate | None:
+    def _speaks(self, candidate: Candidate) -> bool:
+        if candidate.transport == "tcp":
+            return bool(self._config.tcp.candidates) and candidate.tcp_type is not None
+        return candidate.transport == "udp"
+
+    def learn(self, path: FiveTuple, priority: int, tcp_type: TcpType | None = None) -> Candidate | None:
         """Return the candidate that a check on ``path`` came from: a new peer-reflexive one if unknown (7.3.1.3).
 
-        None when too many have been learned.
+        None when too many have been learned. ``tcp_type`` is what the source of a TCP connection must be.
         """
         key = Base(path.remote, path.protocol)
         known = self._by_address.get(key)
@@ -152,19 +158,7 @@ class RemoteCandidates:
             priority=min(max(priority, 1), MAX_PRIORITY),
             address=path.remote,
             type=CandidateType.PEER_REFLEXIVE,
+            tcp_type=tcp_type,
         )
         self._by_address[key] = candidate
         return candidate
-
-
-def _with_priority(candidate: Candidate, priority: int) -> Candidate:
-    return Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.transport,
-        priority=priority,
-        address=candidate.address,
-        type=candidate.type,
-        related_address=candidate.related_address,
-        extensions=candidate.extensions,
-    )

@@ -25,8 +25,10 @@ from ice.responder import EarlyChecks, Responder
 from ice.roles import Role, RoleKeeper
 from ice.sources import AcceptedSources
 from ice.stats import AgentStats
+from ice.tcp import Connect, TcpPaths
+from ice.tcp_gathering import TcpGathering
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
-from stun.machine import Outbox, Transmit
+from stun.machine import Outbox, Release, Transmit
 
 __all__ = ["AgentRooms"]
 
@@ -56,12 +58,14 @@ class AgentRooms:
         self.relays = Relays(config, self._local, rng, settle)
         """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
         self._relayed: deque[bytes] = deque()
-        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, rng)
+        self._tcp = TcpPaths(config.tcp, self._local, rng)
+        self._tcp_gathering = TcpGathering(config, self._local, rng)
+        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, self._tcp, rng)
         self._responder = Responder(self.local_description, self._roles)
         self._early = EarlyChecks(config.max_early_checks)
         self._consent: Consent | None = None
         self._lifecycle = Lifecycle(config)
-        self._outbox: Outbox[Transmit, Event] = Outbox()
+        self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
 
@@ -131,6 +135,6 @@ class AgentRooms:
         drops = Counter(self._drops)
         drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
         drops["check: early, too many or of another generation"] += self._early.dropped
-        drops["server answer: unknown or implausible"] += self._gathering.implausible
+        drops["server answer: unknown or implausible"] += self._gathering.implausible + self._tcp_gathering.implausible
         drops["relayed: no permission"] += self.relays.unpermitted
-        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats())
+        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats(), self._tcp.stats())

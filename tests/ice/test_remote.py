@@ -33,7 +33,7 @@ def test_a_good_candidate_is_taken() -> None:
 @pytest.mark.parametrize(
     ("candidate", "reason"),
     [
-        (Candidate.from_sdp("1 1 tcp 5 198.51.100.1 9 typ host tcptype active"), Rejection.TRANSPORT),
+        (Candidate.from_sdp("1 1 tcp 5 198.51.100.1 9 typ host"), Rejection.TRANSPORT),
         (Candidate.from_sdp("1 1 ssltcp 5 198.51.100.1 443 typ host"), Rejection.TRANSPORT),
         (text(component=2), Rejection.COMPONENT),
         (text("somebody.example.org 5000"), Rejection.NAME),
