@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.checks import Credentials
 from ice.config import IceConfig, IceTransportPolicy
 from ice.consent import Consent
@@ -25,7 +25,8 @@ from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.relays import RelayEffect
 from ice.remote import Rejection
 from ice.roles import Role
-from ice.rooms import AgentRooms
+from ice.tcp import Connect
+from ice.tcp_inputs import TcpInputs
 from stun.address import FiveTuple, TransportAddress
 from stun.demux import is_stun
 from stun.errors import StunParseError
@@ -35,8 +36,8 @@ from stun.message import Message, MessageClass, Method, parse
 __all__ = ["Agent"]
 
 
-class Agent(AgentRooms):
-    """One ICE session with one data stream of one component, over UDP, directly and by relays (RFC 8445).
+class Agent(TcpInputs):
+    """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
     :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
@@ -74,12 +75,13 @@ class Agent(AgentRooms):
         """
         if self._config.transport_policy is IceTransportPolicy.RELAY:
             raise IceError("the configuration allows relayed candidates only")
-        if address in self._sources:
+        base = Base(address)
+        if base in self._sources:
             raise IceError(f"the base {address} is known already")
         if len(self._local.bases) >= self._config.max_local_bases:
             raise IceError(f"there are {len(self._local.bases)} bases already")
-        self._sources.add_base(address)
-        self._local.add_base(address)
+        self._sources.add_base(base)
+        self._local.add_base(base)
         if self._gathering.began:
             self.begin_gathering(now)
 
@@ -94,7 +96,9 @@ class Agent(AgentRooms):
         """Give out the host candidates; bases that are added later follow by themselves."""
         if self.state.is_over:
             return
-        for host in self._gathering.begin():
+        hosts = self._gathering.begin()
+        self._tcp_gathering.add_bases()
+        for host in hosts:
             if self._config.announce_host_candidates and not self._gathering.complete:
                 self._found(host)
             self._checking.pair_local(host)
@@ -106,6 +110,7 @@ class Agent(AgentRooms):
         if self.state.is_over:
             return
         self._gathering.add_server(server, now)
+        self._tcp_gathering.add_server(server, now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
 
     def end_of_stun_servers(self, now: float) -> None:
@@ -121,7 +126,7 @@ class Agent(AgentRooms):
         self._outbox.events.append(LocalCandidateFound(candidate))
 
     def _finish_gathering(self) -> None:
-        if not self.relays.is_gathering and self._gathering.completes_now():
+        if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- the peer's side --
@@ -152,7 +157,7 @@ class Agent(AgentRooms):
         """Take one of the peer's candidates; one that cannot be used is dropped and counted."""
         if self.state.is_over:
             return
-        if self._checking.selected is not None and self._remotes.at(candidate.address) is None:
+        if self._checking.selected is not None and self._remotes.at(candidate.address, candidate.protocol) is None:
             self._remotes.reject(Rejection.CONCLUDED)
             return
         taken = self._remotes.add(candidate)
@@ -181,7 +186,7 @@ class Agent(AgentRooms):
         if path in self.relays.by_path:
             self.relays.receive(data, path, now)
             return
-        if self.state.is_over or path.local not in self._sources:
+        if self.state.is_over or Base.of(path) not in self._sources:
             self._drops["datagram: no session there"] += 1
             return
         self._receive(data, path, now)
@@ -206,6 +211,8 @@ class Agent(AgentRooms):
         if answer.switched:
             self._role_changed()
         check = answer.check
+        if check is not None:
+            self._tcp.authenticated(path)
         if check is None:
             self._drops["check: refused"] += 1
         elif self._remote_description is None:
@@ -220,6 +227,11 @@ class Agent(AgentRooms):
         if self._consent is not None and transaction_id in self._consent:
             if not self._consent.receive(response, path, now):
                 self._drops["response: no consent"] += 1
+        elif path in self._tcp_gathering:
+            candidate = self._tcp_gathering.receive(response, path)
+            if candidate is not None:
+                self._found(candidate)
+            self._finish_gathering()
         elif transaction_id in self._gathering:
             candidate = self._gathering.receive(response, path, now)
             if candidate is not None:
@@ -244,12 +256,17 @@ class Agent(AgentRooms):
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
-        if self._remote_description is None or self.state.is_over:
+        if self.state.is_over:
             return
         checking = self._checking
         checking.run(now)
-        self._outbox.effects.extend(checking.outbox.effects)
-        checking.outbox.effects.clear()
+        self._tcp.run(checking, now)
+        self._run_tcp_gathering(now)
+        for room in (checking.outbox, self._tcp, self._tcp_gathering):
+            self._outbox.effects.extend(room.effects)
+            room.effects.clear()
+        if self._remote_description is None:
+            return
         while (event := checking.outbox.next_event()) is not None:
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):
@@ -263,21 +280,21 @@ class Agent(AgentRooms):
         change = self._lifecycle.move(state)
         self._emit(change)
         if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
-            self.relays.probe(self.selected_path.local, now)
+            self.relays.probe(Base.of(self.selected_path), now)
 
     def _hear_relays(self, now: float) -> None:
         relays = self.relays
         while relays.news:
             match relays.news.popleft():
                 case RelayedFound(candidate):
-                    assert candidate.base is not None
-                    self._sources.add_base(candidate.base)
+                    assert candidate.base_key is not None
+                    self._sources.add_base(candidate.base_key)
                     self._found(candidate)
                 case HostPermitted(base, _) if base in self._local.own:
                     self._checking.pair_local(self._local.own[base])
                 case RelayLost(base, _) if not self.state.is_over:
                     self._checking.drop_base(base)
-                    if self.selected_path is not None and self.selected_path.local == base:
+                    if self.selected_path is not None and Base.of(self.selected_path) == base:
                         self._end(State.FAILED, FailureReason.RELAY_LOST, now)
                 case CandidateErrorFound() as error:
                     self._emit(error)
@@ -285,7 +302,7 @@ class Agent(AgentRooms):
             data, path = relays.received.popleft()
             if is_stun(data):
                 self._receive(data, path, now)
-            elif self.is_valid_path(*path[:2]) and data:
+            elif self.is_valid_path(*path) and data:
                 self._relayed.append(data)
             else:
                 self._drops["relayed: not from the peer"] += 1
@@ -296,6 +313,7 @@ class Agent(AgentRooms):
         self.relays.select(pair.path, now)
         self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
         self._gathering.stop()
+        self._tcp_gathering.stop()
         self._finish_gathering()
 
     def _role_changed(self) -> None:
@@ -319,6 +337,7 @@ class Agent(AgentRooms):
         self._emit(self._lifecycle.move(state, reason))
         self._checking.stop()
         self._gathering.stop()
+        self._close_tcp()
         self.relays.close(now)
         self._sources.clear()
         self._consent = None
@@ -329,10 +348,13 @@ class Agent(AgentRooms):
         if event is not None:
             self._outbox.events.append(event)
 
-    def next_effect(self) -> Transmit | RelayEffect | None:
-        """Return the next datagram to send, or what the relays want (:mod:`ice.relay`), or None."""
+    def next_effect(self) -> Transmit | Connect | RelayEffect | None:
+        """Return the next packet to send, what is to become of connections, or what the relays want, or None.
+
+        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay`.
+        """
         while (effect := self._outbox.next_effect()) is not None:
-            if effect.path.local not in self.relays.by_base:
+            if not isinstance(effect, Transmit) or Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
         return self.relays.next_effect()
@@ -353,6 +375,8 @@ class Agent(AgentRooms):
         checking, gathering = self._checking.next_timeout(), self._gathering.next_timeout()
         return earliest(
             relays,
+            self._tcp.next_timeout(),
+            self._tcp_gathering.next_timeout(),
             None if checking is None else Deadline(checking, "connectivity checks"),
             None if gathering is None else Deadline(gathering, "gathering"),
             self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ice.errors import CandidateError
-from stun.address import TransportAddress
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
-__all__ = ["Candidate", "CandidateType", "NamedAddress", "TcpType"]
+__all__ = ["Base", "Candidate", "CandidateType", "NamedAddress", "TcpType"]
 
 _FOUNDATION = re.compile(r"[!-~]{1,32}\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
@@ -44,6 +44,25 @@ class NamedAddress(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+class Base(NamedTuple):
+    """What a candidate of ours sends from: an address and the transport there (RFC 8445 section 5.1.1).
+
+    A UDP and a TCP base may have one address. An active TCP base has port 9, as its candidate (RFC 6544 section 4.5):
+    each of its connections gets a port of its own.
+    """
+
+    address: TransportAddress
+    protocol: TransportProtocol = TransportProtocol.UDP
+
+    @classmethod
+    def of(cls, path: FiveTuple) -> Base:
+        """Return the base that a path begins at."""
+        return cls(path.local, path.protocol)
+
+    def __str__(self) -> str:
+        return f"{self.address} ({self.protocol})"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One transport address that a side can perhaps be reached at.
@@ -71,6 +90,16 @@ class Candidate:
     """Extension names and values that we do not interpret, in their order (``generation``, ``ufrag``, ...)."""
     base: TransportAddress | None = field(default=None, compare=False, repr=False)
     """For our own candidates: the address that we send from (RFC 8445 section 5.1.1); None for the peer's."""
+
+    @property
+    def protocol(self) -> TransportProtocol:
+        """What runs between this candidate and one of the other side."""
+        return TransportProtocol.TCP if self.transport == "tcp" else TransportProtocol.UDP
+
+    @property
+    def base_key(self) -> Base | None:
+        """What our own candidate is sent from, transport included; None for the peer's."""
+        return None if self.base is None else Base(self.base, self.protocol)
 
     @property
     def ufrag(self) -> str | None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import random
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate, TcpType
 from ice.checklist import CheckList
 from ice.checks import CheckClient, CheckResult, Credentials, Outcome
 from ice.config import IceConfig
 from ice.events import PairSelected, RoleChanged
 from ice.local import LocalCandidates
 from ice.nomination import Nomination
-from ice.pair import CandidatePair, PairState
+from ice.pair import COUNTERPARTS, CandidatePair, PairState, can_meet
 from ice.remote import Rejection, RemoteCandidates
 from ice.responder import ReceivedCheck
 from ice.roles import Role, RoleKeeper
 from ice.scheduler import Scheduler
 from ice.sources import AcceptedSources
+from ice.tcp import TcpPaths
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Outbox, Transmit
 from stun.message import Message
@@ -40,6 +41,7 @@ class Checking:
         "_roles",
         "_scheduler",
         "_sources",
+        "_tcp",
         "checklist",
         "outbox",
         "selected",
@@ -53,6 +55,7 @@ class Checking:
         remotes: RemoteCandidates,
         roles: RoleKeeper,
         sources: AcceptedSources,
+        tcp: TcpPaths,
         rng: random.Random,
     ) -> None:
         self._config = config
@@ -60,6 +63,7 @@ class Checking:
         self._remotes = remotes
         self._roles = roles
         self._sources = sources
+        self._tcp = tcp
         self._rng = rng
         self._client: CheckClient | None = None
         self._nomination = Nomination(config)
@@ -82,14 +86,14 @@ class Checking:
         """Form the pairs of a new host or relayed candidate with all of the peer's that are not paired with it yet."""
         if self.selected is None:
             for remote in self._remotes.all():
-                if self._can_pair(ours, remote):
+                if self._can_pair(ours, remote) and ours.tcp_type is not TcpType.PASSIVE:
                     self.checklist.form(ours, remote, self._roles.role)
 
-    def drop_base(self, base: TransportAddress) -> None:
+    def drop_base(self, base: Base) -> None:
         """A relayed base is gone: its pairs fail."""
         self._local.drop_relayed(base)
         for pair in self.checklist:
-            if pair.path.local == base:
+            if Base.of(pair.path) == base:
                 self.checklist.fail(pair)
 
     def pair_remote(self, remote: Candidate) -> None:
@@ -100,6 +104,8 @@ class Checking:
         if self._local.hosts and not bases:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
         for ours in bases:
+            if ours.tcp_type is TcpType.PASSIVE:
+                continue  # RFC 6544 section 6.2: such pairs wait for the peer to connect.
             self.checklist.form(ours, remote, self._roles.role)
 
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
@@ -109,6 +115,8 @@ class Checking:
 
     def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
         # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
+        if not can_meet(base, remote):
+            return False
         ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
@@ -125,13 +133,15 @@ class Checking:
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
-        remote = self._remotes.learn(check.path.remote, check.priority)
+        tcp_type = self._local.tcp_types.get(Base.of(check.path))
+        counterpart = None if tcp_type is None else COUNTERPARTS[tcp_type]
+        remote = self._remotes.learn(check.path, check.priority, counterpart)
         if remote is None:
             return
         self._sources.accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
-            pair = self.checklist.form_reached(self._local.own[check.path.local], remote, self._roles.role)
+            pair = self.checklist.form_reached(self._local.own[Base.of(check.path)], remote, self._roles.role)
         if pair is None:
             return
         pair.requests_received += 1
@@ -140,7 +150,7 @@ class Checking:
             if check.use_candidate and pair.valid is not None:
                 self._nominated(pair.valid, now)
             return
-        if self.selected is not None and not check.use_candidate:
+        if not self._is_wanted(check):
             return
         pair.nominate_on_success = pair.nominate_on_success or check.use_candidate
         if pair.state is PairState.IN_PROGRESS and self._client is not None:
@@ -148,10 +158,13 @@ class Checking:
         self.checklist.trigger(pair)
 
     def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
-        if check.path.local not in self._local.own:
+        if Base.of(check.path) not in self._local.own:
             return False
+        return self._is_wanted(check)
+
+    def _is_wanted(self, check: ReceivedCheck) -> bool:
         # Once a pair is selected only a further nomination is of interest; whether it wins is decided when it succeeds.
-        return self.selected is None or check.use_candidate
+        return self.selected is None or check.use_candidate or self._tcp.succeeds(check.path, self.selected)
 
     # -- our checks --
 
@@ -184,10 +197,30 @@ class Checking:
             case Outcome.ROLE_CONFLICT:
                 self._change_role(result)
             case _:
-                if self.selected is None or self.selected.path != pair.path:
-                    self.checklist.fail(pair)
-                if result.check.nominates and self._nomination.attempted is not None:
-                    self._nomination.failed = True
+                self.unreachable(pair, result.check.nominates)
+
+    def unreachable(self, pair: CandidatePair, was_nominated: bool | None = None) -> None:
+        """A check on ``pair`` has failed, or its connection."""
+        if self.selected is None or self.selected.path != pair.path:
+            self.checklist.fail(pair)
+        attempted = self._nomination.attempted
+        if was_nominated is None:
+            was_nominated = self.selected is None and attempted is not None and attempted.path == pair.path
+        if was_nominated and attempted is not None:
+            self._nomination.failed = True
+
+    def connected(self, pair: CandidatePair, now: float) -> None:
+        """The connection of ``pair`` is open: check it, now or again (RFC 6544 sections 7.1 and 11.1)."""
+        self._check(pair, False, now)
+
+    def move_selection(self, valid: CandidatePair) -> None:
+        """The selected pair has got a new connection, which has been checked (RFC 6544 section 11.1)."""
+        old, self.selected = self.selected, valid
+        valid.nominated = True
+        if old is not None and old.path != valid.path and (pair := self.checklist.find(old.path)) is not None:
+            self.checklist.fail(pair)
+        self.checklist.conclude(valid)
+        self.outbox.events.append(PairSelected(valid))
 
     def _change_role(self, result: CheckResult) -> None:
         # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
@@ -216,7 +249,7 @@ class Checking:
 
     def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
         """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
-        local = self._local.at(pair.path.local, mapped)
+        local = self._local.at(Base.of(pair.path), mapped)
         if pair.valid is None or pair.valid.local is not local:
             if local is pair.local:
                 pair.valid = pair
@@ -257,6 +290,10 @@ class Checking:
 
     def _check(self, pair: CandidatePair, nominates: bool, now: float) -> None:
         assert self._client is not None
+        if pair.path.protocol.is_stream and not self._tcp.reach(pair, now):
+            if pair.is_opened_by_peer:
+                self.unreachable(pair)
+            return
         running = self.checklist.count_running()
         self.outbox.effects.append(self._client.start(pair, nominates, running, now))
 

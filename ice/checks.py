@@ -56,7 +56,7 @@ def binding_request(
         transaction_id,
         [
             (att.USERNAME, credentials.username),
-            (att.PRIORITY, peer_reflexive_priority(pair.local.priority)),
+            (att.PRIORITY, peer_reflexive_priority(pair.local.priority, pair.path.protocol)),
             (attribute, roles.tiebreaker),
         ],
     )
@@ -122,8 +122,11 @@ class CheckClient:
         config = self._config
         transaction_id = new_transaction_id(self._rng)
         data = binding_request(transaction_id, pair, self._credentials, self._roles, nominates)
-        rto = max(config.rto, config.ta * running)
-        retransmission = Retransmission(now, rto, config.max_sends, config.final_wait)
+        if pair.path.protocol.is_stream:  # Sent once (RFC 8489 section 6.2.2).
+            retransmission = Retransmission(now, config.tcp.check_timeout, max_sends=1, final_wait=1)
+        else:
+            rto = max(config.rto, config.ta * running)
+            retransmission = Retransmission(now, rto, config.max_sends, config.final_wait)
         self._by_id[transaction_id] = Check(pair, data, self._roles.role, nominates, now, retransmission)
         pair.last_check_at = now
         pair.requests_sent += 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from ice.tcp_config import TcpConfig
 from turn.config import RelayTransport, TurnServerConfig
 
 __all__ = ["IceConfig", "IceTransportPolicy"]
@@ -57,6 +58,9 @@ class IceConfig:
     """Whether host candidates are told to the peer (RFC 8828 modes 3 and 4 hide them); they are still bases."""
     max_local_bases: int = 32
     """The most addresses that sockets may be bound to for one session."""
+
+    tcp: TcpConfig = field(default_factory=TcpConfig)
+    """Candidates over TCP (RFC 6544)."""
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""

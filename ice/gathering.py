@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.config import IceConfig
 from ice.keepalive import BindingKeepalive
 from ice.local import LocalCandidates
@@ -71,7 +71,7 @@ class Gathering:
         self._waiting: deque[_Question] = deque()
         self._open: dict[bytes, _Question] = {}
         self._asked: set[FiveTuple] = set()
-        self._grace_at: dict[TransportAddress, float] = {}
+        self._grace_at: dict[Base, float] = {}
         self._next_at = 0.0
         self._deadline: float | None = None
         self._keepalive = BindingKeepalive(config.keepalive_interval, rng)
@@ -108,7 +108,9 @@ class Gathering:
             return
         # One server after the other, so that every base has asked one before any asks a second.
         for server in self._servers:
-            for base in self._local.hosts:
+            for base, protocol in self._local.hosts:
+                if protocol.is_stream:
+                    continue  # For another room (ice.tcp_gathering).
                 path = FiveTuple(base, server)
                 if path in self._asked or base.family != server.family or base.ip.is_loopback != server.ip.is_loopback:
                     continue
@@ -131,9 +133,9 @@ class Gathering:
         if not is_plausible_mapping(mapped, path.local):
             self.implausible += 1
             return None
-        self._grace_at.setdefault(path.local, now + self._config.gathering_grace)
+        self._grace_at.setdefault(Base.of(path), now + self._config.gathering_grace)
         self._keepalive.add(path, now)
-        return self._local.add_reflexive(path.local, mapped, path.remote)
+        return self._local.add_reflexive(Base.of(path), mapped, path.remote)
 
     def handle_timeout(self, now: float) -> list[Transmit]:
         """Return what has to be sent now, and close the questions that have run out."""
@@ -159,7 +161,7 @@ class Gathering:
         overdue = self._deadline is not None and now >= self._deadline
 
         def is_over(question: _Question) -> bool:
-            grace_at = self._grace_at.get(question.path.local)
+            grace_at = self._grace_at.get(Base.of(question.path))
             return overdue or (grace_at is not None and now >= grace_at)
 
         if self._waiting and any(map(is_over, self._waiting)):
@@ -167,9 +169,14 @@ class Gathering:
         for question in [question for question in self._open.values() if is_over(question)]:
             del self._open[question.transaction_id]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question is open and no server will come."""
+        return self.began and self._servers_ended and not self._waiting and not self._open
+
     def completes_now(self) -> bool:
         """Return whether gathering has just become complete; True once only."""
-        if self.complete or not self.began or not self._servers_ended or self._waiting or self._open:
+        if self.complete or not self.is_idle:
             return False
         self.complete = True
         return True
@@ -192,7 +199,7 @@ class Gathering:
         if self._waiting or self._open:
             if self._deadline is not None:
                 times.append(self._deadline)
-            bases = {question.path.local for question in (*self._waiting, *self._open.values())}
+            bases = {Base.of(question.path) for question in (*self._waiting, *self._open.values())}
             times += [at for base, at in self._grace_at.items() if base in bases]
         if (keepalive := self._keepalive.next_timeout()) is not None:
             times.append(keepalive)

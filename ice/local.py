@@ -1,15 +1,17 @@
-"""Our own candidates: bases, foundations, priorities, redundancy (RFC 8445 sections 5.1.1 to 5.1.3)."""
+"""Our own candidates: bases, foundations, priorities, redundancy (RFC 8445 5.1.1 to 5.1.3, RFC 6544 section 4)."""
 
 from __future__ import annotations
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Base, Candidate, CandidateType, TcpType
 from ice.config import IceConfig
 from ice.priority import (
+    HIGHEST_OTHER,
     HIGHEST_PREFERENCE,
     candidate_priority,
     local_preferences,
     peer_reflexive_priority,
     relay_preference,
+    tcp_preference,
 )
 from ice.relay import RelayTarget
 from stun.address import TransportAddress
@@ -31,27 +33,32 @@ class LocalCandidates:
         "hosts",
         "own",
         "permissions",
+        "tcp_types",
     )
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
-        self.bases: list[TransportAddress] = []
-        """The addresses of the bound sockets, in the order they came."""
-        self.hosts: dict[TransportAddress, Candidate] = {}
+        self.bases: list[Base] = []
+        """The bound sockets, in the order they came."""
+        self.hosts: dict[Base, Candidate] = {}
         """The host candidate of each base, once gathering has begun."""
-        self.own: dict[TransportAddress, Candidate] = {}
+        self.tcp_types: dict[Base, TcpType] = {}
+        """What each TCP base is for."""
+        self.own: dict[Base, Candidate] = {}
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
-        self.permissions: set[tuple[TransportAddress, str]] = set()
+        self.permissions: set[tuple[Base, str]] = set()
         """Relayed bases, and the hosts that their servers let in."""
-        self._by_address: dict[tuple[TransportAddress, TransportAddress], Candidate] = {}
-        self._foundations: dict[tuple[CandidateType, str, str], str] = {}
-        self._preferences: dict[TransportAddress, int] = {}
+        self._by_address: dict[tuple[Base, TransportAddress], Candidate] = {}
+        self._foundations: dict[tuple[object, ...], str] = {}
+        self._preferences: dict[Base, int] = {}
         self._priorities: set[int] = set()
         self._learned = 0
 
-    def add_base(self, address: TransportAddress) -> None:
-        """Take note of a bound socket."""
-        self.bases.append(address)
+    def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
+        """Take note of a bound socket, or of an address that TCP connections can be opened from."""
+        self.bases.append(base)
+        if tcp_type is not None:
+            self.tcp_types[base] = tcp_type
 
     def make_hosts(self) -> list[Candidate]:
         """Return host candidates for the bases that have none yet.
@@ -59,19 +66,24 @@ class LocalCandidates:
         The first call ranks all the bases there are; later bases come after them.
         """
         new = [base for base in self.bases if base not in self.hosts]
-        lowest = min(self._preferences.values(), default=HIGHEST_PREFERENCE + 1)
-        offset = HIGHEST_PREFERENCE + 1 - lowest
-        for base, preference in local_preferences(new).items():
-            self._preferences[base] = max(preference - offset, 0)
-        ranked = sorted(new, key=self._preferences.__getitem__, reverse=True)
-        made = {base: self._make(CandidateType.HOST, base, base) for base in ranked}
-        self.hosts.update(made)
-        self.own.update(made)
-        return list(made.values())
+        for tcp_type in (None, *TcpType):
+            self._rank([base for base in new if self.tcp_types.get(base) is tcp_type], tcp_type)
+        made = {base: self._make(CandidateType.HOST, base, base.address) for base in new}
+        ranked = dict(sorted(made.items(), key=lambda item: -item[1].priority))
+        self.hosts.update(ranked)
+        self.own.update(ranked)
+        return list(ranked.values())
 
-    def add_reflexive(
-        self, base: TransportAddress, mapped: TransportAddress, server: TransportAddress
-    ) -> Candidate | None:
+    def _rank(self, new: list[Base], tcp_type: TcpType | None) -> None:
+        """Give new bases of one kind their preferences, under those that such bases have already."""
+        highest = HIGHEST_PREFERENCE if tcp_type is None else HIGHEST_OTHER
+        known = [value for base, value in self._preferences.items() if self.tcp_types.get(base) is tcp_type]
+        offset = HIGHEST_PREFERENCE + 1 - min(known, default=highest + 1)
+        preferences = local_preferences([base.address for base in new])
+        for base in new:
+            self._preferences[base] = max(preferences[base.address] - offset, 0)
+
+    def add_reflexive(self, base: Base, mapped: TransportAddress, server: TransportAddress) -> Candidate | None:
         """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
         if (base, mapped) in self._by_address:
             return None
@@ -79,23 +91,24 @@ class LocalCandidates:
 
     def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
         """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""
-        if relayed in self.own:
+        base = Base(relayed)
+        if base in self.own:
             return None
-        self._preferences[relayed] = relay_preference(target.protocol)
-        candidate = self._make(CandidateType.RELAYED, relayed, relayed, target.server.host, mapped)
-        self.own[relayed] = candidate
+        self._preferences[base] = relay_preference(target.protocol)
+        candidate = self._make(CandidateType.RELAYED, base, relayed, target.server.host, mapped)
+        self.own[base] = candidate
         return candidate
 
-    def drop_relayed(self, relayed: TransportAddress) -> None:
+    def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
         self.own.pop(relayed, None)
         self.permissions = {known for known in self.permissions if known[0] != relayed}
 
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
-        return ours.type is not CandidateType.RELAYED or (ours.address, theirs.host) in self.permissions
+        return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self.permissions
 
-    def at(self, base: TransportAddress, mapped: TransportAddress) -> Candidate:
+    def at(self, base: Base, mapped: TransportAddress) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
 
         An unknown address makes a peer-reflexive candidate; beyond their limit the base's own candidate stands in.
@@ -112,28 +125,33 @@ class LocalCandidates:
     def _make(
         self,
         type_: CandidateType,
-        base: TransportAddress,
+        base: Base,
         address: TransportAddress,
         server: str = "",
         mapped: TransportAddress | None = None,
     ) -> Candidate:
+        tcp_type = self.tcp_types.get(base)
         if type_ is CandidateType.PEER_REFLEXIVE:
             # Section 7.2.5.3.1: the value that the check said in PRIORITY, so that both sides agree on it.
-            priority = peer_reflexive_priority(self.own[base].priority)
+            priority = peer_reflexive_priority(self.own[base].priority, base.protocol)
         else:
-            priority = candidate_priority(type_, self._preferences[base])
+            preference = self._preferences[base]
+            if tcp_type is not None:
+                preference = tcp_preference(type_, tcp_type, preference)
+            priority = candidate_priority(type_, preference, protocol=base.protocol)
             while priority in self._priorities:  # Section 5.1.2: unique in the stream.
                 priority -= 1 << 8
             self._priorities.add(priority)
         candidate = Candidate(
-            foundation=self._foundation(type_, base.host, server),
+            foundation=self._foundation(type_, base, server),
             component=1,
-            transport="udp",
+            transport=base.protocol.value,
             priority=priority,
             address=address,
             type=type_,
-            related_address=self._related(mapped or base) if type_ is not CandidateType.HOST else None,
-            base=base,
+            related_address=self._related(mapped or base.address) if type_ is not CandidateType.HOST else None,
+            tcp_type=tcp_type,
+            base=base.address,
         )
         self._by_address[base, address] = candidate
         return candidate
@@ -144,6 +162,8 @@ class LocalCandidates:
             return base
         return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
 
-    def _foundation(self, type_: CandidateType, base_host: str, server: str) -> str:
-        # Section 5.1.1.3: equal type, base host, protocol (always UDP here) and server.
-        return self._foundations.setdefault((type_, base_host, server), str(len(self._foundations) + 1))
+    def _foundation(self, type_: CandidateType, base: Base, server: str) -> str:
+        # Section 5.1.1.3: equal type, base host, protocol and server. The kinds of TCP candidates count as protocols:
+        # that an active one gets nowhere says nothing about a simultaneous open.
+        key = (type_, base.address.host, base.protocol, self.tcp_types.get(base), server)
+        return self._foundations.setdefault(key, str(len(self._foundations) + 1))

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import enum
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Candidate, CandidateType, TcpType
 from ice.priority import pair_priority
 from ice.roles import Role
 from stun.address import FiveTuple, TransportAddress
 
-__all__ = ["CandidatePair", "PairState"]
+__all__ = ["COUNTERPARTS", "CandidatePair", "PairState", "can_meet"]
+
+COUNTERPARTS = {
+    TcpType.ACTIVE: TcpType.PASSIVE,
+    TcpType.PASSIVE: TcpType.ACTIVE,
+    TcpType.SIMULTANEOUS_OPEN: TcpType.SIMULTANEOUS_OPEN,
+}
+"""Which kind of candidate a TCP candidate can meet (RFC 6544 section 6.2)."""
+
+
+def can_meet(local: Candidate, remote: Candidate) -> bool:
+    """Whether two candidates speak one transport, and over TCP one opens what the other takes (RFC 6544 6.2)."""
+    if local.protocol is not remote.protocol:
+        return False
+    return local.tcp_type is None or COUNTERPARTS[local.tcp_type] is remote.tcp_type
 
 
 class PairState(enum.StrEnum):
@@ -57,7 +71,7 @@ class CandidatePair:
         """Our candidate."""
         self.remote = remote
         """The peer's candidate."""
-        self.path = FiveTuple(base, address)
+        self.path = FiveTuple(base, address, local.protocol)
         """What datagrams of this pair really travel on: from our base to the peer's candidate."""
         self.priority = 0
         """The pair priority (section 6.1.2.3), equal on both sides."""
@@ -96,6 +110,11 @@ class CandidatePair:
     def is_relayed(self) -> bool:
         """Whether a TURN server is on the path, ours or the peer's."""
         return CandidateType.RELAYED in (self.local.type, self.remote.type)
+
+    @property
+    def is_opened_by_peer(self) -> bool:
+        """Whether only the peer can open the connection of this pair (RFC 6544 section 6.2)."""
+        return self.local.tcp_type is TcpType.PASSIVE
 
     def note_round_trip(self, seconds: float) -> None:
         """Record one measured round trip."""

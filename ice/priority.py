@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ice.candidate import CandidateType
+from ice.candidate import CandidateType, TcpType
 from stun.address import TransportAddress, TransportProtocol
 
 __all__ = [
+    "HIGHEST_OTHER",
     "HIGHEST_PREFERENCE",
     "MAX_PRIORITY",
+    "TCP_TYPE_PREFERENCES",
     "TYPE_PREFERENCES",
     "candidate_priority",
     "local_preferences",
     "pair_priority",
     "peer_reflexive_priority",
     "relay_preference",
+    "tcp_preference",
 ]
 
 MAX_PRIORITY = 2**31 - 1
@@ -29,15 +32,45 @@ TYPE_PREFERENCES: dict[CandidateType, int] = {
 }
 """The recommended type preferences (RFC 8445 section 5.1.2.2)."""
 
+TCP_TYPE_PREFERENCES: dict[CandidateType, int] = {
+    CandidateType.HOST: 90,
+    CandidateType.PEER_REFLEXIVE: 80,
+    CandidateType.SERVER_REFLEXIVE: 70,
+    CandidateType.RELAYED: 0,
+}
+"""The same for TCP: under every direct UDP candidate and over every relay, as browsers have it (RFC 6544 section 4.2
+leaves the order of the transports to us, and prefers UDP where packets are worth more fresh than complete)."""
 
-def candidate_priority(type_: CandidateType, local_preference: int, component: int = 1) -> int:
+HIGHEST_OTHER = 8191
+"""The largest "other preference" of a TCP candidate (RFC 6544 section 4.2)."""
+
+_DIRECTIONS = {TcpType.ACTIVE: 6, TcpType.PASSIVE: 4, TcpType.SIMULTANEOUS_OPEN: 2}
+_REFLEXIVE_DIRECTIONS = {TcpType.SIMULTANEOUS_OPEN: 6, TcpType.ACTIVE: 4, TcpType.PASSIVE: 2}
+
+
+def _type_preferences(protocol: TransportProtocol) -> dict[CandidateType, int]:
+    return TCP_TYPE_PREFERENCES if protocol is TransportProtocol.TCP else TYPE_PREFERENCES
+
+
+def candidate_priority(
+    type_: CandidateType,
+    local_preference: int,
+    component: int = 1,
+    protocol: TransportProtocol = TransportProtocol.UDP,
+) -> int:
     """Return ``2^24 * type + 2^8 * local + (256 - component)`` (section 5.1.2.1)."""
-    return (TYPE_PREFERENCES[type_] << 24) + (local_preference << 8) + (256 - component)
+    return (_type_preferences(protocol)[type_] << 24) + (local_preference << 8) + (256 - component)
 
 
-def peer_reflexive_priority(priority: int) -> int:
+def tcp_preference(type_: CandidateType, tcp_type: TcpType, other: int) -> int:
+    """Return the local preference of a TCP candidate: ``2^13 * direction + other`` (RFC 6544 section 4.2)."""
+    is_reflexive = type_ in (CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE)
+    return ((_REFLEXIVE_DIRECTIONS if is_reflexive else _DIRECTIONS)[tcp_type] << 13) + other
+
+
+def peer_reflexive_priority(priority: int, protocol: TransportProtocol = TransportProtocol.UDP) -> int:
     """Return what a check from a candidate of this priority says in PRIORITY: the same, of type prflx (7.1.1)."""
-    return (TYPE_PREFERENCES[CandidateType.PEER_REFLEXIVE] << 24) + (priority & 0xFFFFFF)
+    return (_type_preferences(protocol)[CandidateType.PEER_REFLEXIVE] << 24) + (priority & 0xFFFFFF)
 
 
 def pair_priority(controlling: int, controlled: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.config import IceConfig
 from ice.events import CandidateErrorFound, ErrorStage
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -98,7 +98,7 @@ class RelayedFound:
 class HostPermitted:
     """Checks may go from a relayed base to this host: the server lets its answers through."""
 
-    base: TransportAddress
+    base: Base
     host: str
 
 
@@ -106,7 +106,7 @@ class HostPermitted:
 class RelayLost:
     """A relayed base is gone, and why."""
 
-    base: TransportAddress
+    base: Base
     error: TurnError
 
 

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ice.candidate import Base
 from ice.config import IceConfig
 from ice.events import CandidateErrorFound, ErrorStage
 from ice.local import LocalCandidates
@@ -65,7 +66,7 @@ class Relays:
         self._grace_at: float | None = None
         self.by_path: dict[FiveTuple, Relay] = {}
         """The open ways to servers."""
-        self.by_base: dict[TransportAddress, Relay] = {}
+        self.by_base: dict[Base, Relay] = {}
         """The relays by their relayed addresses."""
         self.news: deque[RelayNews] = deque()
         """What the agent has to know."""
@@ -185,7 +186,7 @@ class Relays:
 
     def send(self, data: bytes, path: FiveTuple) -> None:
         """Have a relay send to a peer; the path is the one from our relayed base."""
-        relay = self.by_base[path.local]
+        relay = self.by_base[Base.of(path)]
         assert relay.client is not None
         assert relay.path is not None
         wire = relay.client.encode(path.remote, data)
@@ -208,7 +209,7 @@ class Relays:
             elif relay.state is RelayState.ALLOCATED and relay.release_at is None:
                 relay.release_at = now + self._config.relay_grace
 
-    def probe(self, base: TransportAddress, now: float) -> None:
+    def probe(self, base: Base, now: float) -> None:
         """The peer is silent: if that is by a relay of ours, ask its server whether it still has the allocation."""
         relay = self.by_base.get(base)
         if relay is not None and relay.client is not None:
@@ -313,8 +314,8 @@ class Relays:
             case PermissionGranted(host):
                 base = relay.bases.get(TransportAddress(host, 0).family)
                 if base is not None:
-                    self._local.permissions.add((base, host))
-                    self.news.append(HostPermitted(base, host))
+                    self._local.permissions.add((Base(base), host))
+                    self.news.append(HostPermitted(Base(base), host))
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)
             case CredentialsWanted():
@@ -333,7 +334,7 @@ class Relays:
             if candidate is None:
                 continue  # Section 5.1.3: equal to one that is there.
             relay.bases[address.family] = address
-            self.by_base[address] = relay
+            self.by_base[Base(address)] = relay
             self.news.append(RelayedFound(candidate))
         for error in event.family_errors:
             self._tell(relay, ErrorStage.GATHERING, error)
@@ -355,7 +356,7 @@ class Relays:
 
     def _lost(self, relay: Relay, error: TurnError) -> None:
         self._fail(relay, error, ErrorStage.RELAYING)
-        self.news.extend(RelayLost(base, error) for base in relay.bases.values())
+        self.news.extend(RelayLost(Base(base), error) for base in relay.bases.values())
         self._forget(relay)
 
     def _give_up(self, relay: Relay, now: float) -> None:
@@ -370,7 +371,7 @@ class Relays:
     def _release(self, relay: Relay, now: float) -> None:
         relay.release_at = None
         for base in relay.bases.values():
-            self.by_base.pop(base, None)
+            self.by_base.pop(Base(base), None)
         if relay.client is None:
             relay.state = RelayState.RELEASED
             return
@@ -381,7 +382,7 @@ class Relays:
     def _forget(self, relay: Relay) -> None:
         """The way to the server is of no more use."""
         for base in relay.bases.values():
-            self.by_base.pop(base, None)
+            self.by_base.pop(Base(base), None)
         if relay.path is not None and self.by_path.pop(relay.path, None) is not None:
             self._effects.append(Release(relay.path))
 

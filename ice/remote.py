@@ -6,11 +6,12 @@ import enum
 import ipaddress
 import random
 from collections import Counter
+from dataclasses import replace
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
-from stun.address import TransportAddress
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
@@ -20,7 +21,7 @@ _BROADCAST = "255.255.255.255"
 class Rejection(enum.StrEnum):
     """Why a candidate of the peer was not taken; the keys of the drop counters."""
 
-    TRANSPORT = "remote candidate: not UDP"
+    TRANSPORT = "remote candidate: a transport that we do not speak"
     COMPONENT = "remote candidate: another component"
     NAME = "remote candidate: a name instead of an address"
     PORT = "remote candidate: port 0"
@@ -57,7 +58,7 @@ class RemoteCandidates:
     def __init__(self, config: IceConfig, rng: random.Random) -> None:
         self._config = config
         self._rng = rng
-        self._by_address: dict[tuple[str, int], Candidate] = {}
+        self._by_address: dict[Base, Candidate] = {}
         self._signalled = 0
         self._learned = 0
         self.ended = False
@@ -74,9 +75,11 @@ class RemoteCandidates:
         """Return the candidates in the order they became known."""
         return list(self._by_address.values())
 
-    def at(self, address: tuple[str, int]) -> Candidate | None:
+    def at(
+        self, address: TransportAddress | NamedAddress, protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> Candidate | None:
         """Return the candidate with this address, or None."""
-        return self._by_address.get(address)
+        return self._by_address.get(Base(TransportAddress(*address), protocol))
 
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
@@ -92,11 +95,14 @@ class RemoteCandidates:
         if reason is not None:
             self.rejected[reason] += 1
             return None
-        known = self._by_address.get(candidate.address)
+        address = candidate.address
+        assert isinstance(address, TransportAddress)  # Or there would be a reason against it.
+        key = Base(address, candidate.protocol)
+        known = self._by_address.get(key)
         if candidate.priority > MAX_PRIORITY:
             # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
-            candidate = _with_priority(candidate, MAX_PRIORITY)
-        self._by_address[candidate.address] = candidate
+            candidate = replace(candidate, priority=MAX_PRIORITY)
+        self._by_address[key] = candidate
         if known is None:
             self._signalled += 1
         else:
@@ -109,16 +115,16 @@ class RemoteCandidates:
             return Rejection.ENDED
         if candidate.ufrag is not None and self.ufrag is not None and candidate.ufrag != self.ufrag:
             return Rejection.GENERATION
-        if candidate.transport != "udp":
+        if not self._speaks(candidate):
             return Rejection.TRANSPORT
         if candidate.component != 1:
             return Rejection.COMPONENT
         address = candidate.address
         if not isinstance(address, TransportAddress):
             return Rejection.NAME
-        if address.port == 0:
+        if address.port == 0 and candidate.tcp_type is not TcpType.ACTIVE:
             return Rejection.PORT
-        known = self._by_address.get(address)
+        known = self._by_address.get(Base(address, candidate.protocol))
         if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
             return Rejection.DUPLICATE
         if self._signalled >= self._config.max_remote_candidates:
@@ -127,12 +133,18 @@ class RemoteCandidates:
             return Rejection.ADDRESS
         return None
 
-    def learn(self, address: TransportAddress, priority: int) -> Candidate | None:
-        """Return the candidate that a check came from, new and peer-reflexive if its source is unknown (7.3.1.3).
+    def _speaks(self, candidate: Candidate) -> bool:
+        if candidate.transport == "tcp":
+            return bool(self._config.tcp.candidates) and candidate.tcp_type is not None
+        return candidate.transport == "udp"
 
-        None when too many have been learned.
+    def learn(self, path: FiveTuple, priority: int, tcp_type: TcpType | None = None) -> Candidate | None:
+        """Return the candidate that a check on ``path`` came from: a new peer-reflexive one if unknown (7.3.1.3).
+
+        None when too many have been learned. ``tcp_type`` is what the source of a TCP connection must be.
         """
-        known = self._by_address.get(address)
+        key = Base(path.remote, path.protocol)
+        known = self._by_address.get(key)
         if known is not None:
             return known
         if self._learned >= self._config.max_peer_reflexive:
@@ -142,23 +154,11 @@ class RemoteCandidates:
         candidate = Candidate(
             foundation=f"prflx{self._rng.getrandbits(64):016x}",
             component=1,
-            transport="udp",
+            transport=path.protocol.value,
             priority=min(max(priority, 1), MAX_PRIORITY),
-            address=address,
+            address=path.remote,
             type=CandidateType.PEER_REFLEXIVE,
+            tcp_type=tcp_type,
         )
-        self._by_address[address] = candidate
+        self._by_address[key] = candidate
         return candidate
-
-
-def _with_priority(candidate: Candidate, priority: int) -> Candidate:
-    return Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.transport,
-        priority=priority,
-        address=candidate.address,
-        type=candidate.type,
-        related_address=candidate.related_address,
-        extensions=candidate.extensions,
-    )

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from ice.candidate import Candidate
+from ice.candidate import Base, Candidate
 from ice.checking import Checking
 from ice.checks import Credentials
 from ice.config import IceConfig
@@ -25,8 +25,10 @@ from ice.responder import EarlyChecks, Responder
 from ice.roles import Role, RoleKeeper
 from ice.sources import AcceptedSources
 from ice.stats import AgentStats
-from stun.address import FiveTuple, TransportAddress
-from stun.machine import Outbox, Transmit
+from ice.tcp import Connect, TcpPaths
+from ice.tcp_gathering import TcpGathering
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.machine import Outbox, Release, Transmit
 
 __all__ = ["AgentRooms"]
 
@@ -56,12 +58,14 @@ class AgentRooms:
         self.relays = Relays(config, self._local, rng, settle)
         """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
         self._relayed: deque[bytes] = deque()
-        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, rng)
+        self._tcp = TcpPaths(config.tcp, self._local, rng)
+        self._tcp_gathering = TcpGathering(config, self._local, rng)
+        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, self._tcp, rng)
         self._responder = Responder(self.local_description, self._roles)
         self._early = EarlyChecks(config.max_early_checks)
         self._consent: Consent | None = None
         self._lifecycle = Lifecycle(config)
-        self._outbox: Outbox[Transmit, Event] = Outbox()
+        self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
 
@@ -109,23 +113,28 @@ class AgentRooms:
         selected = self._checking.selected
         return None if selected is None else selected.path
 
-    def accepted_sources(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+    def accepted_sources(
+        self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> AbstractSet[tuple[str, int]]:
         """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
 
         Raises:
             KeyError: ``base`` was never added.
         """
-        return self._sources.of(base)
+        return self._sources.of(Base(base, protocol))
 
-    def is_valid_path(self, local: TransportAddress, remote: tuple[str, int]) -> bool:
+    def is_valid_path(
+        self, local: TransportAddress, remote: tuple[str, int], protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> bool:
         """Return whether data from ``remote`` that arrives at our ``local`` is the peer's."""
-        return local in self._sources and remote in self._sources.of(local)
+        base = Base(local, protocol)
+        return base in self._sources and remote in self._sources.of(base)
 
     def stats(self) -> AgentStats:
         """Return a picture of the session."""
         drops = Counter(self._drops)
         drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
         drops["check: early, too many or of another generation"] += self._early.dropped
-        drops["server answer: unknown or implausible"] += self._gathering.implausible
+        drops["server answer: unknown or implausible"] += self._gathering.implausible + self._tcp_gathering.implausible
         drops["relayed: no permission"] += self.relays.unpermitted
-        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats())
+        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats(), self._tcp.stats())

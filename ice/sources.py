@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from stun.address import FiveTuple, TransportAddress
+from ice.candidate import Base
+from stun.address import FiveTuple
 
 __all__ = ["AcceptedSources"]
 
@@ -19,16 +20,16 @@ class AcceptedSources:
     __slots__ = ("_by_base",)
 
     def __init__(self) -> None:
-        self._by_base: dict[TransportAddress, set[tuple[str, int]]] = {}
+        self._by_base: dict[Base, set[tuple[str, int]]] = {}
 
     def __contains__(self, base: object) -> bool:
         return base in self._by_base
 
-    def add_base(self, base: TransportAddress) -> None:
-        """Begin a set for a bound socket."""
+    def add_base(self, base: Base) -> None:
+        """Begin a set for a base."""
         self._by_base.setdefault(base, set())
 
-    def of(self, base: TransportAddress) -> AbstractSet[tuple[str, int]]:
+    def of(self, base: Base) -> AbstractSet[tuple[str, int]]:
         """Return the live set of a base.
 
         Raises:
@@ -38,7 +39,7 @@ class AcceptedSources:
 
     def accept(self, path: FiveTuple) -> None:
         """Accept data on ``path`` from now on."""
-        self._by_base[path.local].add(path.remote)
+        self._by_base[Base.of(path)].add(path.remote)
 
     def clear(self) -> None:
         """Accept nothing any more; the sets stay the same objects, empty."""

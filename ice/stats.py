@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ice.checking import Checking
 from ice.events import State
 from ice.pair import CandidatePair, PairState
 from ice.relay import RelayStats
 from ice.roles import Role, RoleKeeper
+from ice.tcp import TcpStats
 
 __all__ = ["AgentStats", "PairStats"]
 
@@ -76,6 +77,9 @@ class AgentStats:
     relays: tuple[RelayStats, ...] = ()
     """The TURN servers, in the order in which they were asked."""
 
+    tcp: TcpStats = field(default_factory=TcpStats)
+    """The connections of TCP candidates."""
+
     @classmethod
     def of(
         cls,
@@ -84,6 +88,7 @@ class AgentStats:
         checking: Checking,
         drops: Mapping[str, int],
         relays: tuple[RelayStats, ...] = (),
+        tcp: TcpStats | None = None,
     ) -> AgentStats:
         """Return a picture of a session; ``drops`` may have zeros, which are left out."""
         return cls(
@@ -94,6 +99,7 @@ class AgentStats:
             trimmed_pairs=checking.checklist.trimmed,
             dropped={reason: count for reason, count in drops.items() if count},
             relays=relays,
+            tcp=tcp or TcpStats(),
         )
 
     @property

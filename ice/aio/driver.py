@@ -10,6 +10,7 @@ from typing import Any
 
 from ice.agent import Agent
 from ice.aio.stats import Traffic
+from ice.candidate import Base
 from ice.events import Event
 from ice.relay import FetchCredentials, OpenLink, Relay
 from stun.address import FiveTuple, TransportAddress
@@ -116,7 +117,7 @@ class AgentDriver(Driver[Event]):
 
     def sender(self, path: FiveTuple) -> Send | None:
         """Return what sends data on a path that begins at a relayed base; None where there is no such base."""
-        relay = self.machine.relays.by_base.get(path.local)
+        relay = self.machine.relays.by_base.get(Base.of(path))
         if relay is None or relay.client is None or relay.path not in self.links:
             return None
         encode, send_wire = relay.client.encode, self.links[relay.path].send

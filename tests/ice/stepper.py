@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from ice.agent import Agent
+from ice.candidate import Base
 from ice.config import IceConfig
 from ice.events import Event, GatheringCompleted, LocalCandidateFound
 from ice.roles import Role
@@ -87,8 +88,8 @@ class Wire:
             self._flying.remove(item)
             _, _, data, path = item
             for side in self.sides:
-                if path.remote in side.agent._sources:
-                    side.agent.receive_datagram(data, FiveTuple(path.remote, path.local), self.now)
+                if Base(path.remote, path.protocol) in side.agent._sources:
+                    side.agent.receive_datagram(data, FiveTuple(path.remote, path.local, path.protocol), self.now)
                     break
         else:
             for side in self.sides:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ice.candidate import Candidate, CandidateType, NamedAddress, TcpType
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.errors import CandidateError, IceError
-from stun.address import TransportAddress
+from ice.sources import AcceptedSources
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
 CANDIDATES = (Path(__file__).parents[1] / "vectors" / "ice" / "candidates.txt").read_text().splitlines()
 HOST = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"
@@ -114,3 +116,21 @@ def test_the_error_is_what_applications_catch() -> None:
     assert issubclass(CandidateError, IceError)
     assert issubclass(CandidateError, ConnectionError)
     assert issubclass(CandidateError, ValueError)
+
+
+def test_a_base_is_an_address_and_a_transport() -> None:
+    here, there = TransportAddress("192.0.2.1", 1000), TransportAddress("198.51.100.1", 2000)
+    udp, tcp = FiveTuple(here, there), FiveTuple(here, there, TransportProtocol.TCP)
+    sources = AcceptedSources()
+    sources.add_base(Base.of(udp))
+    sources.add_base(Base.of(tcp))
+    sources.accept(tcp)
+    assert not sources.of(Base(here))
+    assert sources.of(Base(here, TransportProtocol.TCP)) == {there}
+
+
+def test_a_candidate_of_ours_knows_its_base() -> None:
+    line = "candidate:1 1 tcp 5 192.0.2.1 9 typ host tcptype active"
+    active = replace(Candidate.from_sdp(line), base=TransportAddress("192.0.2.1", 9))
+    assert active.base_key == Base(TransportAddress("192.0.2.1", 9), TransportProtocol.TCP)
+    assert Candidate.from_sdp(line).base_key is None

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Base, Candidate, CandidateType
 from ice.config import IceConfig
 from ice.gathering import Gathering, is_plausible_mapping
 from ice.local import LocalCandidates
@@ -27,7 +27,7 @@ def gathering(
     config = IceConfig(gathering_timeout=timeout)
     local = LocalCandidates(config)
     for base in bases or (address(1),):
-        local.add_base(base)
+        local.add_base(Base(base))
     one = Gathering(config, local, random.Random(1))
     one.begin()
     for server in servers:
@@ -181,7 +181,7 @@ def test_only_the_server_that_was_asked_may_answer_and_once() -> None:
 def test_it_is_not_complete_before_the_last_server_is_named() -> None:
     config = IceConfig()
     local = LocalCandidates(config)
-    local.add_base(address(1))
+    local.add_base(Base(address(1)))
     one = Gathering(config, local, random.Random(1))
     assert not one.completes_now()
     assert [host.type for host in one.begin()] == [CandidateType.HOST]
@@ -197,12 +197,12 @@ def test_it_is_not_complete_before_the_last_server_is_named() -> None:
 def test_a_base_that_comes_later_is_asked_from_too() -> None:
     config = IceConfig()
     local = LocalCandidates(config)
-    local.add_base(address(1))
+    local.add_base(Base(address(1)))
     one = Gathering(config, local, random.Random(1))
     one.begin()
     one.add_server(SERVER, 0.0)
     one.handle_timeout(0.0)
-    local.add_base(address(2))
+    local.add_base(Base(address(2)))
     [host] = one.begin()
     assert host.address == address(2)
     assert [transmit.path.local for transmit in one.handle_timeout(1.0)] == [address(2)] * 1 + [address(1)]

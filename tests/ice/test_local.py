@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ice.candidate import CandidateType
+from ice.candidate import Base, CandidateType
 from ice.config import IceConfig
 from ice.local import LocalCandidates
 from ice.priority import peer_reflexive_priority
@@ -15,7 +15,7 @@ MAPPED = TransportAddress("198.51.100.7", 40000)
 def candidates(*bases: TransportAddress, **settings: object) -> LocalCandidates:
     local = LocalCandidates(IceConfig(**settings))  # type: ignore[arg-type]
     for base in bases:
-        local.add_base(base)
+        local.add_base(Base(base))
     return local
 
 
@@ -31,10 +31,10 @@ def test_hosts_are_ranked_together_and_come_best_first() -> None:
 def test_later_bases_rank_below_earlier_ones() -> None:
     local = candidates(address(1))
     [first] = local.make_hosts()
-    local.add_base(address(2))
+    local.add_base(Base(address(2)))
     [second] = local.make_hosts()
     assert second.priority < first.priority
-    assert list(local.hosts) == [address(1), address(2)]
+    assert list(local.hosts) == [Base(address(1)), Base(address(2))]
 
 
 def test_foundations_follow_type_base_host_and_server() -> None:
@@ -42,9 +42,9 @@ def test_foundations_follow_type_base_host_and_server() -> None:
     local = candidates(address(1, 10), address(1, 11), address(2, 10))
     foundations = {host.address: host.foundation for host in local.make_hosts()}
     assert foundations[address(1, 10)] == foundations[address(1, 11)] != foundations[address(2, 10)]
-    one = local.add_reflexive(address(1, 10), MAPPED, SERVER)
-    same = local.add_reflexive(address(1, 11), MAPPED._replace(port=2), SERVER)
-    other = local.add_reflexive(address(1, 10), MAPPED._replace(port=3), TransportAddress("203.0.113.2", 3478))
+    one = local.add_reflexive(Base(address(1, 10)), MAPPED, SERVER)
+    same = local.add_reflexive(Base(address(1, 11)), MAPPED._replace(port=2), SERVER)
+    other = local.add_reflexive(Base(address(1, 10)), MAPPED._replace(port=3), TransportAddress("203.0.113.2", 3478))
     assert one is not None
     assert same is not None
     assert other is not None
@@ -55,10 +55,10 @@ def test_foundations_follow_type_base_host_and_server() -> None:
 def test_redundant_reflexive_candidates_are_dropped() -> None:
     local = candidates(address(1), address(2))
     local.make_hosts()
-    assert local.add_reflexive(address(1), address(1), SERVER) is None
-    assert local.add_reflexive(address(1), MAPPED, SERVER) is not None
-    assert local.add_reflexive(address(1), MAPPED, TransportAddress("203.0.113.2", 3478)) is None
-    assert local.add_reflexive(address(2), MAPPED, SERVER) is not None  # Another base: not redundant.
+    assert local.add_reflexive(Base(address(1)), address(1), SERVER) is None
+    assert local.add_reflexive(Base(address(1)), MAPPED, SERVER) is not None
+    assert local.add_reflexive(Base(address(1)), MAPPED, TransportAddress("203.0.113.2", 3478)) is None
+    assert local.add_reflexive(Base(address(2)), MAPPED, SERVER) is not None  # Another base: not redundant.
 
 
 def test_priorities_are_unique() -> None:
@@ -66,7 +66,7 @@ def test_priorities_are_unique() -> None:
     found = local.make_hosts()
     for base in (address(1), address(2)):
         for port in range(20):
-            candidate = local.add_reflexive(base, MAPPED._replace(port=port + 1), SERVER)
+            candidate = local.add_reflexive(Base(base), MAPPED._replace(port=port + 1), SERVER)
             assert candidate is not None
             found.append(candidate)
     assert len({candidate.priority for candidate in found}) == len(found)
@@ -76,22 +76,22 @@ def test_a_mapped_address_is_found_or_learned() -> None:
     # RFC 8445 section 7.2.5.3.1
     local = candidates(address(1), max_peer_reflexive=1)
     [host] = local.make_hosts()
-    reflexive = local.add_reflexive(address(1), MAPPED, SERVER)
-    assert local.at(address(1), address(1)) is host
-    assert local.at(address(1), MAPPED) is reflexive
-    learned = local.at(address(1), MAPPED._replace(port=9))
+    reflexive = local.add_reflexive(Base(address(1)), MAPPED, SERVER)
+    assert local.at(Base(address(1)), address(1)) is host
+    assert local.at(Base(address(1)), MAPPED) is reflexive
+    learned = local.at(Base(address(1)), MAPPED._replace(port=9))
     assert learned.type is CandidateType.PEER_REFLEXIVE
     assert learned.priority == peer_reflexive_priority(host.priority)
     assert learned.base == address(1)
-    assert local.at(address(1), MAPPED._replace(port=9)) is learned
-    assert local.at(address(1), MAPPED._replace(port=10)) is host  # Beyond the limit.
+    assert local.at(Base(address(1)), MAPPED._replace(port=9)) is learned
+    assert local.at(Base(address(1)), MAPPED._replace(port=10)) is host  # Beyond the limit.
 
 
 def test_hidden_host_addresses_do_not_show_in_related_addresses() -> None:
     local = candidates(address(1), SIX, announce_host_candidates=False)
     local.make_hosts()
-    four = local.add_reflexive(address(1), MAPPED, SERVER)
-    six = local.add_reflexive(SIX, TransportAddress("2001:db8:2::2", 7), SERVER)
+    four = local.add_reflexive(Base(address(1)), MAPPED, SERVER)
+    six = local.add_reflexive(Base(SIX), TransportAddress("2001:db8:2::2", 7), SERVER)
     assert four is not None
     assert six is not None
     assert "raddr 0.0.0.0 rport 9" in four.to_sdp()

@@ -8,11 +8,15 @@ from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
 from ice.remote import Rejection, RemoteCandidates
-from stun.address import TransportAddress
+from stun.address import FiveTuple, TransportAddress
 
 
 def remotes(**settings: object) -> RemoteCandidates:
     return RemoteCandidates(IceConfig(**settings), random.Random(1))  # type: ignore[arg-type]
+
+
+def came_from(host: str, port: int) -> FiveTuple:
+    return FiveTuple(TransportAddress("192.0.2.1", 1000), TransportAddress(host, port))
 
 
 def text(address: str = "198.51.100.1 5000", extra: str = "", priority: int = 5, component: int = 1) -> Candidate:
@@ -29,7 +33,7 @@ def test_a_good_candidate_is_taken() -> None:
 @pytest.mark.parametrize(
     ("candidate", "reason"),
     [
-        (Candidate.from_sdp("1 1 tcp 5 198.51.100.1 9 typ host tcptype active"), Rejection.TRANSPORT),
+        (Candidate.from_sdp("1 1 tcp 5 198.51.100.1 9 typ host"), Rejection.TRANSPORT),
         (Candidate.from_sdp("1 1 ssltcp 5 198.51.100.1 443 typ host"), Rejection.TRANSPORT),
         (text(component=2), Rejection.COMPONENT),
         (text("somebody.example.org 5000"), Rejection.NAME),
@@ -92,11 +96,11 @@ def test_a_priority_beyond_the_range_gains_nothing() -> None:
 
 def test_an_unknown_source_becomes_peer_reflexive_with_the_priority_of_its_check() -> None:
     table = remotes()
-    learned = table.learn(TransportAddress("203.0.113.5", 7), 1234)
+    learned = table.learn(came_from("203.0.113.5", 7), 1234)
     assert learned is not None
     assert (learned.type, learned.priority) == (CandidateType.PEER_REFLEXIVE, 1234)
-    assert table.learn(TransportAddress("203.0.113.5", 7), 9) is learned
-    other = table.learn(TransportAddress("203.0.113.6", 7), 0)
+    assert table.learn(came_from("203.0.113.5", 7), 9) is learned
+    other = table.learn(came_from("203.0.113.6", 7), 0)
     assert other is not None
     assert other.priority == 1
     assert other.foundation != learned.foundation
@@ -104,7 +108,7 @@ def test_an_unknown_source_becomes_peer_reflexive_with_the_priority_of_its_check
 
 def test_learning_has_a_limit_of_its_own() -> None:
     table = remotes(max_peer_reflexive=2)
-    found = [table.learn(TransportAddress("203.0.113.5", port), 5) for port in range(1, 6)]
+    found = [table.learn(came_from("203.0.113.5", port), 5) for port in range(1, 6)]
     assert [candidate is not None for candidate in found] == [True, True, False, False, False]
     assert table.rejected == {Rejection.LIMIT: 3}
 
@@ -112,7 +116,7 @@ def test_learning_has_a_limit_of_its_own() -> None:
 def test_a_signalled_candidate_takes_the_place_of_a_learned_one() -> None:
     # RFC 8838 section 11
     table = remotes(max_peer_reflexive=1)
-    learned = table.learn(TransportAddress("198.51.100.1", 5000), 1)
+    learned = table.learn(came_from("198.51.100.1", 5000), 1)
     assert table.add(text(priority=77)) == (text(priority=77), learned)
-    assert table.at(("198.51.100.1", 5000)) == text(priority=77)
-    assert table.learn(TransportAddress("203.0.113.9", 1), 5) is not None  # The place of the learned one is free.
+    assert table.at(TransportAddress("198.51.100.1", 5000)) == text(priority=77)
+    assert table.learn(came_from("203.0.113.9", 1), 5) is not None  # The place of the learned one is free.

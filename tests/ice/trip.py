@@ -35,8 +35,11 @@ class Peer(Driven[Agent]):
         self.other: Peer | None = None
         self.signalling = signalling
         self._told = 0
-        for address in host.addresses:
-            self.machine.add_local_base(self.bind(address), host.world.now)
+        self._add_bases()
+
+    def _add_bases(self) -> None:
+        for address in self.host.addresses:
+            self.machine.add_local_base(self.bind(address), self.host.world.now)
 
     def start(self, other: Peer, servers: Sequence[TransportAddress]) -> None:
         """Tell the other side the description, gather, and trickle."""

@@ -91,7 +91,7 @@ def test_any_order_of_events_leaves_nothing_behind(steps: list[tuple[object, ...
     assert len(relays) <= 4
     assert len(stage.of_type(GatheringCompleted)) <= 1
     # Every relayed base belongs to a server that relays, and only hosts with its permission are paired with it.
-    for base in agent.relays.by_base:
+    for base, _ in agent.relays.by_base:
         assert any(str(base) in relay.relayed for relay in relays)
     agent.close(stage.now)
     stage.pump()

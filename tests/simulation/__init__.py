@@ -6,7 +6,7 @@ from tests.simulation.host import Host, SimulatedNetwork, SimulatedSocket
 from tests.simulation.link import Link, LinkProfile
 from tests.simulation.loop import Stalled, VirtualTimeLoop, run_virtual, virtual_time
 from tests.simulation.machines import Driven
-from tests.simulation.nat import Nat, NatMapping, Packet
+from tests.simulation.nat import Nat, NatMapping, Packet, Segment
 from tests.simulation.nat_behaviour import (
     Filtering,
     Hairpin,
@@ -18,11 +18,13 @@ from tests.simulation.nat_behaviour import (
     PortSharing,
     Refresh,
     StrayInput,
+    StraySyn,
     Translation,
 )
 from tests.simulation.oracle import NatClass, Reach, combine, direct_path_possible, nat_class, reach
 from tests.simulation.realm import Fate, Realm
 from tests.simulation.router import NatRouter
+from tests.simulation.tcp import SimulatedConnection, SimulatedTcp
 from tests.simulation.world import World
 
 __all__ = [
@@ -47,10 +49,14 @@ __all__ = [
     "Reach",
     "Realm",
     "Refresh",
+    "Segment",
+    "SimulatedConnection",
     "SimulatedNetwork",
     "SimulatedSocket",
+    "SimulatedTcp",
     "Stalled",
     "StrayInput",
+    "StraySyn",
     "Translation",
     "VirtualTimeLoop",
     "World",

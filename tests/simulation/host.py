@@ -13,6 +13,7 @@ from stun.network import DatagramReceiver, Interface
 from tests.simulation.link import LinkProfile
 from tests.simulation.nat import Packet
 from tests.simulation.realm import Attachment, Fate, Realm
+from tests.simulation.tcp import SimulatedTcp
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -62,6 +63,8 @@ class Host:
         """Datagrams that its sockets have sent."""
         self.received = 0
         """Datagrams that its sockets have received."""
+        self.tcp = SimulatedTcp(self)
+        """Its TCP."""
         self._attachments: dict[str, Attachment] = {}
         self._interfaces: list[Interface] = []
         self._next_port = 50_000
@@ -145,8 +148,16 @@ class Host:
         attachment = self._attachments.get(source.host)
         if attachment is None and not own:
             return False
-        packet = Packet(source, destination, data)
         self.sent += 1
+        return self.emit(Packet(source, destination, data))
+
+    def emit(self, packet: Packet) -> bool:
+        """Put a packet on the wire of its source; False when there is none."""
+        host = packet.destination.host
+        own = host in self._attachments or host in _LOOPBACKS.values()
+        attachment = self._attachments.get(packet.source.host)
+        if attachment is None and not own:
+            return False
         self.world.note(packet, Fate.SENT)
         if own:
             self.world.at(self.world.now, lambda: self._deliver(packet))
@@ -167,6 +178,9 @@ class Host:
             self.world.note(packet, Fate.UNROUTABLE)
 
     def _deliver(self, packet: Packet) -> None:
+        if packet.segment is not None:
+            self.tcp.receive(packet)
+            return
         destination = packet.destination
         wildcard = TransportAddress(_WILDCARDS[destination.family], destination.port)
         socket = self.sockets.get(destination) or self.sockets.get(wildcard)

@@ -5,6 +5,7 @@ It is a pure function of packets and time, without links or hosts, so that its r
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import random
 import struct
@@ -27,18 +28,38 @@ from tests.simulation.nat_behaviour import (
     Translation,
 )
 
-__all__ = ["Nat", "NatMapping", "Packet"]
+__all__ = ["Nat", "NatMapping", "Packet", "Segment"]
 
 _PORTS = range(1024, 65536)
 _FOREVER = float("inf")
 
 
+class Segment(enum.Enum):
+    """What a TCP segment says."""
+
+    SYN = "open"
+    SYN_ACK = "open, and I have yours"
+    ACK = "I have your open"
+    DATA = "bytes"
+    FIN = "no more"
+    RST = "there is no such connection"
+
+
 class Packet(NamedTuple):
-    """A UDP datagram with its addresses."""
+    """A UDP datagram or a TCP segment with its addresses."""
 
     source: TransportAddress
     destination: TransportAddress
     data: bytes
+    segment: Segment | None = None
+    """None for UDP."""
+    ttl: int = 64
+    """How many routers may hand it on."""
+
+    @property
+    def reset(self) -> Packet:
+        """The RST that answers this segment."""
+        return Packet(self.destination, self.source, b"", Segment.RST)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +113,7 @@ class Nat:
         if self.behaviour.refresh is not Refresh.INBOUND or packet.destination not in mapping.sessions:
             self._refresh(mapping, packet.destination, now)
         data = self._rewrite(packet.data, mapping.internal, mapping.external)
-        return Packet(mapping.external, packet.destination, data)
+        return packet._replace(source=mapping.external, data=data)
 
     def inbound(self, packet: Packet, now: float) -> Packet | None:
         """Translate a packet from outside to inside; None when it is filtered."""
@@ -105,7 +126,7 @@ class Nat:
         if self.behaviour.refresh is not Refresh.OUTBOUND:
             self._refresh(mapping, packet.source, now)
         data = self._rewrite(packet.data, mapping.external, mapping.internal)
-        return Packet(packet.source, mapping.internal, data)
+        return packet._replace(destination=mapping.internal, data=data)
 
     def hairpin(self, packet: Packet, now: float) -> Packet | None:
         """Turn round a packet from inside to one of our outer endpoints; None when it is dropped."""
@@ -116,6 +137,11 @@ class Nat:
         if back is not None and self.behaviour.hairpin is Hairpin.INTERNAL_SOURCE:
             return back._replace(source=packet.source)
         return back
+
+    def end_session(self, external: TransportAddress, remote: TransportAddress) -> None:
+        """Let ``remote`` in no longer at ``external``, as NATs do for which an RST ends a session."""
+        for mapping in self._by_external.get(external, ()):
+            mapping.sessions.pop(remote, None)
 
     # -- the table -----------------------------------------------------------------------------------------------
 

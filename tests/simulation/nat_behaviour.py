@@ -16,6 +16,7 @@ __all__ = [
     "PortSharing",
     "Refresh",
     "StrayInput",
+    "StraySyn",
     "Translation",
 ]
 
@@ -88,6 +89,13 @@ class StrayInput(enum.Enum):
     OWN_SESSION = "a session of the router itself, which then blocks that port towards that remote endpoint"
 
 
+class StraySyn(enum.Enum):
+    """How a NAT meets a SYN from outside that it does not let in (RFC 5382 REQ-4)."""
+
+    DROP = "silently"
+    RESET = "with an RST, which the RFC forbids in the first 6 seconds"
+
+
 class Translation(enum.Enum):
     """Whether addresses change at all."""
 
@@ -123,6 +131,14 @@ class NatBehaviour:
     """A firewall changes no address."""
     udp_blocked: bool = False
     """Whether UDP does not pass at all."""
+    tcp_blocked: bool = False
+    """Whether TCP does not pass at all."""
+    stray_syn: StraySyn = StraySyn.DROP
+    """How a SYN is met that nobody inside has asked for (RFC 5382 REQ-4)."""
+    reset_ends_session: bool = False
+    """Whether an RST from outside makes the NAT forget that it let the sender in (RFC 5382 section 5)."""
+    tcp_lifetime: float = 7440.0
+    """Seconds for which an idle TCP mapping lives; RFC 5382 REQ-5 asks for at least 2 hours and 4 minutes."""
     max_mappings: int = 65_536
     """Mappings that fit; the oldest makes room."""
 

@@ -121,8 +121,8 @@ def test_a_shared_port_leads_each_remote_to_its_host() -> None:
     second_peer = PEER._replace(host="203.0.113.10")
     assert send(box, INNER, PEER) == send(box, other, second_peer) == (OUTER, 5000)
     assert send(box, other, PEER) != (OUTER, 5000), "both would be one session"
-    assert box.inbound(Packet(PEER, TransportAddress(OUTER, 5000), b""), 0.0) == (PEER, INNER, b"")
-    assert box.inbound(Packet(second_peer, TransportAddress(OUTER, 5000), b""), 0.0) == (second_peer, other, b"")
+    assert box.inbound(Packet(PEER, TransportAddress(OUTER, 5000), b""), 0.0) == Packet(PEER, INNER, b"")
+    assert box.inbound(Packet(second_peer, TransportAddress(OUTER, 5000), b""), 0.0) == Packet(second_peer, other, b"")
 
 
 def test_an_early_packet_moves_linux_to_another_port_only_with_an_open_input_chain() -> None:
@@ -185,8 +185,8 @@ def test_hairpin() -> None:
         return box.hairpin(Packet(INNER, outer, b"x"), 0.0)
 
     assert turned(Hairpin.NONE) is None
-    assert turned(Hairpin.EXTERNAL_SOURCE) == (TransportAddress(OUTER, 5000), other, b"x")
-    assert turned(Hairpin.INTERNAL_SOURCE) == (INNER, other, b"x")
+    assert turned(Hairpin.EXTERNAL_SOURCE) == Packet(TransportAddress(OUTER, 5000), other, b"x")
+    assert turned(Hairpin.INTERNAL_SOURCE) == Packet(INNER, other, b"x")
 
 
 def test_hairpin_respects_the_filter() -> None:
@@ -195,8 +195,8 @@ def test_hairpin_respects_the_filter() -> None:
     outer = send(box, other, PEER)
     own = send(box, INNER, PEER)
     assert box.hairpin(Packet(INNER, outer, b"x"), 0.0) is None
-    assert box.hairpin(Packet(other, own, b"x"), 0.0) == (outer, INNER, b"x")
-    assert box.hairpin(Packet(INNER, outer, b"x"), 0.0) == (own, other, b"x")
+    assert box.hairpin(Packet(other, own, b"x"), 0.0) == Packet(outer, INNER, b"x")
+    assert box.hairpin(Packet(INNER, outer, b"x"), 0.0) == Packet(own, other, b"x")
 
 
 def test_a_gateway_that_edits_payloads() -> None:
@@ -207,7 +207,7 @@ def test_a_gateway_that_edits_payloads() -> None:
     assert inner not in out.data
     assert bytes([198, 51, 100, 1]) in out.data
     back = box.inbound(Packet(PEER, out.source, out.data), 0.0)
-    assert back == (PEER, INNER, b"<" + inner + b">")
+    assert back == Packet(PEER, INNER, b"<" + inner + b">")
 
 
 def test_port_forwarding_admits_anyone_for_good() -> None:

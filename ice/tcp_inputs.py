@@ -1,0 +1,89 @@
+"""What an agent is told about TCP: its bases there, and what becomes of connections (RFC 6544)."""
+
+from __future__ import annotations
+
+from ice.candidate import Base, TcpType
+from ice.config import IceTransportPolicy
+from ice.errors import IceError
+from ice.rooms import AgentRooms
+from ice.tcp import ConnectError
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+
+__all__ = ["ACTIVE_PORT", "TcpInputs"]
+
+ACTIVE_PORT = 9
+"""The port of every active candidate (RFC 6544 section 4.5)."""
+
+
+class TcpInputs(AgentRooms):
+    """The inputs of an agent that have to do with TCP."""
+
+    def begin_gathering(self, now: float) -> None:
+        """As of :class:`~ice.agent.Agent`."""
+        raise NotImplementedError
+
+    def _settle(self, now: float) -> None:
+        raise NotImplementedError
+
+    def _finish_gathering(self) -> None:
+        raise NotImplementedError
+
+    def add_tcp_base(self, address: TransportAddress, tcp_type: TcpType, now: float) -> None:
+        """Take an address into use that TCP connections are opened from, accepted at, or both.
+
+        For an active base the port does not matter. At the others a socket listens, and for simultaneous opens
+        connections are opened from the very same port.
+
+        Raises:
+            IceError: as :meth:`~ice.agent.Agent.add_local_base`.
+        """
+        if self._config.transport_policy is IceTransportPolicy.RELAY:
+            raise IceError("the configuration allows relayed candidates only")
+        if tcp_type is TcpType.ACTIVE:
+            address = TransportAddress(address.host, ACTIVE_PORT)
+        base = Base(address, TransportProtocol.TCP)
+        if base in self._sources:
+            raise IceError(f"the base {base} is known already")
+        if sum(known.protocol is TransportProtocol.TCP for known in self._local.bases) >= self._config.max_local_bases:
+            raise IceError("there are as many TCP bases as the configuration allows")
+        self._sources.add_base(base)
+        self._local.add_base(base, tcp_type)
+        if self._gathering.began:
+            self.begin_gathering(now)
+
+    def path_opened(self, path: FiveTuple, now: float) -> None:
+        """A connection was opened as a Connect asked for it, or accepted."""
+        if not self.state.is_over:
+            if path in self._tcp_gathering:
+                self._tcp_gathering.opened(path)
+            else:
+                self._tcp.opened(path, self._checking, now)
+            self._settle(now)
+
+    def path_failed(self, path: FiveTuple, error: ConnectError, now: float) -> None:
+        """A connection that a Connect asked for was not opened."""
+        if not self.state.is_over:
+            self._tcp_gathering.gone(path)
+            self._tcp.failed(path, error, self._checking, now)
+            self._settle(now)
+
+    def path_closed(self, path: FiveTuple, now: float) -> None:
+        """A connection is gone, and not because of a Release."""
+        if not self.state.is_over:
+            self._tcp_gathering.gone(path)
+            self._tcp.closed(path, self._checking, now)
+            self._settle(now)
+
+    # -- for the agent --
+
+    def _run_tcp_gathering(self, now: float) -> None:
+        if self._tcp_gathering.is_pending:
+            self._tcp_gathering.run(self._gathering.is_idle and not self.relays.is_gathering, now)
+            self._finish_gathering()
+
+    def _close_tcp(self) -> None:
+        self._tcp.close()
+        self._tcp_gathering.stop()
+        for room in (self._tcp, self._tcp_gathering):
+            self._outbox.effects.extend(room.effects)
+            room.effects.clear()
