@@ -40,6 +40,7 @@ class Checking:
         "_roles",
         "_scheduler",
         "_sources",
+        "accepted",
         "checklist",
         "outbox",
         "selected",
@@ -63,6 +64,8 @@ class Checking:
         self._rng = rng
         self._client: CheckClient | None = None
         self._nomination = Nomination(config)
+        self.accepted: set[FiveTuple] = set()
+        """The paths on which the peer has authenticated: data is taken from there."""
         self.checklist = CheckList(config.max_pairs)
         self._scheduler = Scheduler(config, self.checklist)
         self.outbox: Outbox[Transmit, PairSelected | RoleChanged] = Outbox()
@@ -87,7 +90,6 @@ class Checking:
 
     def drop_base(self, base: TransportAddress) -> None:
         """A relayed base is gone: its pairs fail."""
-        self._local.drop_relayed(base)
         for pair in self.checklist:
             if pair.path.local == base:
                 self.checklist.fail(pair)
@@ -128,7 +130,7 @@ class Checking:
         remote = self._remotes.learn(check.path.remote, check.priority)
         if remote is None:
             return
-        self._sources.accept(check.path)
+        self._accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
             pair = self.checklist.form_reached(self._local.own[check.path.local], remote, self._roles.role)
@@ -146,6 +148,10 @@ class Checking:
         if pair.state is PairState.IN_PROGRESS and self._client is not None:
             self._client.cancel(pair)
         self.checklist.trigger(pair)
+
+    def _accept(self, path: FiveTuple) -> None:
+        self.accepted.add(path)
+        self._sources.accept(path)
 
     def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
         if check.path.local not in self._local.own:
@@ -207,7 +213,7 @@ class Checking:
             pair.note_round_trip(result.latency)
         self.checklist.succeed(pair)
         valid = self._valid_pair(pair, result.mapped)
-        self._sources.accept(pair.path)
+        self._accept(pair.path)
         self._nomination.note_valid(now)
         ours = check.nominates and self._roles.role is Role.CONTROLLING
         theirs = pair.nominate_on_success and self._roles.role is Role.CONTROLLED
