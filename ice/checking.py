@@ -42,6 +42,7 @@ class Checking:
         "_scheduler",
         "_sources",
         "_tcp",
+        "accepted",
         "checklist",
         "outbox",
         "selected",
@@ -67,6 +68,8 @@ class Checking:
         self._rng = rng
         self._client: CheckClient | None = None
         self._nomination = Nomination(config)
+        self.accepted: set[FiveTuple] = set()
+        """The paths on which the peer has authenticated: data is taken from there."""
         self.checklist = CheckList(config.max_pairs)
         self._scheduler = Scheduler(config, self.checklist)
         self.outbox: Outbox[Transmit, PairSelected | RoleChanged] = Outbox()
@@ -91,7 +94,6 @@ class Checking:
 
     def drop_base(self, base: Base) -> None:
         """A relayed base is gone: its pairs fail."""
-        self._local.drop_relayed(base)
         for pair in self.checklist:
             if Base.of(pair.path) == base:
                 self.checklist.fail(pair)
@@ -138,7 +140,7 @@ class Checking:
         remote = self._remotes.learn(check.path, check.priority, counterpart)
         if remote is None:
             return
-        self._sources.accept(check.path)
+        self._accept(check.path)
         pair = self.checklist.find(check.path)
         if pair is None and self._is_worth_a_pair(check):
             pair = self.checklist.form_reached(self._local.own[Base.of(check.path)], remote, self._roles.role)
@@ -156,6 +158,10 @@ class Checking:
         if pair.state is PairState.IN_PROGRESS and self._client is not None:
             self._client.cancel(pair)
         self.checklist.trigger(pair)
+
+    def _accept(self, path: FiveTuple) -> None:
+        self.accepted.add(path)
+        self._sources.accept(path)
 
     def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
         if Base.of(check.path) not in self._local.own:
@@ -240,7 +246,7 @@ class Checking:
             pair.note_round_trip(result.latency)
         self.checklist.succeed(pair)
         valid = self._valid_pair(pair, result.mapped)
-        self._sources.accept(pair.path)
+        self._accept(pair.path)
         self._nomination.note_valid(now)
         ours = check.nominates and self._roles.role is Role.CONTROLLING
         theirs = pair.nominate_on_success and self._roles.role is Role.CONTROLLED

@@ -111,6 +111,10 @@ class IceConfig:
     """The most peer-reflexive candidates learned from checks, on each side."""
     max_early_checks: int = 32
     """The most checks remembered that came before the peer's description."""
+    max_early_candidates: int = 200
+    """The most candidates remembered that name a generation of which no description has come (RFC 8838 section 18)."""
+    max_past_generations: int = 16
+    """How many of the peer's earlier generations are known by name, so that late news of them are not taken for new."""
     own_socket_after: int = 32
     """After so many datagrams sent on a path its peer gets a connected socket of its own, where the system can do that:
     faster, for one more open file."""
@@ -149,7 +153,8 @@ class IceConfig:
         if min(self.max_pairs, self.max_remote_candidates, self.max_local_bases) < 1:
             raise ValueError("max_pairs, max_remote_candidates and max_local_bases must be positive")
         times = (self.nomination_patience, self.relay_patience, self.gathering_timeout, self.relay_grace)
-        if min(self.max_peer_reflexive, self.max_early_checks, self.max_relays, *times) < 0:
+        limits = (self.max_peer_reflexive, self.max_early_checks, self.max_early_candidates, self.max_past_generations)
+        if min(self.max_relays, *limits, *times) < 0:
             raise ValueError("limits and times must not be negative")
 
     @property

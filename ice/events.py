@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ice.candidate import Candidate
+from ice.description import Description
 from ice.errors import FailureReason
 from ice.pair import CandidatePair
 from ice.roles import Role
@@ -17,6 +18,7 @@ __all__ = [
     "GatheringCompleted",
     "LocalCandidateFound",
     "PairSelected",
+    "Restarted",
     "RoleChanged",
     "State",
     "StateChanged",
@@ -84,6 +86,15 @@ class PairSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """An ICE restart has begun (RFC 8445 section 9): tell the peer ``description``, then the candidates that follow."""
+
+    description: Description
+    by_peer: bool
+    """Whether the peer's new description began it, and this one is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoleChanged:
     """A role conflict was repaired by changing our role to this one (RFC 8445 section 7.3.1.1)."""
 
@@ -118,4 +129,12 @@ class CandidateErrorFound:
     stage: ErrorStage
 
 
-Event = LocalCandidateFound | GatheringCompleted | StateChanged | PairSelected | RoleChanged | CandidateErrorFound
+Event = (
+    LocalCandidateFound
+    | GatheringCompleted
+    | StateChanged
+    | PairSelected
+    | Restarted
+    | RoleChanged
+    | CandidateErrorFound
+)

@@ -103,6 +103,19 @@ class Gathering:
         """No more servers come."""
         self._servers_ended = True
 
+    def restart(self, now: float) -> list[Candidate]:
+        """A new generation: return the host candidates, and let every server be asked again."""
+        if not self.began:
+            return []
+        self.complete = False
+        self._asked.clear()
+        self._waiting.clear()
+        self._open.clear()
+        self._grace_at.clear()
+        self._deadline = now + self._config.gathering_timeout if self._servers else None
+        self._queue()
+        return list(self._local.hosts.values())
+
     def _queue(self) -> None:
         if self.complete:
             return

@@ -104,6 +104,15 @@ class LocalCandidates:
         self.own.pop(relayed, None)
         self.permissions = {known for known in self.permissions if known[0] != relayed}
 
+    def forget_reflexive(self) -> None:
+        """Before gathering anew: forget what servers and peers saw us as; NATs may have changed their minds."""
+        reflexive = (CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE)
+        for key, candidate in list(self._by_address.items()):
+            if candidate.type in reflexive:
+                del self._by_address[key]
+                self._priorities.discard(candidate.priority)
+        self._learned = 0
+
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
         return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self.permissions

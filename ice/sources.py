@@ -41,6 +41,10 @@ class AcceptedSources:
         """Accept data on ``path`` from now on."""
         self._by_base[Base.of(path)].add(path.remote)
 
+    def discard(self, path: FiveTuple) -> None:
+        """Accept data on ``path`` no more."""
+        self._by_base[Base.of(path)].discard(path.remote)
+
     def clear(self) -> None:
         """Accept nothing any more; the sets stay the same objects, empty."""
         for sources in self._by_base.values():

@@ -138,9 +138,21 @@ class TcpGathering:
         self._answered.add(path)
         return self._local.add_reflexive(Base.of(path), mapped, path.remote)
 
+    def restart(self, now: float) -> None:
+        """A new generation of ICE begins: ask again, on the connections that are still there."""
+        self._waiting.clear()
+        for path in list(self._open):
+            self._drop(path)
+        self._asked = set(self._answered)
+        self._is_hurried = False
+        self._deadline = now + self._config.gathering_timeout if self._servers else None
+        for path in self._answered:
+            self._open[path] = _Question(path, new_transaction_id(self._rng))
+            self.opened(path)
+        self.add_bases()
+
     def stop(self) -> None:
         """ICE has ended: ask nothing more, and let the mappings go (section 11.2)."""
-        self._servers.clear()
         self._give_up()
         for path in list(self._answered):
             self._drop(path)
