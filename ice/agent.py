@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterator
 
+from ice.announcing import AgentCandidates
 from ice.candidate import Base, Candidate
-from ice.checks import Credentials
-from ice.config import IceConfig, IceTransportPolicy
-from ice.consent import Consent
-from ice.description import Description
+from ice.config import IceConfig
+from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import (
-    CandidateErrorFound,
-    Event,
-    GatheringCompleted,
-    LocalCandidateFound,
-    PairSelected,
-    RoleChanged,
-    State,
-)
-from ice.pair import CandidatePair
-from ice.relay import HostPermitted, RelayedFound, RelayLost
+from ice.events import Event, PairSelected, Restarted, RoleChanged, State
+from ice.generation import Generation
 from ice.relays import RelayEffect
 from ice.remote import Rejection
 from ice.roles import Role
 from ice.tcp import Connect
-from ice.tcp_inputs import TcpInputs
-from stun.address import FiveTuple, TransportAddress
+from stun import attributes as att
+from stun.address import FiveTuple
 from stun.demux import is_stun
 from stun.errors import StunParseError
 from stun.machine import Deadline, Transmit, earliest
@@ -36,7 +26,7 @@ from stun.message import Message, MessageClass, Method, parse
 __all__ = ["Agent"]
 
 
-class Agent(TcpInputs):
+class Agent(AgentCandidates):
     """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
@@ -60,121 +50,105 @@ class Agent(TcpInputs):
     def role(self, role: Role) -> None:
         if role is self._roles.role:
             return
-        if self._remote_description is not None:
+        if self.remote_description is not None:
             raise IceError("the role is fixed once the peer's description is known")
         self._roles.role = role
-        self._checking.role_changed()
-
-    # -- our candidates --
-
-    def add_local_base(self, address: TransportAddress, now: float) -> None:
-        """Take a bound UDP socket into use.
-
-        Raises:
-            IceError: there are as many as the configuration allows, the address is known, or only relays are allowed.
-        """
-        if self._config.transport_policy is IceTransportPolicy.RELAY:
-            raise IceError("the configuration allows relayed candidates only")
-        base = Base(address)
-        if base in self._sources:
-            raise IceError(f"the base {address} is known already")
-        if len(self._local.bases) >= self._config.max_local_bases:
-            raise IceError(f"there are {len(self._local.bases)} bases already")
-        self._sources.add_base(base)
-        self._local.add_base(base)
-        if self._gathering.began:
-            self.begin_gathering(now)
-
-    def gather(self, servers: Iterable[TransportAddress], now: float) -> None:
-        """Gather from all bases and these servers: the next three methods in one."""
-        self.begin_gathering(now)
-        for server in servers:
-            self.add_stun_server(server, now)
-        self.end_of_stun_servers(now)
-
-    def begin_gathering(self, now: float) -> None:
-        """Give out the host candidates; bases that are added later follow by themselves."""
-        if self.state.is_over:
-            return
-        hosts = self._gathering.begin()
-        self._tcp_gathering.add_bases()
-        for host in hosts:
-            if self._config.announce_host_candidates and not self._gathering.complete:
-                self._found(host)
-            self._checking.pair_local(host)
-        self._outbox.effects.extend(self._gathering.handle_timeout(now))
-        self._settle(now)
-
-    def add_stun_server(self, server: TransportAddress, now: float) -> None:
-        """Ask this server from every base of its family."""
-        if self.state.is_over:
-            return
-        self._gathering.add_server(server, now)
-        self._tcp_gathering.add_server(server, now)
-        self._outbox.effects.extend(self._gathering.handle_timeout(now))
-
-    def end_of_stun_servers(self, now: float) -> None:
-        """No more servers are added: gathering ends when the last answer is there or given up."""
-        if self.state.is_over:
-            return
-        self._gathering.end_of_servers()
-        self._finish_gathering()
-        self._settle(now)
-
-    def _found(self, candidate: Candidate) -> None:
-        self._candidates.append(candidate)
-        self._outbox.events.append(LocalCandidateFound(candidate))
-
-    def _finish_gathering(self) -> None:
-        if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
-            self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
+        self._generations.current.checking.role_changed()
 
     # -- the peer's side --
 
     def set_remote_description(self, description: Description, now: float) -> None:
         """Take the peer's credentials; checks begin, those that came early are processed.
 
-        Raises:
-            IceError: another description was set before (ICE restart is not done here).
+        Another description than the last is the peer's ICE restart (RFC 8445 section 9), or its answer to ours. If it
+        is the peer's, a :class:`~ice.events.Restarted` has our answer.
         """
-        if self.state.is_over or description == self._remote_description:
+        if self.state.is_over or self._generations.knows(description):
             return
-        if self._remote_description is not None:
-            raise IceError("the peer's description is known already; a new one would be an ICE restart")
-        self._remote_description = description
-        self._remotes.ufrag = description.ufrag
+        if self._generations.current.remote is not None:
+            self._begin_generation(by_peer=True, now=now)
+        generation = self._generations.current
+        generation.attach(description)
         if description.lite and self._roles.role is Role.CONTROLLED:
             self._roles.switch()  # Section 6.1.1: of a full and a lite agent the full one controls.
             self._role_changed()
-        self._credentials = Credentials(self.local_description.ufrag, description.ufrag, description.pwd)
-        self._checking.start(self._credentials)
         self._emit(self._lifecycle.start(now))
-        for check in self._early.take(description.ufrag):
-            self._checking.receive_check(check, now)
+        ended, generation.remotes.ended = generation.remotes.ended, False  # Not for those that came before the end.
+        for item in self._generations.early.take(description.ufrag):
+            if isinstance(item, EndOfCandidates):
+                ended = True
+            else:
+                self._take_candidate(generation, item, now)
+        generation.remotes.ended = ended
+        for check in generation.early.take(description.ufrag):
+            generation.checking.receive_check(check, now)
         self._settle(now)
 
+    def restart(self, now: float) -> Description:
+        """Restart ICE (RFC 8445 section 9) and return the new description; :class:`~ice.events.Restarted` tells it too.
+
+        Data stays on the pair in use until the new checks have found one. While the peer has not answered a description
+        there is nothing to restart: that one is returned again.
+
+        Raises:
+            IceError: the session is over.
+        """
+        if self.state.is_over:
+            raise IceError("the session is over", self.failure_reason)
+        if self._generations.current.remote is not None:
+            self._begin_generation(by_peer=False, now=now)
+            self._settle(now)
+        return self.local_description
+
+    def _begin_generation(self, *, by_peer: bool, now: float) -> None:
+        generation = self._generations.begin()
+        self._lifecycle.restart(now)
+        self._emit(Restarted(generation.local, by_peer))
+        self._gather_again(now)
+
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
-        """Take one of the peer's candidates; one that cannot be used is dropped and counted."""
+        """Take one of the peer's candidates; one that cannot be used is dropped and counted.
+
+        One that names a generation belongs to that, and waits for its description; others to the last description.
+        """
         if self.state.is_over:
             return
-        if self._checking.selected is not None and self._remotes.at(candidate.address, candidate.protocol) is None:
-            self._remotes.reject(Rejection.CONCLUDED)
+        generation = self._generations.of_peer(candidate.ufrag)
+        if generation is not None:
+            self._take_candidate(generation, candidate, now)
+            self._settle(now)
+        elif candidate.ufrag is None or self._generations.is_past(candidate.ufrag):
+            self._generations.current.remotes.reject(Rejection.GENERATION)
+        else:
+            self._generations.early.add(candidate.ufrag, candidate)
+
+    def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> None:
+        checking, remotes = generation.checking, generation.remotes
+        concluded = checking.selected is not None and not self._config.upgrade.enabled
+        if generation.is_retired or (concluded and remotes.at(candidate.address, candidate.protocol) is None):
+            remotes.reject(Rejection.CONCLUDED)
             return
-        taken = self._remotes.add(candidate)
+        taken = remotes.add(candidate)
         if taken is None:
             return
         added, replaced = taken
         self.relays.permit(added.address.host, now)
         if replaced is not None:
-            self._checking.replace_remote(replaced, added)
+            checking.replace_remote(replaced, added, now)
         else:
-            self._checking.pair_remote(added)
-        self._settle(now)
+            checking.pair_remote(added, now)
 
-    def end_of_remote_candidates(self, now: float) -> None:
-        """The peer has no more candidates; later ones are ignored (RFC 8838 section 14)."""
-        self._remotes.ended = True
-        self._settle(now)
+    def end_of_remote_candidates(self, now: float, ufrag: str | None = None) -> None:
+        """The peer has no more candidates for its generation ``ufrag``, or for the last; later ones are ignored.
+
+        RFC 8838 sections 13 and 14.
+        """
+        generation = self._generations.of_peer(ufrag)
+        if generation is not None:
+            generation.remotes.ended = True
+            self._settle(now)
+        elif ufrag is not None and not self._generations.is_past(ufrag):
+            self._generations.early.add(ufrag, EndOfCandidates(ufrag))
 
     # -- the network --
 
@@ -206,7 +180,9 @@ class Agent(TcpInputs):
             self._on_response(message, path, now)
 
     def _on_request(self, request: Message, path: FiveTuple, now: float) -> None:
-        answer = self._responder.answer(request, path)
+        ours, _, _ = (request.get(att.USERNAME) or "").partition(":")
+        generation = self._generations.of_local(ours) or self._generations.current
+        answer = generation.responder.answer(request, path)
         self._outbox.effects.append(Transmit(answer.data, path))
         if answer.switched:
             self._role_changed()
@@ -215,30 +191,32 @@ class Agent(TcpInputs):
             self._tcp.authenticated(path)
         if check is None:
             self._drops["check: refused"] += 1
-        elif self._remote_description is None:
-            self._early.add(check)
-        elif check.peer_ufrag != self._remote_description.ufrag:
+        elif generation.remote is None:
+            generation.early.add(check)
+        elif check.peer_ufrag != generation.remote.ufrag:
             self._drops["check: another generation"] += 1
-        else:
-            self._checking.receive_check(check, now)
+        elif not generation.is_retired:
+            generation.checking.receive_check(check, now)
 
     def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:
-        transaction_id = response.transaction_id
-        if self._consent is not None and transaction_id in self._consent:
-            if not self._consent.receive(response, path, now):
-                self._drops["response: no consent"] += 1
-        elif path in self._tcp_gathering:
-            candidate = self._tcp_gathering.receive(response, path)
+        if path in self._tcp_gathering or response.transaction_id in self._gathering:
+            if path in self._tcp_gathering:
+                candidate = self._tcp_gathering.receive(response, path)
+            else:
+                candidate = self._gathering.receive(response, path, now)
             if candidate is not None:
                 self._found(candidate)
             self._finish_gathering()
-        elif transaction_id in self._gathering:
-            candidate = self._gathering.receive(response, path, now)
-            if candidate is not None:
-                self._found(candidate)
-            self._finish_gathering()
-        elif not self._checking.receive_response(response, path, now):
-            self._drops["response: unknown or not authentic"] += 1
+            return
+        for generation in self._generations:
+            consent = generation.consent
+            if consent is not None and response.transaction_id in consent:
+                if not consent.receive(response, path, now):
+                    self._drops["response: no consent"] += 1
+                return
+            if generation.checking.receive_response(response, path, now):
+                return
+        self._drops["response: unknown or not authentic"] += 1
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due."""
@@ -247,33 +225,64 @@ class Agent(TcpInputs):
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self.relays.handle_timeout(now)
         self._finish_gathering()
-        self._checking.handle_timeout(now)
-        if self._consent is not None and (check := self._consent.handle_timeout(now)) is not None:
-            self._outbox.effects.append(check)
+        self._generations.handle_timeout(now)
+        for generation in self._generations:
+            generation.checking.handle_timeout(now)
+            if generation.consent is not None and (check := generation.consent.handle_timeout(now)) is not None:
+                self._outbox.effects.append(check)
+        carrying = self._generations.carrying
+        if carrying is not None and (probe := self._upkeep.handle_timeout(carrying, now)) is not None:
+            self._outbox.effects.append(probe)
         self._settle(now)
 
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
+        self._hear_peers(now)
+        self._finish_gathering()
         if self.state.is_over:
             return
-        checking = self._checking
-        checking.run(now)
-        self._tcp.run(checking, now)
+        for generation in self._generations:
+            self._drain(generation, now)
         self._run_tcp_gathering(now)
-        for room in (checking.outbox, self._tcp, self._tcp_gathering):
+        for room in (self._tcp, self._tcp_gathering):
             self._outbox.effects.extend(room.effects)
             room.effects.clear()
-        if self._remote_description is None:
-            return
+        if self.state is not State.NEW:
+            self._judge(now)
+
+    def _drain(self, generation: Generation, now: float) -> None:
+        checking = generation.checking
+        checking.run(now)
+        self._tcp.run(self._checks, now)
+        self._outbox.effects.extend(checking.outbox.effects)
+        checking.outbox.effects.clear()
+        if checking.suspects and generation is self._generations.carrying:
+            self._upkeep.liveness.suspect(now)
+        checking.suspects = False
         while (event := checking.outbox.next_event()) is not None:
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):
-                self._begin_consent(event.pair, now)
-        ended = self._remotes.ended and self._gathering.complete
-        state, reason = self._lifecycle.judge(checking, self._consent, ended, now)
-        checking.selected_is_fresh = state is not State.DISCONNECTED
+                self._generations.supersede(generation, now)
+                generation.begin_consent(event.pair, now)
+                self._upkeep.liveness.watch(now)
+                self.relays.select(event.pair.path, now)
+                is_improvable = event.pair.is_relayed and self._config.upgrade.enabled
+                if generation is self._generations.current and not is_improvable:
+                    self._gathering.stop()
+                    self._tcp_gathering.stop()
+                    self._finish_gathering()
+
+    def _judge(self, now: float) -> None:
+        generations = self._generations
+        ended = generations.current.remotes.ended and self._gathering.complete
+        state, reason = self._lifecycle.judge(generations, ended, now)
+        if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
+            generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
+            state, reason = self._lifecycle.judge(generations, ended, now)
+        if (carrying := generations.carrying) is not None:
+            carrying.checking.note_life(state is not State.DISCONNECTED, now)
         if state is State.FAILED and reason is not None:
             self._end(state, reason, now)
             return
@@ -281,43 +290,25 @@ class Agent(TcpInputs):
         self._emit(change)
         if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
             self.relays.probe(Base.of(self.selected_path), now)
+        if state is State.DISCONNECTED and carrying is not None:
+            self._drain(carrying, now)  # It may have another pair.
+        self._emit(self._upkeep.review(generations, state, now))
 
-    def _hear_relays(self, now: float) -> None:
-        relays = self.relays
-        while relays.news:
-            match relays.news.popleft():
-                case RelayedFound(candidate):
-                    assert candidate.base_key is not None
-                    self._sources.add_base(candidate.base_key)
-                    self._found(candidate)
-                case HostPermitted(base, _) if base in self._local.own:
-                    self._checking.pair_local(self._local.own[base])
-                case RelayLost(base, _) if not self.state.is_over:
-                    self._checking.drop_base(base)
-                    if self.selected_path is not None and Base.of(self.selected_path) == base:
-                        self._end(State.FAILED, FailureReason.RELAY_LOST, now)
-                case CandidateErrorFound() as error:
-                    self._emit(error)
-        while relays.received:
-            data, path = relays.received.popleft()
+    def _hear_peers(self, now: float) -> None:
+        """Take what peers sent to relayed addresses."""
+        received = self.relays.received
+        while received:
+            data, path = received.popleft()
             if is_stun(data):
                 self._receive(data, path, now)
             elif self.is_valid_path(*path) and data:
                 self._relayed.append(data)
             else:
                 self._drops["relayed: not from the peer"] += 1
-        self._finish_gathering()
-
-    def _begin_consent(self, pair: CandidatePair, now: float) -> None:
-        assert self._credentials is not None
-        self.relays.select(pair.path, now)
-        self._consent = Consent(self._config, pair, self._credentials, self._roles, self._rng, now)
-        self._gathering.stop()
-        self._tcp_gathering.stop()
-        self._finish_gathering()
 
     def _role_changed(self) -> None:
-        self._checking.role_changed()
+        for generation in self._generations:
+            generation.checking.role_changed()
         self._outbox.events.append(RoleChanged(self._roles.role))
 
     # -- the end --
@@ -335,18 +326,14 @@ class Agent(TcpInputs):
 
     def _end(self, state: State, reason: FailureReason, now: float) -> None:
         self._emit(self._lifecycle.move(state, reason))
-        self._checking.stop()
+        for generation in self._generations:
+            generation.stop()
         self._gathering.stop()
         self._close_tcp()
         self.relays.close(now)
         self._sources.clear()
-        self._consent = None
 
     # -- drained by the driver --
-
-    def _emit(self, event: Event | None) -> None:
-        if event is not None:
-            self._outbox.events.append(event)
 
     def next_effect(self) -> Transmit | Connect | RelayEffect | None:
         """Return the next packet to send, what is to become of connections, or what the relays want, or None.
@@ -372,12 +359,19 @@ class Agent(TcpInputs):
         relays = self.relays.next_timeout()
         if self.state.is_over:
             return relays  # Servers are still told that their allocations are not needed.
-        checking, gathering = self._checking.next_timeout(), self._gathering.next_timeout()
-        return earliest(
-            relays,
-            self._tcp.next_timeout(),
-            self._tcp_gathering.next_timeout(),
-            None if checking is None else Deadline(checking, "connectivity checks"),
-            None if gathering is None else Deadline(gathering, "gathering"),
-            self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),
-        )
+        tcp = (self._tcp.next_timeout(), self._tcp_gathering.next_timeout())
+        return earliest(relays, *tcp, self._lifecycle.next_timeout(), *self._deadlines())
+
+    def _deadlines(self) -> Iterator[Deadline]:
+        if (at := self._gathering.next_timeout()) is not None:
+            yield Deadline(at, "gathering")
+        if (at := self._generations.next_timeout()) is not None:
+            yield Deadline(at, "an old generation")
+        for generation in self._generations:
+            if (at := generation.checking.next_timeout()) is not None:
+                yield Deadline(at, "connectivity checks")
+            if generation.consent is not None:
+                yield generation.consent.next_timeout(self.state)
+        carrying = self._generations.carrying
+        if carrying is not None and (deadline := self._upkeep.next_timeout(carrying)) is not None:
+            yield deadline

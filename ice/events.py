@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ice.candidate import Candidate
+from ice.description import Description
 from ice.errors import FailureReason
 from ice.pair import CandidatePair
 from ice.roles import Role
@@ -17,6 +18,9 @@ __all__ = [
     "GatheringCompleted",
     "LocalCandidateFound",
     "PairSelected",
+    "RestartReason",
+    "RestartWanted",
+    "Restarted",
     "RoleChanged",
     "State",
     "StateChanged",
@@ -84,6 +88,29 @@ class PairSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """An ICE restart has begun (RFC 8445 section 9): tell the peer ``description``, then the candidates that follow."""
+
+    description: Description
+    by_peer: bool
+    """Whether the peer's new description began it, and this one is the answer."""
+
+
+class RestartReason(enum.StrEnum):
+    """Why a session would be better off with an ICE restart."""
+
+    PATH_DEAD = "the path in use does not answer, and no other may be used without a restart"
+    BETTER_PATH = "there is a better path, and it may not be used without a restart"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWanted:
+    """The session asks to be restarted; until then it stays as it is. It asks seldom, and not for ever."""
+
+    reason: RestartReason
+
+
+@dataclass(frozen=True, slots=True)
 class RoleChanged:
     """A role conflict was repaired by changing our role to this one (RFC 8445 section 7.3.1.1)."""
 
@@ -118,4 +145,13 @@ class CandidateErrorFound:
     stage: ErrorStage
 
 
-Event = LocalCandidateFound | GatheringCompleted | StateChanged | PairSelected | RoleChanged | CandidateErrorFound
+Event = (
+    LocalCandidateFound
+    | GatheringCompleted
+    | StateChanged
+    | PairSelected
+    | RestartWanted
+    | Restarted
+    | RoleChanged
+    | CandidateErrorFound
+)

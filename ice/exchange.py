@@ -13,7 +13,8 @@ from ice.errors import CandidateError, IceError
 __all__ = ["Exchange", "ExchangeError", "Item", "decode_item", "encode_item"]
 
 Item = Description | Candidate | EndOfCandidates
-"""What goes through an exchange: one description, then candidates as they are found, then the end (RFC 8838)."""
+"""What goes through an exchange: a description, candidates as they are found, their end (RFC 8838); and again at every
+ICE restart."""
 
 _MAX_OPTIONS = 16
 

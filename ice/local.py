@@ -99,10 +99,27 @@ class LocalCandidates:
         self.own[base] = candidate
         return candidate
 
+    def drop_base(self, base: Base) -> None:
+        """Forget a base whose address is gone."""
+        self.bases.remove(base)
+        self.hosts.pop(base, None)
+        self.own.pop(base, None)
+        for key in [key for key in self._by_address if key[0] == base]:
+            self._priorities.discard(self._by_address.pop(key).priority)
+
     def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
         self.own.pop(relayed, None)
         self.permissions = {known for known in self.permissions if known[0] != relayed}
+
+    def forget_reflexive(self) -> None:
+        """Before gathering anew: forget what servers and peers saw us as; NATs may have changed their minds."""
+        reflexive = (CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE)
+        for key, candidate in list(self._by_address.items()):
+            if candidate.type in reflexive:
+                del self._by_address[key]
+                self._priorities.discard(candidate.priority)
+        self._learned = 0
 
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ice.candidate import Base, Candidate
 from ice.config import IceConfig
 from ice.events import CandidateErrorFound, ErrorStage
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.machine import Deadline
 from turn.client import TurnClient
 from turn.config import Credentials, TurnServerConfig
 from turn.errors import TurnAllocationMismatchError, TurnError, TurnRedirectError
@@ -21,6 +23,7 @@ __all__ = [
     "Problems",
     "Relay",
     "RelayLost",
+    "RelayNews",
     "RelayState",
     "RelayStats",
     "RelayTarget",
@@ -110,6 +113,9 @@ class RelayLost:
     error: TurnError
 
 
+RelayNews = RelayedFound | HostPermitted | RelayLost | CandidateErrorFound
+
+
 @dataclass(frozen=True, slots=True)
 class RelayStats:
     """One TURN server at one moment."""
@@ -179,6 +185,34 @@ class Relay:
         self.client = self.path = None
         self._redirects.asked(self.target.server, now)
         return OpenLink(self.number, self.config, self.target)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended its service to us, or never began it."""
+        return self.state in (RelayState.RELEASED, RelayState.FAILED)
+
+    def begin_anew(self, now: float, give_up_at: float) -> OpenLink:
+        """Return what opens the way again, after it was over."""
+        self.bases.clear()
+        self.error = None
+        self.give_up_at = give_up_at
+        return self.open_link(now)
+
+    def reachable(self, hosts: Iterable[str]) -> list[str]:
+        """Return those of the peer's hosts that one of the relayed addresses can send to."""
+        peers = [peer for host in hosts if (peer := TransportAddress(host, 0)).family in self.bases]
+        return [peer.host for peer in peers if self.bases[peer.family].ip.is_loopback == peer.ip.is_loopback]
+
+    def patience(self, grace_at: float | None) -> float:
+        """Return when it is not waited for any more; ``grace_at`` is when none is that has yet to allocate."""
+        return self.give_up_at if grace_at is None else min(self.give_up_at, grace_at)
+
+    def deadlines(self, grace_at: float | None) -> Iterator[Deadline]:
+        """Yield when something is to be done about it."""
+        if self.state.is_pending:
+            yield Deadline(self.patience(grace_at), "gathering from a TURN server")
+        if self.release_at is not None:
+            yield Deadline(self.release_at, "an allocation that is not needed")
 
     def try_again(self, error: TurnError, now: float) -> bool:
         """Whether a refused Allocate is to be tried another way; ``target`` is that way then.

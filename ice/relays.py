@@ -18,6 +18,7 @@ from ice.relay import (
     Relay,
     RelayedFound,
     RelayLost,
+    RelayNews,
     RelayState,
     RelayStats,
     RelayTarget,
@@ -39,10 +40,9 @@ from turn.events import (
     TurnEvent,
 )
 
-__all__ = ["RelayEffect", "RelayNews", "Relays"]
+__all__ = ["RelayEffect", "Relays"]
 
 RelayEffect = OpenLink | FetchCredentials | Transmit | Release
-RelayNews = RelayedFound | HostPermitted | RelayLost | CandidateErrorFound
 
 
 class Relays:
@@ -216,6 +216,16 @@ class Relays:
             relay.client.probe(now)
             self._drain(relay, now)
 
+    def restart(self, now: float) -> None:
+        """A new generation: the allocations there are stay, and those given back or lost are asked for again."""
+        self._ended, self._grace_at = False, None
+        for relay in self._relays:
+            relay.release_at = None
+            if relay.is_over and relay.path not in self.by_path:
+                for base in relay.bases.values():
+                    self._local.drop_relayed(Base(base))
+                self._effects.append(relay.begin_anew(now, now + self._config.gathering_timeout))
+
     def close(self, now: float) -> None:
         """Give everything back."""
         self._ended = True
@@ -230,7 +240,7 @@ class Relays:
                 relay.client.handle_timeout(now)
                 self._drain(relay, now)
         for relay in self._relays:
-            if relay.state.is_pending and now >= self._patience_with(relay):
+            if relay.state.is_pending and now >= relay.patience(self._grace_at):
                 self._give_up(relay, now)
             elif relay.release_at is not None and now >= relay.release_at:
                 self._release(relay, now)
@@ -261,26 +271,17 @@ class Relays:
 
     def _deadlines(self) -> Iterator[Deadline | None]:
         for relay in self._relays:
-            if relay.state.is_pending:
-                yield Deadline(self._patience_with(relay), "gathering from a TURN server")
-            if relay.release_at is not None:
-                yield Deadline(relay.release_at, "an allocation that is not needed")
+            yield from relay.deadlines(self._grace_at)
         for relay in self.by_path.values():
             if relay.client is not None:
                 yield relay.client.next_timeout()
-
-    def _patience_with(self, relay: Relay) -> float:
-        return relay.give_up_at if self._grace_at is None else min(relay.give_up_at, self._grace_at)
 
     # -- clients --
 
     def _want(self, relay: Relay, hosts: tuple[str, ...], now: float) -> None:
         if relay.client is None or relay.state is not RelayState.ALLOCATED:
             return
-        bases = relay.bases
-        peers = [peer for host in hosts if (peer := TransportAddress(host, 0)).family in bases]
-        wanted = [peer.host for peer in peers if bases[peer.family].ip.is_loopback == peer.ip.is_loopback]
-        if wanted:
+        if wanted := relay.reachable(hosts):
             relay.client.create_permission(wanted, now)
             self._drain(relay, now)
 

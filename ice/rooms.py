@@ -7,26 +7,25 @@ from collections import Counter, deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate
-from ice.checking import Checking
-from ice.checks import Credentials
 from ice.config import IceConfig
-from ice.consent import Consent
 from ice.description import Description, generate_description
 from ice.errors import FailureReason
 from ice.events import Event, State
 from ice.gathering import Gathering
+from ice.generation import Generation
+from ice.generations import Generations
 from ice.lifecycle import Lifecycle
 from ice.local import LocalCandidates
 from ice.pair import CandidatePair
 from ice.relays import Relays
-from ice.remote import RemoteCandidates
-from ice.responder import EarlyChecks, Responder
 from ice.roles import Role, RoleKeeper
 from ice.sources import AcceptedSources
 from ice.stats import AgentStats
 from ice.tcp import Connect, TcpPaths
 from ice.tcp_gathering import TcpGathering
+from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Outbox, Release, Transmit
 
@@ -47,12 +46,7 @@ class AgentRooms:
         self._config = config
         self._rng = rng
         self._roles = RoleKeeper(role, rng)
-        self.local_description = generate_description(config, rng)
-        """Our credentials, to be told to the peer."""
-        self._remote_description: Description | None = None
-        self._credentials: Credentials | None = None
         self._local = LocalCandidates(config)
-        self._remotes = RemoteCandidates(config, rng)
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -60,14 +54,22 @@ class AgentRooms:
         self._relayed: deque[bytes] = deque()
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
-        self._checking = Checking(config, self._local, self._remotes, self._roles, self._sources, self._tcp, rng)
-        self._responder = Responder(self.local_description, self._roles)
-        self._early = EarlyChecks(config.max_early_checks)
-        self._consent: Consent | None = None
+        self._generations = Generations(config, self._make_generation, self._sources)
+        self._checks = AllChecks(self._generations)
         self._lifecycle = Lifecycle(config)
+        self._upkeep = Upkeep(config)
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
+
+    def _make_generation(self) -> Generation:
+        description = generate_description(self._config, self._rng)
+        return Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+
+    @property
+    def local_description(self) -> Description:
+        """Our credentials, to be told to the peer; others after an ICE restart."""
+        return self._generations.current.local
 
     @property
     def state(self) -> State:
@@ -89,8 +91,8 @@ class AgentRooms:
 
     @property
     def remote_description(self) -> Description | None:
-        """The peer's credentials, once known."""
-        return self._remote_description
+        """The peer's credentials, once known; those of its last generation after an ICE restart."""
+        return self._generations.latest.remote
 
     @property
     def local_candidates(self) -> list[Candidate]:
@@ -100,18 +102,26 @@ class AgentRooms:
     @property
     def remote_candidates(self) -> list[Candidate]:
         """The peer's candidates that were taken, and those that its checks revealed."""
-        return self._remotes.all()
+        return self._generations.current.remotes.all()
 
     @property
     def selected_pair(self) -> CandidatePair | None:
         """The nominated pair in use, or None."""
-        return self._checking.selected
+        carrying = self._generations.carrying
+        return None if carrying is None else carrying.selected
 
     @property
     def selected_path(self) -> FiveTuple | None:
         """Where to send data from and to; None while nothing may be sent."""
-        selected = self._checking.selected
+        selected = self.selected_pair
         return None if selected is None else selected.path
+
+    def set_traffic(self, traffic: Callable[[], tuple[int, int]]) -> None:
+        """Let the agent see how many datagrams of data were ever received and sent: it looks when a timer is due.
+
+        Without, silence under load is not noticed before consent checks go unanswered.
+        """
+        self._upkeep.liveness.traffic = traffic
 
     def accepted_sources(
         self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP
@@ -133,8 +143,12 @@ class AgentRooms:
     def stats(self) -> AgentStats:
         """Return a picture of the session."""
         drops = Counter(self._drops)
-        drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
-        drops["check: early, too many or of another generation"] += self._early.dropped
+        drops.update(self._generations.rejected)
+        for generation in self._generations:
+            drops.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
+            drops["check: early, too many or of another generation"] += generation.early.dropped
+        drops["remote candidate: early, too many"] += self._generations.early.dropped
         drops["server answer: unknown or implausible"] += self._gathering.implausible + self._tcp_gathering.implausible
         drops["relayed: no permission"] += self.relays.unpermitted
-        return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats(), self._tcp.stats())
+        shown = (self._generations.carrying or self._generations.current).checking
+        return AgentStats.of(self.state, self._roles, shown, drops, self.relays.stats(), self._tcp.stats())

@@ -21,7 +21,7 @@ from stun.address import FiveTuple, TransportProtocol
 from stun.machine import Deadline, Release
 
 if TYPE_CHECKING:
-    from ice.checking import Checking
+    from ice.all_checks import AllChecks
 
 __all__ = ["Connect", "ConnectError", "Framing", "TcpPaths", "TcpStats"]
 
@@ -125,7 +125,7 @@ class TcpPaths:
     def reach(self, pair: CandidatePair, now: float) -> bool:
         """Whether a check can be sent on ``pair`` now; if not, its connection is being opened from now on.
 
-        :meth:`Checking.connected` is called when it is, :meth:`Checking.unreachable` when it cannot be. A pair whose
+        :meth:`AllChecks.connected` is called when it is, :meth:`AllChecks.unreachable` when it cannot be. A pair whose
         connection only the peer can open is not opened.
         """
         connection = self._by_path.get(pair.path)
@@ -159,7 +159,7 @@ class TcpPaths:
 
     # -- what the driver tells --
 
-    def opened(self, path: FiveTuple, checking: Checking, now: float) -> None:
+    def opened(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """A connection was opened, or accepted when nobody has asked for it."""
         connection = self._by_path.get(path)
         if connection is None:
@@ -187,7 +187,7 @@ class TcpPaths:
         deadline = now + self._config.incoming_timeout
         self._by_path[path] = _Connection(path, _Phase.OPEN, now, is_incoming=True, at=deadline)
 
-    def failed(self, path: FiveTuple, error: ConnectError, checking: Checking, now: float) -> None:
+    def failed(self, path: FiveTuple, error: ConnectError, checking: AllChecks, now: float) -> None:
         """A connection was not opened."""
         connection = self._by_path.get(path)
         if connection is None or connection.phase is not _Phase.OPENING:
@@ -210,7 +210,7 @@ class TcpPaths:
             return None
         return self._rng.uniform(config.retry_least, config.retry_most)
 
-    def closed(self, path: FiveTuple, checking: Checking, now: float) -> None:
+    def closed(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """An open connection is gone."""
         connection = self._by_path.pop(path, None)
         if connection is None:
@@ -222,7 +222,7 @@ class TcpPaths:
             # Section 11.1: who opened it opens it again, and the other waits for that.
             self._by_path[path] = _Connection(path, _Phase.WANTED, now)
 
-    def _tell(self, path: FiveTuple, checking: Checking) -> None:
+    def _tell(self, path: FiveTuple, checking: AllChecks) -> None:
         if (pair := checking.checklist.find(path)) is not None:
             checking.unreachable(pair)
 
@@ -231,7 +231,7 @@ class TcpPaths:
 
     # -- what is due --
 
-    def run(self, checking: Checking, now: float) -> None:
+    def run(self, checking: AllChecks, now: float) -> None:
         """Open what is wanted, and close what has had its time or is of no use any more."""
         if not self._by_path and self._selected is None and checking.selected is None:
             return
@@ -247,7 +247,7 @@ class TcpPaths:
                 self._tell(connection.path, checking)
         self._dial(checking, now)
 
-    def _follow(self, checking: Checking, now: float) -> None:
+    def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
         if checking.selected is not None and checking.selected.path.protocol.is_stream:
             successor = self._successor(checking.selected, checking)
@@ -259,7 +259,7 @@ class TcpPaths:
             self._unused_at = None if path is None else now + self._config.unused_grace
             self._is_settled = False
 
-    def _successor(self, selected: CandidatePair, checking: Checking) -> CandidatePair | None:
+    def _successor(self, selected: CandidatePair, checking: AllChecks) -> CandidatePair | None:
         valid = checking.checklist.valid
         again = valid.get(selected.path)
         if again is not None and again is not selected:
@@ -267,7 +267,7 @@ class TcpPaths:
         candidates = (pair for pair in valid.values() if self.succeeds(pair.path, selected) and self.is_open(pair.path))
         return next(candidates, None)
 
-    def _due(self, connection: _Connection, checking: Checking, now: float) -> None:
+    def _due(self, connection: _Connection, checking: AllChecks, now: float) -> None:
         connection.at = None
         if connection.phase is _Phase.PAUSED:
             connection.phase = _Phase.WANTED
@@ -279,7 +279,7 @@ class TcpPaths:
             self._release(connection)
             self._tell(connection.path, checking)
 
-    def _is_useless(self, connection: _Connection, checking: Checking) -> bool:
+    def _is_useless(self, connection: _Connection, checking: AllChecks) -> bool:
         if connection.path == self._selected or connection.path not in self._by_path:
             return False
         pair = checking.checklist.find(connection.path)
@@ -295,7 +295,7 @@ class TcpPaths:
         if connection.phase in (_Phase.OPENING, _Phase.OPEN):
             self.effects.append(Release(connection.path))
 
-    def _dial(self, checking: Checking, now: float) -> None:
+    def _dial(self, checking: AllChecks, now: float) -> None:
         self._held_until = None
         wanted = [connection for connection in self._by_path.values() if connection.phase is _Phase.WANTED]
         if not wanted:
@@ -360,10 +360,10 @@ class TcpPaths:
             yield self._unused_at
 
 
-def _has_answered(checking: Checking, path: FiveTuple) -> bool:
+def _has_answered(checking: AllChecks, path: FiveTuple) -> bool:
     pair = checking.checklist.find(path)
     return pair is not None and pair.state is PairState.SUCCEEDED
 
 
-def _has_datagram_pairs(checking: Checking) -> bool:
+def _has_datagram_pairs(checking: AllChecks) -> bool:
     return any(pair.path.protocol is TransportProtocol.UDP for pair in checking.checklist)

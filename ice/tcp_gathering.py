@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ice.candidate import Base, Candidate, TcpType
@@ -68,6 +68,14 @@ class TcpGathering:
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
             self.add_bases()
+
+    def restart(self, servers: Iterable[TransportAddress], now: float) -> None:
+        """A new generation: ask every server again."""
+        self.stop()
+        self._asked.clear()
+        self._is_hurried = False
+        for server in servers:
+            self.add_server(server, now)
 
     def add_bases(self) -> None:
         """Ask from bases that are new, too."""

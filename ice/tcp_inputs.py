@@ -57,21 +57,21 @@ class TcpInputs(AgentRooms):
             if path in self._tcp_gathering:
                 self._tcp_gathering.opened(path)
             else:
-                self._tcp.opened(path, self._checking, now)
+                self._tcp.opened(path, self._checks, now)
             self._settle(now)
 
     def path_failed(self, path: FiveTuple, error: ConnectError, now: float) -> None:
         """A connection that a Connect asked for was not opened."""
         if not self.state.is_over:
             self._tcp_gathering.gone(path)
-            self._tcp.failed(path, error, self._checking, now)
+            self._tcp.failed(path, error, self._checks, now)
             self._settle(now)
 
     def path_closed(self, path: FiveTuple, now: float) -> None:
         """A connection is gone, and not because of a Release."""
         if not self.state.is_over:
             self._tcp_gathering.gone(path)
-            self._tcp.closed(path, self._checking, now)
+            self._tcp.closed(path, self._checks, now)
             self._settle(now)
 
     # -- for the agent --

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,15 @@ from ice.aio.stats import SessionStats
 from ice.candidate import Candidate
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
+from ice.events import RestartReason
 from ice.exchange import Exchange, ExchangeError, Item
 from ice.pair import CandidatePair
 from ice.roles import Role
 from stun.network import Network
 
 __all__ = ["Path", "connect"]
+
+logger = logging.getLogger("ice")
 
 
 class Path:
@@ -35,6 +39,14 @@ class Path:
             ValueError: ``data`` is empty.
         """
         self.session.send(data)
+
+    def restart(self) -> None:
+        """Look for a path anew (ICE restart, RFC 8445 section 9); this one is used until there is another.
+
+        Raises:
+            IceError: the path is gone.
+        """
+        self.session.restart()
 
     async def receive(self) -> bytes:
         """Return the next datagram; a cancelled call loses none.
@@ -65,8 +77,8 @@ async def connect(
 ) -> AsyncIterator[Path]:
     """Connect to the peer at the other end of ``exchange`` and yield the path; closed on exit.
 
-    Description and candidates are told as they become known (RFC 8838), and candidates of the peer are taken until the
-    block is left. The exchange stays its owner's: it is not closed.
+    Description and candidates are told as they become known (RFC 8838), and those of the peer are taken until the block
+    is left, so that either side may restart ICE. The exchange stays its owner's: it is not closed.
 
     Args:
         exchange: the way to the peer.
@@ -112,26 +124,36 @@ async def _connected(session: Session, signalling: list[asyncio.Task[None]]) -> 
 
 
 class _Signalling:
-    """Carries a session's items to the exchange and back."""
+    """Carries a session's items to the exchange and back, restarts included: every description once and in order."""
 
     def __init__(self, session: Session, exchange: Exchange) -> None:
         self._session = session
         self._exchange = exchange
         self._outgoing: asyncio.Queue[Item] = asyncio.Queue()
+        self._describe(session.local_description)
         session.on("candidate", self._found)
+        session.on("restart", self._describe)
+        session.on("restartwanted", self._restart)
+
+    def _describe(self, description: Description) -> None:
+        self._ufrag = description.ufrag
+        self._outgoing.put_nowait(description)
+
+    def _restart(self, reason: RestartReason) -> None:
+        if not self._session.state.is_over:
+            logger.info("restarting ICE: %s", reason.value)
+            self._session.restart()
 
     def _found(self, candidate: Candidate | None) -> None:
-        ufrag = self._session.local_description.ufrag
-        self._outgoing.put_nowait(candidate if candidate is not None else EndOfCandidates(ufrag))
+        self._outgoing.put_nowait(candidate if candidate is not None else EndOfCandidates(self._ufrag))
 
     async def speak(self) -> None:
-        """Send the description, then candidates as they are found, then the end of candidates."""
-        await self._exchange.send(self._session.local_description)
+        """Send the description, then candidates as they are found and their end, and so for every restart."""
+        await self._exchange.send(await self._outgoing.get())
         gathering = asyncio.create_task(self._session.gather(), name="ice: gather")
         try:
-            while not isinstance(item := await self._outgoing.get(), EndOfCandidates):
-                await self._exchange.send(item)
-            await self._exchange.send(item)
+            while True:
+                await self._exchange.send(await self._outgoing.get())
         finally:
             gathering.cancel()
             await asyncio.gather(gathering, return_exceptions=True)
@@ -146,8 +168,7 @@ class _Signalling:
                 case Candidate():
                     session.add_remote_candidate(item)
                 case EndOfCandidates(ufrag):
-                    if session.remote_description is not None and ufrag == session.remote_description.ufrag:
-                        session.add_remote_candidate(None)
+                    session.end_of_remote_candidates(ufrag)
         if session.remote_description is None:
             raise ExchangeError("the signalling ended before the peer's description came")
         session.add_remote_candidate(None)

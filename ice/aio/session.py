@@ -23,6 +23,8 @@ from ice.events import (
     GatheringCompleted,
     LocalCandidateFound,
     PairSelected,
+    Restarted,
+    RestartWanted,
     RoleChanged,
     State,
     StateChanged,
@@ -44,8 +46,9 @@ class Session(AsyncIOEventEmitter):
     Everything but the constructor wants a running loop. Events, each emitted from the loop and never from within a
     method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"statechange"``
     (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`), ``"candidateerror"``
-    (:class:`~ice.events.CandidateErrorFound`: why a relayed candidate is missing or gone) and ``"closed"``
-    (:class:`~ice.FailureReason`), the last one.
+    (:class:`~ice.events.CandidateErrorFound`: why a relayed candidate is missing or gone), ``"restart"``
+    (:class:`~ice.Description`, to be told to the peer), ``"restartwanted"`` (:class:`~ice.events.RestartReason`: why
+    :meth:`restart` would help now) and ``"closed"`` (:class:`~ice.FailureReason`), the last one.
 
     Args:
         role: who nominates; a conflict with the peer is repaired.
@@ -78,9 +81,9 @@ class Session(AsyncIOEventEmitter):
         self._reason: FailureReason | None = None
         self._local_candidates: list[Candidate] = []
         self._remote_candidates: list[Candidate] = []
-        self._remote_description: Description | None = None
         self._inbox = Inbox(self._config.max_queued_datagrams)
         self._traffic = Traffic()
+        self._agent.set_traffic(lambda: (self._inbox.packets, self._traffic.packets_sent))
         self._selections = 0
         self._send: Send = _no_socket
         self._peer: tuple[str, int] | None = None
@@ -117,7 +120,7 @@ class Session(AsyncIOEventEmitter):
     @property
     def remote_description(self) -> Description | None:
         """The peer's credentials and options, or None."""
-        return self._remote_description
+        return self._agent.remote_description
 
     @property
     def remote_candidates(self) -> list[Candidate]:
@@ -168,15 +171,33 @@ class Session(AsyncIOEventEmitter):
     def set_remote_description(self, description: Description) -> None:
         """Take the peer's credentials; checks begin as soon as there are candidates.
 
-        Raises:
-            IceError: there is a description already, and a restart is not possible.
+        A description that is not the last one again is an ICE restart by the peer, or the answer to one of ours (RFC
+        8445 section 9). It is answered with a new description of ours, which ``"restart"`` tells.
         """
         if self._reason is not None:
             return
         driver = self._driver_now()
+        restarts = self._agent.remote_description not in (None, description)
         self._agent.set_remote_description(description, _now())
-        self._remote_description = description
+        if restarts:
+            self._remote_candidates.clear()
         driver.pump()
+
+    def restart(self) -> Description:
+        """Restart ICE (RFC 8445 section 9): return new credentials for the peer, which ``"restart"`` tells as well.
+
+        The candidates follow with ``"candidate"``. Data stays on the path in use until the new checks have found one.
+        While the peer has not answered a description, that one is returned again.
+
+        Raises:
+            IceError: the session has ended.
+        """
+        if self._reason is not None:
+            raise self._failure(self._reason)
+        driver = self._driver_now()
+        description = self._agent.restart(_now())
+        driver.pump()
+        return description
 
     def add_remote_candidate(self, candidate: Candidate | None) -> None:
         """Take one of the peer's candidates; None says that there are no more.
@@ -184,16 +205,21 @@ class Session(AsyncIOEventEmitter):
         A candidate that cannot be used (another transport, a name instead of an address, too many) is counted in
         :meth:`stats` and otherwise ignored.
         """
-        if self._reason is not None:
-            return
-        driver = self._driver_now()
         if candidate is None:
-            self._agent.end_of_remote_candidates(_now())
-        else:
+            self.end_of_remote_candidates()
+        elif self._reason is None:
+            driver = self._driver_now()
             if len(self._remote_candidates) < self._config.max_remote_candidates:
                 self._remote_candidates.append(candidate)
             self._agent.add_remote_candidate(candidate, _now())
-        driver.pump()
+            driver.pump()
+
+    def end_of_remote_candidates(self, ufrag: str | None = None) -> None:
+        """The peer has no more candidates, for its generation ``ufrag`` or for its last one (RFC 8838 section 14)."""
+        if self._reason is None:
+            driver = self._driver_now()
+            self._agent.end_of_remote_candidates(_now(), ufrag)
+            driver.pump()
 
     async def connect(self) -> None:
         """Return when a pair is nominated; gathering is started if it was not yet.
@@ -309,6 +335,12 @@ class Session(AsyncIOEventEmitter):
             case CandidateErrorFound():
                 logger.info("%s", event.error_text)
                 self._tell("candidateerror", event)
+            case Restarted(description):
+                self._local_candidates.clear()
+                self._gathered.clear()
+                self._tell("restart", description)
+            case RestartWanted(why):
+                self._tell("restartwanted", why)
             case RoleChanged():
                 pass  # The role is a property.
 

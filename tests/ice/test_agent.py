@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -243,7 +244,7 @@ def test_a_lite_peer_that_only_answers_is_enough() -> None:
     lite = Description("lite", "lite-password-lite-password", lite=True, options=("ice2",))
     peer = Responder(lite, RoleKeeper(Role.CONTROLLED, random.Random(9)))
     a.agent.set_remote_description(lite, 0.0)
-    a.agent.add_remote_candidate(Side(Role.CONTROLLED, B, seed=2).candidates[0], 0.0)
+    a.agent.add_remote_candidate(replace(Side(Role.CONTROLLED, B, seed=2).candidates[0], extensions=()), 0.0)
     a.agent.end_of_remote_candidates(0.0)
     answered: list[bool] = []
     while (sent := a.agent.next_effect()) is not None:

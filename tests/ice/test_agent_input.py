@@ -114,13 +114,12 @@ def test_an_answer_for_a_pair_that_was_dropped_changes_nothing() -> None:
 
 
 def test_misuse_raises() -> None:
-    a, b, _ = sides()
+    a, _, _ = sides()
     with pytest.raises(IceError):
         a.agent.add_local_base(A, 0.0)
-    a.agent.set_remote_description(THEIRS, 0.0)
-    a.agent.set_remote_description(THEIRS, 0.0)
+    a.agent.close(0.0)
     with pytest.raises(IceError):
-        a.agent.set_remote_description(b.agent.local_description, 0.0)
+        a.agent.restart(0.0)
     crowded = Agent(IceConfig(max_local_bases=1), Role.CONTROLLING, rng=random.Random(1))
     crowded.add_local_base(A, 0.0)
     with pytest.raises(IceError):

@@ -159,11 +159,15 @@ async def test_a_thousand_bogus_candidates_beside_a_true_one() -> None:
 
 
 @virtual_time
-async def test_a_second_description_is_misuse_and_harmless() -> None:
+async def test_descriptions_without_end_leave_the_path_alone_and_fill_nothing() -> None:
     async with pair() as both:
         await both.connect()
-        with pytest.raises(ConnectionError):
-            both.controlling.set_remote_description(Description("other", "x" * 24))
+        for number in range(300):
+            both.controlling.set_remote_description(Description(f"other{number}", "x" * 24))
+        assert len(list(both.controlling._agent._generations)) == 3
+        await alive(both)
+        await pause(120)
+        assert both.controlling.state.is_usable
         await alive(both)
 
 

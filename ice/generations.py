@@ -1,0 +1,164 @@
+"""The generations of a session: which one is current, which one carries data, what belongs to which (RFC 8445 9)."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+
+from ice.candidate import Candidate
+from ice.config import IceConfig
+from ice.description import Description, EndOfCandidates
+from ice.generation import Generation
+from ice.sources import AcceptedSources
+
+__all__ = ["EarlyTrickle", "Generations"]
+
+
+class EarlyTrickle:
+    """Candidates, and ends of candidates, of generations whose description has not come yet (RFC 8838 section 9)."""
+
+    __slots__ = ("_items", "dropped")
+
+    def __init__(self, limit: int) -> None:
+        self._items: deque[tuple[str, Candidate | EndOfCandidates]] = deque(maxlen=limit)
+        self.dropped = 0
+        """How many the limit cost; the oldest go first."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, ufrag: str, item: Candidate | EndOfCandidates) -> None:
+        """Remember an item of the generation ``ufrag``."""
+        if len(self._items) == self._items.maxlen:
+            self.dropped += 1
+        self._items.append((ufrag, item))
+
+    def take(self, ufrag: str) -> list[Candidate | EndOfCandidates]:
+        """Return and forget the items of a generation whose description is there; others stay."""
+        taken = [item for known, item in self._items if known == ufrag]
+        kept = [item for item in self._items if item[0] != ufrag]
+        self._items.clear()
+        self._items.extend(kept)
+        return taken
+
+
+class Generations:
+    """The generations of one session, oldest first.
+
+    Each of our descriptions belongs to exactly one of the peer's: the i-th of ours to its i-th. A side makes a new one
+    when it restarts, which it cannot do while the peer has not answered the last, or when one of the peer's comes for
+    which it has none yet. So two restarts that cross are one restart, and signalling that delivers every description
+    once and in order, as RFC 8838 section 9 asks, leaves both sides with the same pairs of descriptions.
+
+    Args:
+        config: the limits.
+        make: makes a generation with fresh credentials.
+        sources: from whom data is accepted.
+    """
+
+    __slots__ = ("_config", "_kept", "_make", "_past", "_sources", "early", "rejected", "restarts")
+
+    def __init__(self, config: IceConfig, make: Callable[[], Generation], sources: AcceptedSources) -> None:
+        self._config = config
+        self._make = make
+        self._sources = sources
+        self._kept = [make()]
+        self._past: deque[str] = deque(maxlen=config.max_past_generations)
+        self.early = EarlyTrickle(config.max_early_candidates)
+        self.rejected: Counter[str] = Counter()
+        """What forgotten generations had rejected."""
+        self.restarts = 0
+        """How many generations there were before the current one."""
+
+    def __iter__(self) -> Iterator[Generation]:
+        return iter(self._kept)
+
+    @property
+    def current(self) -> Generation:
+        """The newest one: what is told to the peer and checked."""
+        return self._kept[-1]
+
+    @property
+    def carrying(self) -> Generation | None:
+        """The one whose selected pair carries data, or None."""
+        return next((generation for generation in reversed(self._kept) if generation.selected is not None), None)
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether an older generation exists that the current one has yet to take over from."""
+        return self.restarts > 0 and self.current.selected is None
+
+    def begin(self) -> Generation:
+        """Start a new one, the current one from now on. What is neither in use nor the last before goes."""
+        self.restarts += 1
+        carrying, before = self.carrying, self.current
+        for generation in self._kept[:]:
+            if generation is not carrying and generation is not before:
+                self.forget(generation)
+        self._kept.append(self._make())
+        return self.current
+
+    def supersede(self, newest: Generation, now: float) -> None:
+        """``newest`` has selected a pair: those before it only answer, as long as the peer may still use them."""
+        for generation in self._kept:
+            if generation is newest:
+                break
+            if not generation.is_retired:
+                # The peer may learn of the new pair later than we do; its consent to the old one lasts that long.
+                generation.retire(now + self._config.consent_timeout)
+
+    def drop_pair(self) -> None:
+        """Stop using the pair in use, with nothing to take its place yet."""
+        if (carrying := self.carrying) is not None:
+            carrying.stop()
+
+    def forget(self, generation: Generation) -> None:
+        """Answer nothing of a generation any more, and accept no data that only it allowed."""
+        self._kept.remove(generation)
+        generation.stop()
+        if generation.remote is not None:
+            self._past.append(generation.remote.ufrag)
+        self.rejected.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
+        paths = {path for kept in self._kept for path in kept.checking.accepted}
+        for path in generation.checking.accepted - paths:
+            self._sources.discard(path)
+
+    def handle_timeout(self, now: float) -> None:
+        """Forget those whose time is over."""
+        for generation in self._kept[:]:
+            if generation.forget_at is not None and now >= generation.forget_at:
+                self.forget(generation)
+
+    def next_timeout(self) -> float | None:
+        """Return when :meth:`handle_timeout` is next wanted, or None."""
+        return min((each.forget_at for each in self._kept if each.forget_at is not None), default=None)
+
+    # -- what belongs to which --
+
+    def of_local(self, ufrag: str) -> Generation | None:
+        """Return the one that the peer's checks for our ``ufrag`` belong to, or None."""
+        return next((generation for generation in self._kept if generation.local.ufrag == ufrag), None)
+
+    @property
+    def latest(self) -> Generation:
+        """The one whose description of the peer came last; the current one while there is none."""
+        known = (generation for generation in reversed(self._kept) if generation.remote is not None)
+        return next(known, self.current)
+
+    def of_peer(self, ufrag: str | None) -> Generation | None:
+        """Return the one that a candidate of the peer belongs to, or None if its description has not come.
+
+        One that names no generation belongs to the description that came last (RFC 8838 section 9).
+        """
+        if ufrag is None:
+            return self.latest
+        known = (each for each in self._kept if each.remote is not None and each.remote.ufrag == ufrag)
+        return next(known, None)
+
+    def is_past(self, ufrag: str) -> bool:
+        """Whether the peer's generation ``ufrag`` has been forgotten."""
+        return ufrag in self._past
+
+    def knows(self, description: Description) -> bool:
+        """Whether the peer's description came before."""
+        return self.is_past(description.ufrag) or any(each.remote == description for each in self._kept)
