@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from ice.announcing import AgentCandidates
 from ice.candidate import Base, Candidate
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import CandidateErrorFound, Event, PairSelected, Restarted, RoleChanged, State
+from ice.events import Event, PairSelected, Restarted, RoleChanged, State
 from ice.generation import Generation
-from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.relays import RelayEffect
 from ice.remote import Rejection
 from ice.roles import Role
 from ice.tcp import Connect
-from ice.tcp_inputs import TcpInputs
 from stun import attributes as att
 from stun.address import FiveTuple
 from stun.demux import is_stun
@@ -27,7 +26,7 @@ from stun.message import Message, MessageClass, Method, parse
 __all__ = ["Agent"]
 
 
-class Agent(TcpInputs):
+class Agent(AgentCandidates):
     """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
@@ -103,7 +102,7 @@ class Agent(TcpInputs):
 
     def _begin_generation(self, *, by_peer: bool, now: float) -> None:
         generation = self._generations.begin()
-        self._lifecycle.start(now)
+        self._lifecycle.restart(now)
         self._emit(Restarted(generation.local, by_peer))
         self._gather_again(now)
 
@@ -125,8 +124,8 @@ class Agent(TcpInputs):
 
     def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> None:
         checking, remotes = generation.checking, generation.remotes
-        is_known = remotes.at(candidate.address, candidate.protocol) is not None
-        if generation.is_retired or (checking.selected is not None and not is_known):
+        concluded = checking.selected is not None and not self._config.upgrade.enabled
+        if generation.is_retired or (concluded and remotes.at(candidate.address, candidate.protocol) is None):
             remotes.reject(Rejection.CONCLUDED)
             return
         taken = remotes.add(candidate)
@@ -135,9 +134,9 @@ class Agent(TcpInputs):
         added, replaced = taken
         self.relays.permit(added.address.host, now)
         if replaced is not None:
-            checking.replace_remote(replaced, added)
+            checking.replace_remote(replaced, added, now)
         else:
-            checking.pair_remote(added)
+            checking.pair_remote(added, now)
 
     def end_of_remote_candidates(self, now: float, ufrag: str | None = None) -> None:
         """The peer has no more candidates for its generation ``ufrag``, or for the last; later ones are ignored.
@@ -200,14 +199,11 @@ class Agent(TcpInputs):
             generation.checking.receive_check(check, now)
 
     def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:
-        if path in self._tcp_gathering:
-            candidate = self._tcp_gathering.receive(response, path)
-            if candidate is not None:
-                self._found(candidate)
-            self._finish_gathering()
-            return
-        if response.transaction_id in self._gathering:
-            candidate = self._gathering.receive(response, path, now)
+        if path in self._tcp_gathering or response.transaction_id in self._gathering:
+            if path in self._tcp_gathering:
+                candidate = self._tcp_gathering.receive(response, path)
+            else:
+                candidate = self._gathering.receive(response, path, now)
             if candidate is not None:
                 self._found(candidate)
             self._finish_gathering()
@@ -234,34 +230,46 @@ class Agent(TcpInputs):
             generation.checking.handle_timeout(now)
             if generation.consent is not None and (check := generation.consent.handle_timeout(now)) is not None:
                 self._outbox.effects.append(check)
+        carrying = self._generations.carrying
+        if carrying is not None and (probe := self._upkeep.handle_timeout(carrying, now)) is not None:
+            self._outbox.effects.append(probe)
         self._settle(now)
 
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
+        self._hear_peers(now)
+        self._finish_gathering()
         if self.state.is_over:
             return
         for generation in self._generations:
-            generation.checking.run(now)
-        self._run_tcp(now)
-        for generation in self._generations:
             self._drain(generation, now)
-        self._drain_tcp()
+        self._run_tcp_gathering(now)
+        for room in (self._tcp, self._tcp_gathering):
+            self._outbox.effects.extend(room.effects)
+            room.effects.clear()
         if self.state is not State.NEW:
             self._judge(now)
 
     def _drain(self, generation: Generation, now: float) -> None:
         checking = generation.checking
+        checking.run(now)
+        self._tcp.run(self._checks, now)
         self._outbox.effects.extend(checking.outbox.effects)
         checking.outbox.effects.clear()
+        if checking.suspects and generation is self._generations.carrying:
+            self._upkeep.liveness.suspect(now)
+        checking.suspects = False
         while (event := checking.outbox.next_event()) is not None:
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):
                 self._generations.supersede(generation, now)
                 generation.begin_consent(event.pair, now)
+                self._upkeep.liveness.watch(now)
                 self.relays.select(event.pair.path, now)
-                if generation is self._generations.current:
+                is_improvable = event.pair.is_relayed and self._config.upgrade.enabled
+                if generation is self._generations.current and not is_improvable:
                     self._gathering.stop()
                     self._tcp_gathering.stop()
                     self._finish_gathering()
@@ -271,10 +279,10 @@ class Agent(TcpInputs):
         ended = generations.current.remotes.ended and self._gathering.complete
         state, reason = self._lifecycle.judge(generations, ended, now)
         if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
-            self._lose_pair()  # RFC 7675 section 5.1; but the restart may still find another.
+            generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
             state, reason = self._lifecycle.judge(generations, ended, now)
         if (carrying := generations.carrying) is not None:
-            carrying.checking.selected_is_fresh = state is not State.DISCONNECTED
+            carrying.checking.note_life(state is not State.DISCONNECTED, now)
         if state is State.FAILED and reason is not None:
             self._end(state, reason, now)
             return
@@ -282,45 +290,21 @@ class Agent(TcpInputs):
         self._emit(change)
         if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
             self.relays.probe(Base.of(self.selected_path), now)
+        if state is State.DISCONNECTED and carrying is not None:
+            self._drain(carrying, now)  # It may have another pair.
+        self._emit(self._upkeep.review(generations, state, now))
 
-    def _lose_pair(self) -> None:
-        """Stop using the pair of an older generation, with nothing to take its place yet."""
-        if (carrying := self._generations.carrying) is not None:
-            carrying.stop()
-
-    def _hear_relays(self, now: float) -> None:
-        relays = self.relays
-        while relays.news:
-            match relays.news.popleft():
-                case RelayedFound(candidate):
-                    assert candidate.base_key is not None
-                    self._sources.add_base(candidate.base_key)
-                    self._found(candidate)
-                case HostPermitted(base, _) if base in self._local.own:
-                    self._pair_local(self._local.own[base])
-                case RelayLost(base, _) if not self.state.is_over:
-                    self._drop_relay(base, now)
-                case CandidateErrorFound() as error:
-                    self._emit(error)
-        while relays.received:
-            data, path = relays.received.popleft()
+    def _hear_peers(self, now: float) -> None:
+        """Take what peers sent to relayed addresses."""
+        received = self.relays.received
+        while received:
+            data, path = received.popleft()
             if is_stun(data):
                 self._receive(data, path, now)
             elif self.is_valid_path(*path) and data:
                 self._relayed.append(data)
             else:
                 self._drops["relayed: not from the peer"] += 1
-        self._finish_gathering()
-
-    def _drop_relay(self, base: Base, now: float) -> None:
-        is_in_use = self.selected_path is not None and Base.of(self.selected_path) == base
-        self._local.drop_relayed(base)
-        for generation in self._generations:
-            generation.checking.drop_base(base)
-        if is_in_use and self._generations.is_restarting:
-            self._lose_pair()
-        elif is_in_use:
-            self._end(State.FAILED, FailureReason.RELAY_LOST, now)
 
     def _role_changed(self) -> None:
         for generation in self._generations:
@@ -375,10 +359,10 @@ class Agent(TcpInputs):
         relays = self.relays.next_timeout()
         if self.state.is_over:
             return relays  # Servers are still told that their allocations are not needed.
-        return earliest(relays, self._lifecycle.next_timeout(), *self._deadlines())
+        tcp = (self._tcp.next_timeout(), self._tcp_gathering.next_timeout())
+        return earliest(relays, *tcp, self._lifecycle.next_timeout(), *self._deadlines())
 
     def _deadlines(self) -> Iterator[Deadline]:
-        yield from self._tcp_deadlines()
         if (at := self._gathering.next_timeout()) is not None:
             yield Deadline(at, "gathering")
         if (at := self._generations.next_timeout()) is not None:
@@ -388,3 +372,6 @@ class Agent(TcpInputs):
                 yield Deadline(at, "connectivity checks")
             if generation.consent is not None:
                 yield generation.consent.next_timeout(self.state)
+        carrying = self._generations.carrying
+        if carrying is not None and (deadline := self._upkeep.next_timeout(carrying)) is not None:
+            yield deadline

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 from ice.candidate import Base, Candidate
 from ice.config import IceTransportPolicy
-from ice.errors import IceError
-from ice.events import Event, GatheringCompleted, LocalCandidateFound
-from ice.rooms import AgentRooms
-from stun.address import TransportAddress
+from ice.errors import FailureReason, IceError
+from ice.events import CandidateErrorFound, Event, GatheringCompleted, LocalCandidateFound, State
+from ice.relay import HostPermitted, RelayedFound, RelayLost
+from ice.tcp_inputs import TcpInputs
+from stun.address import TransportAddress, TransportProtocol
 
 __all__ = ["AgentCandidates"]
 
 
-class AgentCandidates(AgentRooms):
+class AgentCandidates(TcpInputs):
     """The inputs that make candidates of ours, and the announcing of them in each generation."""
 
     def add_local_base(self, address: TransportAddress, now: float) -> None:
@@ -52,7 +53,7 @@ class AgentCandidates(AgentRooms):
         for host in hosts:
             if self._config.announce_host_candidates and not self._gathering.complete:
                 self._found(host)
-            self._pair_local(host)
+            self._pair_local(host, now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self._settle(now)
 
@@ -79,7 +80,7 @@ class AgentCandidates(AgentRooms):
             return
         self._local.forget_reflexive()
         hosts = self._gathering.restart(now)
-        self._tcp_gathering.restart(now)
+        self._tcp_gathering.restart(self._gathering.servers, now)
         self.relays.restart(now)
         known = hosts if self._config.announce_host_candidates else []
         relayed = [self._local.own[base] for base in self.relays.by_base if base in self._local.own]
@@ -88,18 +89,17 @@ class AgentCandidates(AgentRooms):
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self._finish_gathering()
 
-    def _pair_local(self, ours: Candidate) -> None:
+    def _pair_local(self, ours: Candidate, now: float) -> None:
         for generation in self._generations:
             if not generation.is_retired:
-                generation.checking.pair_local(ours)
+                generation.checking.pair_local(ours, now)
 
     def _found(self, candidate: Candidate) -> None:
         # RFC 8838 section 9: each is told once in a generation, and says in which.
         announced = self._generations.current.announced
-        key = (candidate.base_key, candidate.address)
-        if key in announced:
+        if (candidate.base_key, candidate.address) in announced:
             return
-        announced.add(key)
+        announced.add((candidate.base_key, candidate.address))
         ufrag = ("ufrag", self.local_description.ufrag)
         told = replace(candidate, extensions=(*candidate.extensions, ufrag))
         self._candidates.append(told)
@@ -109,10 +109,62 @@ class AgentCandidates(AgentRooms):
         if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
+    # -- what servers and the machine do to our bases --
+
+    def remove_local_base(
+        self, address: TransportAddress, now: float, protocol: TransportProtocol = TransportProtocol.UDP
+    ) -> None:
+        """A base is gone with its address: its pairs fail, and if it is in use the session looks for another pair."""
+        base = Base(address, protocol)
+        if base not in self._local.bases:
+            return
+        self._local.drop_base(base)
+        self._gathering.drop_base(base)
+        self._sources.drop_base(base)
+        self._candidates = [candidate for candidate in self._candidates if candidate.base_key != base]
+        self._lose_base(base, None, now)
+        if not self.state.is_over:
+            self._settle(now)
+
+    def _hear_relays(self, now: float) -> None:
+        relays = self.relays
+        while relays.news:
+            match relays.news.popleft():
+                case RelayedFound(candidate):
+                    assert candidate.base_key is not None
+                    self._sources.add_base(candidate.base_key)
+                    self._found(candidate)
+                case HostPermitted(base, _) if base in self._local.own:
+                    self._pair_local(self._local.own[base], now)
+                case RelayLost(base, _) if not self.state.is_over:
+                    self._local.drop_relayed(base)
+                    self._lose_base(base, FailureReason.RELAY_LOST, now)
+                case CandidateErrorFound() as error:
+                    self._emit(error)
+
+    def _lose_base(self, base: Base, reason: FailureReason | None, now: float) -> None:
+        """Let the pairs of a base fail. Losing the one in use ends the session for ``reason``, if there is no other."""
+        is_in_use = self.selected_path is not None and Base.of(self.selected_path) == base
+        for generation in self._generations:
+            generation.checking.drop_base(base)
+        carrying = self._generations.carrying
+        if not is_in_use or carrying is None or carrying.consent is None:
+            return
+        if reason is None or carrying.checking.can_fail_over:
+            carrying.consent.is_dead = True
+        elif self._generations.is_restarting:
+            carrying.stop()
+        else:
+            self._end(State.FAILED, reason, now)
+
     def _emit(self, event: Event | None) -> None:
         if event is not None:
             self._outbox.events.append(event)
 
     def _settle(self, now: float) -> None:
         """Let the rooms work together after an input."""
+        raise NotImplementedError
+
+    def _end(self, state: State, reason: FailureReason, now: float) -> None:
+        """End the session."""
         raise NotImplementedError

@@ -1,176 +1,81 @@
-"""The connectivity checks of one session, from forming pairs to a selected one (RFC 8445 sections 6.1, 7 and 8)."""
+"""The connectivity checks of one session, from a check to a selected pair (RFC 8445 sections 7 and 8)."""
 
 from __future__ import annotations
 
-import random
-
-from ice.candidate import Base, Candidate, TcpType
-from ice.checklist import CheckList
-from ice.checks import CheckClient, CheckResult, Credentials, Outcome
-from ice.config import IceConfig
+from ice.candidate import Base
+from ice.checks import CheckResult, Outcome
 from ice.events import PairSelected, RoleChanged
-from ice.local import LocalCandidates
-from ice.nomination import Nomination
-from ice.pair import COUNTERPARTS, CandidatePair, PairState, can_meet
-from ice.remote import Rejection, RemoteCandidates
+from ice.pair import COUNTERPARTS, CandidatePair, PairState
+from ice.pairing import Pairing
 from ice.responder import ReceivedCheck
-from ice.roles import Role, RoleKeeper
-from ice.scheduler import Scheduler
-from ice.sources import AcceptedSources
-from ice.tcp import TcpPaths
+from ice.roles import Role
+from ice.selection import takes_over
 from stun.address import FiveTuple, TransportAddress
-from stun.machine import Outbox, Transmit
+from stun.machine import Transmit
 from stun.message import Message
 
 __all__ = ["Checking"]
 
 
-class Checking:
+class Checking(Pairing):
     """Lets the checklist, the scheduler, the check client and the nomination work together.
 
     Its owner calls :meth:`run` after each input and drains :attr:`outbox`.
     """
 
-    __slots__ = (
-        "_client",
-        "_config",
-        "_local",
-        "_nomination",
-        "_remotes",
-        "_rng",
-        "_roles",
-        "_scheduler",
-        "_sources",
-        "_tcp",
-        "accepted",
-        "checklist",
-        "outbox",
-        "selected",
-        "selected_is_fresh",
-    )
-
-    def __init__(
-        self,
-        config: IceConfig,
-        local: LocalCandidates,
-        remotes: RemoteCandidates,
-        roles: RoleKeeper,
-        sources: AcceptedSources,
-        tcp: TcpPaths,
-        rng: random.Random,
-    ) -> None:
-        self._config = config
-        self._local = local
-        self._remotes = remotes
-        self._roles = roles
-        self._sources = sources
-        self._tcp = tcp
-        self._rng = rng
-        self._client: CheckClient | None = None
-        self._nomination = Nomination(config)
-        self.accepted: set[FiveTuple] = set()
-        """The paths on which the peer has authenticated: data is taken from there."""
-        self.checklist = CheckList(config.max_pairs)
-        self._scheduler = Scheduler(config, self.checklist)
-        self.outbox: Outbox[Transmit, PairSelected | RoleChanged] = Outbox()
-        self.selected: CandidatePair | None = None
-        """The valid pair in use."""
-        self.selected_is_fresh = True
-        """Whether the peer answers on it; the owner of the consent tells."""
-
-    # -- pairs --
-
-    def start(self, credentials: Credentials) -> None:
-        """Begin sending checks, signed with these credentials."""
-        self._client = CheckClient(self._config, credentials, self._roles, self._rng)
-        self.checklist.together.join(self.checklist)
-
-    def pair_local(self, ours: Candidate) -> None:
-        """Form the pairs of a new host or relayed candidate with all of the peer's that are not paired with it yet."""
-        if self.selected is None:
-            for remote in self._remotes.all():
-                if self._can_pair(ours, remote) and ours.tcp_type is not TcpType.PASSIVE:
-                    self.checklist.form(ours, remote, self._roles.role)
-
-    def drop_base(self, base: Base) -> None:
-        """A relayed base is gone: its pairs fail."""
-        for pair in self.checklist:
-            if Base.of(pair.path) == base:
-                self.checklist.fail(pair)
-
-    def pair_remote(self, remote: Candidate) -> None:
-        """Form the pairs of a new candidate of the peer with all of our bases."""
-        if self.selected is not None:
-            return
-        bases = [ours for ours in self._local.own.values() if self._can_pair(ours, remote)]
-        if self._local.hosts and not bases:
-            self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
-        for ours in bases:
-            if ours.tcp_type is TcpType.PASSIVE:
-                continue  # RFC 6544 section 6.2: such pairs wait for the peer to connect.
-            self.checklist.form(ours, remote, self._roles.role)
-
-    def replace_remote(self, old: Candidate, new: Candidate) -> None:
-        """A signalled candidate takes the place of a peer-reflexive one (RFC 8838 section 11)."""
-        self.checklist.replace_remote(old, new, self._roles.role)
-        self.pair_remote(new)
-
-    def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
-        # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
-        if not can_meet(base, remote):
-            return False
-        ours, theirs = base.address, remote.address
-        if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
-            return False
-        if ours.family != theirs.family or ours.ip.is_loopback != theirs.ip.is_loopback:
-            return False
-        return self._local.can_reach(base, theirs)
-
-    def role_changed(self) -> None:
-        """Sort and nominate anew, in the role that we have now."""
-        self._nomination.reset()
-        self.checklist.reprioritise(self._roles.role)
+    __slots__ = ()
 
     # -- the peer's checks --
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
         tcp_type = self._local.tcp_types.get(Base.of(check.path))
-        counterpart = None if tcp_type is None else COUNTERPARTS[tcp_type]
-        remote = self._remotes.learn(check.path, check.priority, counterpart)
+        remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
         self._accept(check.path)
         pair = self.checklist.find(check.path)
-        if pair is None and self._is_worth_a_pair(check):
-            pair = self.checklist.form_reached(self._local.own[Base.of(check.path)], remote, self._roles.role)
+        if pair is None and (ours := self._local.own.get(Base.of(check.path))) is not None:
+            if self._is_wanted(check):
+                pair = self.checklist.form_reached(ours, remote, self._roles.role)
+            else:
+                pair = self._form_late(ours, remote, now, reached=True)
         if pair is None:
             return
         pair.requests_received += 1
         pair.responses_sent += 1
-        if pair.state is PairState.SUCCEEDED:
+        if check.use_candidate:
+            pair.nomination = max(pair.nomination, check.nomination)
+        if pair.state is PairState.SUCCEEDED and not (check.use_candidate and self._is_stale(pair, now)):
             if check.use_candidate and pair.valid is not None:
-                self._nominated(pair.valid, now)
+                self._nominated(pair.valid, pair.nomination, now)
             return
-        if not self._is_wanted(check):
+        if not self._is_wanted(check) and not self._is_worth_a_check(pair, now):
             return
         pair.nominate_on_success = pair.nominate_on_success or check.use_candidate
         if pair.state is PairState.IN_PROGRESS and self._client is not None:
             self._client.cancel(pair)
         self.checklist.trigger(pair)
 
+    def _is_wanted(self, check: ReceivedCheck) -> bool:
+        # Once a pair is selected a further nomination is of interest; whether it wins is decided when it succeeds.
+        return self.selected is None or check.use_candidate or self._tcp.succeeds(check.path, self.selected)
+
+    def _is_stale(self, pair: CandidatePair, now: float) -> bool:
+        """Whether the last answer is too old to begin a consent with (RFC 7675 section 5.1): it takes another check."""
+        if pair.succeeded_at is None or (self.selected is not None and self.selected.path == pair.path):
+            return False
+        return now > pair.succeeded_at + self._config.consent_timeout / 2
+
+    def _is_worth_a_check(self, pair: CandidatePair, now: float) -> bool:
+        """Whether a pair that the peer tries beside the selected one is answered with a check of ours at once."""
+        assert self.selected is not None
+        known = self.moving.spares.add(pair, self.selected, now, soon=True)
+        return known and self.moving.spares.is_better(pair, self.selected)
+
     def _accept(self, path: FiveTuple) -> None:
         self.accepted.add(path)
         self._sources.accept(path)
-
-    def _is_worth_a_pair(self, check: ReceivedCheck) -> bool:
-        if Base.of(check.path) not in self._local.own:
-            return False
-        return self._is_wanted(check)
-
-    def _is_wanted(self, check: ReceivedCheck) -> bool:
-        # Once a pair is selected only a further nomination is of interest; whether it wins is decided when it succeeds.
-        return self.selected is None or check.use_candidate or self._tcp.succeeds(check.path, self.selected)
 
     # -- our checks --
 
@@ -203,21 +108,36 @@ class Checking:
             case Outcome.ROLE_CONFLICT:
                 self._change_role(result)
             case _:
-                self.unreachable(pair, result.check.nominates)
+                self._fail(pair, result.check.nominates, now)
 
-    def unreachable(self, pair: CandidatePair, was_nominated: bool | None = None) -> None:
-        """A check on ``pair`` has failed, or its connection."""
+    def unreachable(self, pair: CandidatePair) -> None:
+        """The connection of ``pair`` is gone, or cannot be had: so its checks fail."""
+        attempted = self._nomination.attempted
+        nominated = self.selected is None and attempted is not None and attempted.path == pair.path
         if self.selected is None or self.selected.path != pair.path:
             self.checklist.fail(pair)
-        attempted = self._nomination.attempted
-        if was_nominated is None:
-            was_nominated = self.selected is None and attempted is not None and attempted.path == pair.path
-        if was_nominated and attempted is not None:
+            self.moving.spares.drop(pair)
+        if nominated:
             self._nomination.failed = True
+
+    def _fail(self, pair: CandidatePair, was_nominated: bool, now: float) -> None:
+        if self.selected is None:
+            if was_nominated and self.moving.renominates:
+                self._nomination.reset()  # It may be nominated again, and that is more than a check with a new id.
+                return
+            self.checklist.fail(pair)
+            if was_nominated and self._nomination.attempted is not None:
+                self._nomination.failed = True
+            return
+        if was_nominated and self.moving.attempt is pair:
+            self.moving.reset()
+        if self.selected.path != pair.path:
+            self.checklist.fail(pair)
+            self.moving.spares.failed(pair, now)
 
     def connected(self, pair: CandidatePair, now: float) -> None:
         """The connection of ``pair`` is open: check it, now or again (RFC 6544 sections 7.1 and 11.1)."""
-        self._check(pair, False, now)
+        self._check(pair, now)
 
     def move_selection(self, valid: CandidatePair) -> None:
         """The selected pair has got a new connection, which has been checked (RFC 6544 section 11.1)."""
@@ -225,7 +145,7 @@ class Checking:
         valid.nominated = True
         if old is not None and old.path != valid.path and (pair := self.checklist.find(old.path)) is not None:
             self.checklist.fail(pair)
-        self.checklist.conclude(valid)
+        self.checklist.conclude(self._is_kept)
         self.outbox.events.append(PairSelected(valid))
 
     def _change_role(self, result: CheckResult) -> None:
@@ -237,6 +157,8 @@ class Checking:
         if self.selected is None:
             result.check.pair.last_check_at = None
             self.checklist.trigger(result.check.pair)
+        elif self.moving.attempt is result.check.pair:
+            self.moving.reset()
 
     def _succeed(self, result: CheckResult, now: float) -> None:
         check, pair = result.check, result.check.pair
@@ -248,10 +170,12 @@ class Checking:
         valid = self._valid_pair(pair, result.mapped)
         self._accept(pair.path)
         self._nomination.note_valid(now)
-        ours = check.nominates and self._roles.role is Role.CONTROLLING
-        theirs = pair.nominate_on_success and self._roles.role is Role.CONTROLLED
-        if ours or theirs:
-            self._nominated(valid, now)
+        if check.nominates and self._roles.role is Role.CONTROLLING:
+            self._nominated(valid, check.nomination, now)
+        elif pair.nominate_on_success and self._roles.role is Role.CONTROLLED:
+            self._nominated(valid, pair.nomination, now)
+        if self.selected is not None:
+            self.moving.spares.succeeded(pair, self.selected, now)
 
     def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
         """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
@@ -269,16 +193,36 @@ class Checking:
 
     # -- choosing --
 
-    def _nominated(self, valid: CandidatePair, now: float) -> None:
+    def _nominated(self, valid: CandidatePair, number: int, now: float) -> None:
         valid.nominated = True
-        if not Nomination.should_switch(self.selected, valid, self.selected_is_fresh):
+        newer = self.moving.is_newer(number)
+        if not takes_over(self.selected, valid, self.selected_is_fresh, newer):
+            if newer > 0 and self.selected is not None and self.selected.path == valid.path:
+                self.moving.number = number
+            if self.moving.attempt is not None and self.moving.attempt.path == valid.path:
+                self.moving.reset()
             return
         self.selected = valid
         self.selected_is_fresh = True
-        self.checklist.conclude(valid)
+        for idle in self.moving.selected(valid, number, now):
+            self.checklist.fail(idle)
+            if self._client is not None:
+                self._client.cancel(idle)
+        self.checklist.conclude(self._is_kept)
         if self._client is not None:
             self._client.retain(lambda pair: self.checklist.find(pair.path) is pair)
         self.outbox.events.append(PairSelected(valid))
+
+    def _is_kept(self, pair: CandidatePair) -> bool:
+        """Whether an open pair stays beside the selected one.
+
+        Those do which the peer nominated too and which are better or later: an aggressively nominating peer (RFC 5245
+        section 8.1.1.2) ends on the best of all that succeed. And the spares.
+        """
+        assert self.selected is not None
+        if pair.nominate_on_success:
+            return pair.priority > self.selected.priority or self.moving.is_newer(pair.nomination) > 0
+        return pair in self.moving.spares
 
     def run(self, now: float) -> None:
         """Send the checks that may be sent now, the nomination among them."""
@@ -286,22 +230,53 @@ class Checking:
             return
         while (pair := self._scheduler.next_pair(now)) is not None:
             self.checklist.set_state(pair, PairState.IN_PROGRESS)
-            self._check(pair, False, now)
-        if self.selected is None and self._roles.role is Role.CONTROLLING:
+            self._check(pair, now)
+        if self.selected is not None:
+            self._look_around(self.selected, now)
+        elif self._roles.role is Role.CONTROLLING:
             valid = self._nomination.choose(self.checklist, now)
             pair = None if valid is None else self.checklist.find(valid.path)
             if pair is not None:
                 # Not paced: the path has just been used, so no NAT makes a new binding for this check.
-                self._check(pair, True, now)
+                self._check(pair, now, nominates=True)
 
-    def _check(self, pair: CandidatePair, nominates: bool, now: float) -> None:
+    def _look_around(self, selected: CandidatePair, now: float) -> None:
+        """Check the spare pairs that are due, and nominate one that is to take over."""
+        config = self._config.upgrade
+        for pair in self.moving.spares.due(now):
+            self._check(pair, now, schedule=(config.check_sends, config.check_final_wait))
+        valid = self.moving.next(selected, not self.selected_is_fresh, now)
+        better = None if valid is None else self.checklist.find(valid.path)
+        if better is not None:
+            self.moving.attempt = better
+            self._check(better, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait))
+
+    def _check(
+        self, pair: CandidatePair, now: float, *, nominates: bool = False, schedule: tuple[int, int] | None = None
+    ) -> None:
         assert self._client is not None
         if pair.path.protocol.is_stream and not self._tcp.reach(pair, now):
             if pair.is_opened_by_peer:
                 self.unreachable(pair)
             return
-        running = self.checklist.count_running()
-        self.outbox.effects.append(self._client.start(pair, nominates, running, now))
+        running = self.checklist.together.count_running()
+        number = self.moving.next_number if nominates else 0
+        check = self._client.start(pair, nominates, running, now, nomination=number, schedule=schedule)
+        self.outbox.effects.append(check)
+
+    def note_life(self, is_fresh: bool, now: float) -> None:
+        """The selected pair answers, or not."""
+        if self.selected_is_fresh and not is_fresh:
+            self.moving.spares.hurry(now)
+        self.selected_is_fresh = is_fresh
+
+    @property
+    def can_fail_over(self) -> bool:
+        """Whether there is a pair to move to, or one that may turn out to be, or a move is under way."""
+        moving, spares = self.moving, self.moving.spares
+        if self.selected is None:
+            return False
+        return moving.attempt is not None or spares.has_hope or spares.best(self.selected, True) is not None
 
     # -- the end --
 
@@ -318,6 +293,7 @@ class Checking:
     def stop(self) -> None:
         """Send nothing more. The pairs stay as they are, to be looked at."""
         self.selected = None
+        self.moving.spares.clear()
         self.checklist.triggered.clear()
         self.checklist.together.leave(self.checklist)
         if self._client is not None:
@@ -328,6 +304,8 @@ class Checking:
         if self._client is None:
             return None
         times = [self._client.next_timeout(), self._scheduler.next_timeout()]
-        if self.selected is None and self._roles.role is Role.CONTROLLING:
+        if self.selected is not None:
+            times.append(self.moving.next_timeout())
+        elif self._roles.role is Role.CONTROLLING:
             times.append(self._nomination.next_timeout())
         return min((at for at in times if at is not None), default=None)

@@ -6,7 +6,7 @@ One checklist is one component of one stream; what several of them share is in :
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ice.candidate import Candidate
 from ice.checklist_set import ChecklistSet
@@ -244,12 +244,13 @@ class CheckList:
         self.triggered.clear()
         self.together.leave(self)
 
-    def conclude(self, selected: CandidatePair) -> None:
-        """Drop every pair that is still open, now that one is selected (section 8.1.2).
+    def conclude(self, keeps: Callable[[CandidatePair], bool]) -> None:
+        """Drop every pair that is still open, now that one is selected (section 8.1.2), but for those that it keeps."""
+        for pair in [pair for pair in self._pairs if pair.state.is_open and not keeps(pair)]:
+            self._remove(pair)
 
-        Those stay which the peer nominated too and which are better: an aggressively nominating peer (RFC 5245 section
-        8.1.1.2) ends on the best of all that succeed.
-        """
-        for pair in [pair for pair in self._pairs if pair.state.is_open]:
-            if not pair.nominate_on_success or pair.priority <= selected.priority:
-                self._remove(pair)
+    def drop(self, pair: CandidatePair) -> None:
+        """Forget a pair that there is no use for."""
+        if self._by_path.get(pair.path) is pair:
+            self._remove(pair)
+            self.valid.pop(pair.path, None)

@@ -46,9 +46,14 @@ class Credentials:
 
 
 def binding_request(
-    transaction_id: bytes, pair: CandidatePair, credentials: Credentials, roles: RoleKeeper, use_candidate: bool
+    transaction_id: bytes,
+    pair: CandidatePair,
+    credentials: Credentials,
+    roles: RoleKeeper,
+    use_candidate: bool,
+    nomination: int = 0,
 ) -> bytes:
-    """Return the bytes of one check on ``pair`` (section 7.1)."""
+    """Return the bytes of one check on ``pair`` (section 7.1); a ``nomination`` over 0 numbers the nomination."""
     attribute = att.ICE_CONTROLLING if roles.role is Role.CONTROLLING else att.ICE_CONTROLLED
     request = Message(
         Method.BINDING,
@@ -62,6 +67,8 @@ def binding_request(
     )
     if use_candidate:
         request.add(att.USE_CANDIDATE, True)
+    if nomination:
+        request.add(att.NOMINATION, nomination)
     return request.serialize(credentials.key, fingerprint=True)
 
 
@@ -76,6 +83,8 @@ class Check:
     """The role that the request claims."""
     nominates: bool
     """Whether it carries USE-CANDIDATE."""
+    nomination: int
+    """Its NOMINATION, or 0."""
     started_at: float
     retransmission: Retransmission
     cancelled: bool = False
@@ -114,20 +123,31 @@ class CheckClient:
     def __contains__(self, transaction_id: object) -> bool:
         return transaction_id in self._by_id
 
-    def start(self, pair: CandidatePair, nominates: bool, running: int, now: float) -> Transmit:
+    def start(
+        self,
+        pair: CandidatePair,
+        nominates: bool,
+        running: int,
+        now: float,
+        *,
+        nomination: int = 0,
+        schedule: tuple[int, int] | None = None,
+    ) -> Transmit:
         """Begin a check on ``pair`` and return its first send.
 
         ``running`` pairs are Waiting or In-Progress, which the retransmission timeout grows with (section 14.3).
+        ``schedule`` is Rc and Rm (RFC 8489 section 6.2.1) where they are not those of the configuration.
         """
         config = self._config
         transaction_id = new_transaction_id(self._rng)
-        data = binding_request(transaction_id, pair, self._credentials, self._roles, nominates)
+        data = binding_request(transaction_id, pair, self._credentials, self._roles, nominates, nomination)
         if pair.path.protocol.is_stream:  # Sent once (RFC 8489 section 6.2.2).
             retransmission = Retransmission(now, config.tcp.check_timeout, max_sends=1, final_wait=1)
         else:
             rto = max(config.rto, config.ta * running)
-            retransmission = Retransmission(now, rto, config.max_sends, config.final_wait)
-        self._by_id[transaction_id] = Check(pair, data, self._roles.role, nominates, now, retransmission)
+            retransmission = Retransmission(now, rto, *(schedule or (config.max_sends, config.final_wait)))
+        check = Check(pair, data, self._roles.role, nominates, nomination, now, retransmission)
+        self._by_id[transaction_id] = check
         pair.last_check_at = now
         pair.requests_sent += 1
         return Transmit(data, pair.path)

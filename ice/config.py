@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from ice.life_config import FailoverConfig, UpgradeConfig
 from ice.tcp_config import TcpConfig
 from turn.config import RelayTransport, TurnServerConfig
 
@@ -89,6 +90,9 @@ class IceConfig:
     """After this the checks are given up whatever is still open: a peer that never says that its candidates are
     complete, or a crowd of dead pairs whose timeouts RFC 8445 section 14.3 stretches. Not under ``pac_timeout``."""
 
+    restart_timeout: float = 15.0
+    """How long a session whose path is lost waits for the peer's answer to an ICE restart before it fails."""
+
     consent_interval: float = 5.0
     """The mean time between consent checks, varied by 0.8..1.2 (RFC 7675 section 5.1)."""
     consent_timeout: float = 30.0
@@ -97,6 +101,11 @@ class IceConfig:
     """How long without an answer before the state is DISCONNECTED; it may come back until consent ends."""
     keepalive_interval: float = 15.0
     """How often a server-reflexive binding is refreshed while ICE runs, Tr (RFC 8445 section 11: not under 15 s)."""
+
+    upgrade: UpgradeConfig = field(default_factory=UpgradeConfig)
+    """How a session that has a path looks for a better one."""
+    failover: FailoverConfig = field(default_factory=FailoverConfig)
+    """How a session notices early that its path is dead."""
 
     gathering_timeout: float = 5.0
     """After this, gathering is complete without the servers that have not answered."""
@@ -152,7 +161,8 @@ class IceConfig:
             raise ValueError("ufrag_length is 4..32 and pwd_length 22..256 (RFC 8839 section 5.4)")
         if min(self.max_pairs, self.max_remote_candidates, self.max_local_bases) < 1:
             raise ValueError("max_pairs, max_remote_candidates and max_local_bases must be positive")
-        times = (self.nomination_patience, self.relay_patience, self.gathering_timeout, self.relay_grace)
+        patience = (self.nomination_patience, self.relay_patience)
+        times = (*patience, self.gathering_timeout, self.restart_timeout, self.relay_grace)
         limits = (self.max_peer_reflexive, self.max_early_checks, self.max_early_candidates, self.max_past_generations)
         if min(self.max_relays, *limits, *times) < 0:
             raise ValueError("limits and times must not be negative")

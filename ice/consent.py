@@ -35,7 +35,17 @@ class Consent:
     within the last 30 seconds (section 5.1).
     """
 
-    __slots__ = ("_config", "_credentials", "_next_at", "_outstanding", "_rng", "_roles", "granted_at", "pair")
+    __slots__ = (
+        "_config",
+        "_credentials",
+        "_next_at",
+        "_outstanding",
+        "_rng",
+        "_roles",
+        "granted_at",
+        "is_dead",
+        "pair",
+    )
 
     def __init__(
         self,
@@ -54,6 +64,8 @@ class Consent:
         """The pair that consent is asked for."""
         self.granted_at = now if pair.succeeded_at is None else pair.succeeded_at
         """When the last answer arrived; the check that made the pair valid was the first."""
+        self.is_dead = False
+        """Whether probes of the path went unanswered: the consent lasts, but the path is not counted on."""
         self._outstanding: dict[bytes, float] = {}
         self._next_at = now + self._interval()
 
@@ -68,7 +80,8 @@ class Consent:
         # The same sums as in next_timeout: a difference could round the other way and wake the driver for nothing.
         if now >= self.granted_at + self._config.consent_timeout:
             return Freshness.EXPIRED
-        return Freshness.STALE if now >= self.granted_at + self._config.disconnected_after else Freshness.FRESH
+        is_stale = self.is_dead or now >= self.granted_at + self._config.disconnected_after
+        return Freshness.STALE if is_stale else Freshness.FRESH
 
     def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
         """Take a response to a consent check; return whether it renews the consent."""
@@ -81,6 +94,7 @@ class Consent:
         self.pair.note_round_trip(now - sent_at)
         self.pair.succeeded_at = now
         self.granted_at = now
+        self.is_dead = False
         return True
 
     def handle_timeout(self, now: float) -> Transmit | None:
@@ -88,6 +102,13 @@ class Consent:
         if now < self._next_at or self.freshness(now) is Freshness.EXPIRED:
             return None
         self._next_at = now + self._interval()
+        return self._request(now)
+
+    def probe(self, now: float) -> Transmit:
+        """Return a check out of turn, for a path that is suspected to be dead. Its answer renews the consent too."""
+        return self._request(now)
+
+    def _request(self, now: float) -> Transmit:
         oldest = now - self._config.consent_timeout
         self._outstanding = {key: at for key, at in self._outstanding.items() if at > oldest}
         transaction_id = new_transaction_id(self._rng)

@@ -61,4 +61,5 @@ def generate_description(config: IceConfig, rng: random.Random) -> Description:
     return Description(
         ufrag="".join(rng.choice(_ICE_CHARS) for _ in range(config.ufrag_length)),
         pwd="".join(rng.choice(_ICE_CHARS) for _ in range(config.pwd_length)),
+        options=("trickle", "ice2", *(("renomination",) if config.upgrade.renomination else ())),
     )

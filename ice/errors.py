@@ -26,7 +26,6 @@ class FailureReason(enum.StrEnum):
     NOMINATION_FAILED = "the nominated pair did not answer the nomination"
     CONSENT_EXPIRED = "the peer stopped answering (consent expired, RFC 7675)"
     CONSENT_REVOKED = "the peer ended the session (consent revoked, RFC 7675)"
-    RESTART_UNANSWERED = "the peer stopped answering, and did not answer the ICE restart either"
     RELAY_LOST = "the TURN server that carried the session relays for us no longer"
     CLOSED = "the session was closed"
 

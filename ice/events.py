@@ -18,6 +18,8 @@ __all__ = [
     "GatheringCompleted",
     "LocalCandidateFound",
     "PairSelected",
+    "RestartReason",
+    "RestartWanted",
     "Restarted",
     "RoleChanged",
     "State",
@@ -94,6 +96,20 @@ class Restarted:
     """Whether the peer's new description began it, and this one is the answer."""
 
 
+class RestartReason(enum.StrEnum):
+    """Why a session would be better off with an ICE restart."""
+
+    PATH_DEAD = "the path in use does not answer, and no other may be used without a restart"
+    BETTER_PATH = "there is a better path, and it may not be used without a restart"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWanted:
+    """The session asks to be restarted; until then it stays as it is. It asks seldom, and not for ever."""
+
+    reason: RestartReason
+
+
 @dataclass(frozen=True, slots=True)
 class RoleChanged:
     """A role conflict was repaired by changing our role to this one (RFC 8445 section 7.3.1.1)."""
@@ -134,6 +150,7 @@ Event = (
     | GatheringCompleted
     | StateChanged
     | PairSelected
+    | RestartWanted
     | Restarted
     | RoleChanged
     | CandidateErrorFound

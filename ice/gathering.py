@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 
 from ice.candidate import Base, Candidate
 from ice.config import IceConfig
@@ -103,6 +104,12 @@ class Gathering:
         """No more servers come."""
         self._servers_ended = True
 
+    def drop_base(self, base: Base) -> None:
+        """A base is gone: nothing is asked from it any more."""
+        self._waiting = deque(question for question in self._waiting if Base.of(question.path) != base)
+        self._open = {key: question for key, question in self._open.items() if Base.of(question.path) != base}
+        self._keepalive.drop_base(base)
+
     def restart(self, now: float) -> list[Candidate]:
         """A new generation: return the host candidates, and let every server be asked again."""
         if not self.began:
@@ -115,6 +122,11 @@ class Gathering:
         self._deadline = now + self._config.gathering_timeout if self._servers else None
         self._queue()
         return list(self._local.hosts.values())
+
+    @property
+    def servers(self) -> Sequence[TransportAddress]:
+        """The servers that are asked."""
+        return self._servers
 
     def _queue(self) -> None:
         if self.complete:

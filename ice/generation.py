@@ -87,7 +87,7 @@ class Generation:
         self.remote = description
         self.remotes.ufrag = description.ufrag
         self.credentials = Credentials(self.local.ufrag, description.ufrag, description.pwd)
-        self.checking.start(self.credentials)
+        self.checking.start(self.credentials, self.local, description)
 
     def begin_consent(self, pair: CandidatePair, now: float) -> None:
         """A pair was selected: its check was the first consent (RFC 7675 section 5.1)."""

@@ -107,6 +107,11 @@ class Generations:
                 # The peer may learn of the new pair later than we do; its consent to the old one lasts that long.
                 generation.retire(now + self._config.consent_timeout)
 
+    def drop_pair(self) -> None:
+        """Stop using the pair in use, with nothing to take its place yet."""
+        if (carrying := self.carrying) is not None:
+            carrying.stop()
+
     def forget(self, generation: Generation) -> None:
         """Answer nothing of a generation any more, and accept no data that only it allowed."""
         self._kept.remove(generation)

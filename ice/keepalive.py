@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from ice.candidate import Base
 from stun.address import FiveTuple
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
@@ -37,6 +38,12 @@ class BindingKeepalive:
     def answered(self, transaction_id: bytes) -> None:
         """Forget a request whose answer came."""
         self._latest = {path: known for path, known in self._latest.items() if known != transaction_id}
+
+    def drop_base(self, base: Base) -> None:
+        """Let the bindings of a base go that is no more."""
+        for path in [path for path in self._due if Base.of(path) == base]:
+            del self._due[path]
+            self._latest.pop(path, None)
 
     def clear(self) -> None:
         """Let all bindings go."""

@@ -16,12 +16,13 @@ __all__ = ["Lifecycle"]
 class Lifecycle:
     """The state, and the timers that a failure has to wait for."""
 
-    __slots__ = ("_config", "_is_patient", "_started_at", "reason", "state")
+    __slots__ = ("_asked_at", "_config", "_is_patient", "_started_at", "reason", "state")
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
         self._is_patient = True
         self._started_at: float | None = None
+        self._asked_at: float | None = None
         self.state = State.NEW
         self.reason: FailureReason | None = None
         """Why the session is over."""
@@ -37,9 +38,13 @@ class Lifecycle:
 
     def start(self, now: float) -> StateChanged | None:
         """Begin checking, and with it the PAC timer (RFC 8863 section 4)."""
-        self._started_at = now
+        self._started_at, self._asked_at = now, None
         self._is_patient = True
         return self.move(State.CHECKING) if self.state is State.NEW else None
+
+    def restart(self, now: float) -> None:
+        """A new generation has begun, and waits for the peer's description."""
+        self._started_at, self._asked_at = None, now
 
     def judge(self, generations: Generations, candidates_ended: bool, now: float) -> tuple[State, FailureReason | None]:
         """Return the state that the session is in by now, and why if that is FAILED.
@@ -49,7 +54,7 @@ class Lifecycle:
         """
         carrying = generations.carrying
         if carrying is None or carrying.consent is None:
-            reason = self._failure(generations.current, generations.restarts > 0, candidates_ended, now)
+            reason = self._failure(generations.current, candidates_ended, now)
             return (State.CHECKING, None) if reason is None else (State.FAILED, reason)
         match carrying.consent.freshness(now):
             case Freshness.EXPIRED:
@@ -60,17 +65,17 @@ class Lifecycle:
                 completed = candidates_ended and carrying is generations.current
                 return (State.COMPLETED if completed else State.CONNECTED), None
 
-    def _failure(
-        self, generation: Generation, is_restart: bool, candidates_ended: bool, now: float
-    ) -> FailureReason | None:
+    def _failure(self, generation: Generation, candidates_ended: bool, now: float) -> FailureReason | None:
+        if self._asked_at is not None:
+            # The old pair is lost, or there would be nothing to judge.
+            is_over = now >= self._asked_at + self._config.restart_timeout
+            return FailureReason.CONSENT_EXPIRED if is_over else None
         if self._started_at is None or now < self._started_at + self._config.pac_timeout:
             return None  # RFC 8863 section 4: not even with an empty checklist.
         self._is_patient = False
         overdue = now >= self._started_at + self._config.checking_timeout
         checking = generation.checking
         checklist = checking.checklist
-        if generation.remote is None:
-            return FailureReason.RESTART_UNANSWERED if is_restart and overdue else None
         if checking.nomination_failed:
             return FailureReason.NOMINATION_FAILED
         if checklist.valid and overdue:
@@ -82,7 +87,9 @@ class Lifecycle:
         return FailureReason.CHECKS_FAILED if checklist.is_exhausted else FailureReason.CHECKS_TIMED_OUT
 
     def next_timeout(self) -> Deadline | None:
-        """Return the next of the two deadlines while checking, or None."""
+        """Return the next deadline while checking, or None."""
+        if self.state is State.CHECKING and self._asked_at is not None:
+            return Deadline(self._asked_at + self._config.restart_timeout, "the peer's answer to an ICE restart")
         if self.state is not State.CHECKING or self._started_at is None:
             return None
         if self._is_patient:

@@ -99,6 +99,14 @@ class LocalCandidates:
         self.own[base] = candidate
         return candidate
 
+    def drop_base(self, base: Base) -> None:
+        """Forget a base whose address is gone."""
+        self.bases.remove(base)
+        self.hosts.pop(base, None)
+        self.own.pop(base, None)
+        for key in [key for key in self._by_address if key[0] == base]:
+            self._priorities.discard(self._by_address.pop(key).priority)
+
     def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
         self.own.pop(relayed, None)

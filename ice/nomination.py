@@ -76,16 +76,3 @@ class Nomination:
     def next_timeout(self) -> float | None:
         """Return when the waiting ends, or None when nothing is being waited for."""
         return self._waits_until
-
-    @staticmethod
-    def should_switch(selected: CandidatePair | None, nominated: CandidatePair, selected_is_fresh: bool) -> bool:
-        """Whether ``nominated`` takes the place of ``selected``.
-
-        Of several nominated pairs the one of highest priority is used (section 8.1.1); a selected pair whose peer has
-        fallen silent gives way to any.
-        """
-        if selected is None:
-            return True
-        if selected.path == nominated.path:
-            return False
-        return nominated.priority > selected.priority or not selected_is_fresh

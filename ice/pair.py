@@ -49,6 +49,7 @@ class CandidatePair:
         "local",
         "nominate_on_success",
         "nominated",
+        "nomination",
         "path",
         "priority",
         "remote",
@@ -81,6 +82,8 @@ class CandidatePair:
         """Whether the controlling side chose it (section 8.1.1)."""
         self.nominate_on_success = False
         """The controlled side was told to use it before its own check succeeded (section 7.3.1.5)."""
+        self.nomination = 0
+        """The number of the peer's nomination, if it numbers them (draft-thatcher-ice-renomination)."""
         self.valid: CandidatePair | None = None
         """The valid pair that this pair's check produced (section 7.2.5.3.2); often the pair itself."""
         self.last_check_at: float | None = None

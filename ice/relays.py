@@ -222,8 +222,8 @@ class Relays:
         for relay in self._relays:
             relay.release_at = None
             if relay.is_over and relay.path not in self.by_path:
-                for address in relay.bases.values():
-                    self._local.drop_relayed(Base(address))
+                for base in relay.bases.values():
+                    self._local.drop_relayed(Base(base))
                 self._effects.append(relay.begin_anew(now, now + self._config.gathering_timeout))
 
     def close(self, now: float) -> None:

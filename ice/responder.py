@@ -22,9 +22,11 @@ class ReceivedCheck:
     priority: int
     """PRIORITY: what a peer-reflexive candidate learned from this check gets."""
     use_candidate: bool
-    """Whether the controlling peer nominates the pair."""
+    """Whether the controlling peer nominates the pair, with USE-CANDIDATE or NOMINATION."""
     peer_ufrag: str
     """The second half of USERNAME: the generation of the peer that sends."""
+    nomination: int = 0
+    """Which of the peer's nominations this is, if it numbers them; 0 if not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,14 @@ class Responder:
         if refusal is not None:
             return Answer(refusal.serialize(self._key, True, variant))
         response = request.success((att.XOR_MAPPED_ADDRESS, path.remote))
+        nomination = request.get(att.NOMINATION) or 0
+        nominates = nomination > 0 or att.USE_CANDIDATE in request  # libwebrtc sends one or the other.
         check = ReceivedCheck(
             path=path,
             priority=request.get(att.PRIORITY) or 1,
-            use_candidate=att.USE_CANDIDATE in request and self._roles.role is Role.CONTROLLED,
+            use_candidate=nominates and self._roles.role is Role.CONTROLLED,
             peer_ufrag=theirs,
+            nomination=nomination,
         )
         return Answer(response.serialize(self._key, True, variant), check, switched)
 
@@ -112,7 +117,7 @@ class EarlyChecks:
         known = self._by_path.get(check.path)
         if known is None and len(self._by_path) >= self._limit:
             self.dropped += 1
-        elif known is None or not known.use_candidate:
+        elif known is None or not known.use_candidate or check.nomination > known.nomination:
             self._by_path[check.path] = check
 
     def take(self, peer_ufrag: str) -> list[ReceivedCheck]:

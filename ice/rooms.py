@@ -7,8 +7,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate
-from ice.checking import Checking
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.errors import FailureReason
@@ -25,6 +25,7 @@ from ice.sources import AcceptedSources
 from ice.stats import AgentStats
 from ice.tcp import Connect, TcpPaths
 from ice.tcp_gathering import TcpGathering
+from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Outbox, Release, Transmit
 
@@ -54,7 +55,9 @@ class AgentRooms:
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
         self._generations = Generations(config, self._make_generation, self._sources)
+        self._checks = AllChecks(self._generations)
         self._lifecycle = Lifecycle(config)
+        self._upkeep = Upkeep(config)
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
@@ -62,11 +65,6 @@ class AgentRooms:
     def _make_generation(self) -> Generation:
         description = generate_description(self._config, self._rng)
         return Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
-
-    @property
-    def _checkings(self) -> list[Checking]:
-        """The checks of all generations that still send, the newest last."""
-        return [generation.checking for generation in self._generations if not generation.is_retired]
 
     @property
     def local_description(self) -> Description:
@@ -117,6 +115,13 @@ class AgentRooms:
         """Where to send data from and to; None while nothing may be sent."""
         selected = self.selected_pair
         return None if selected is None else selected.path
+
+    def set_traffic(self, traffic: Callable[[], tuple[int, int]]) -> None:
+        """Let the agent see how many datagrams of data were ever received and sent: it looks when a timer is due.
+
+        Without, silence under load is not noticed before consent checks go unanswered.
+        """
+        self._upkeep.liveness.traffic = traffic
 
     def accepted_sources(
         self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP

@@ -29,6 +29,10 @@ class AcceptedSources:
         """Begin a set for a base."""
         self._by_base.setdefault(base, set())
 
+    def drop_base(self, base: Base) -> None:
+        """A socket is closed; its set stays the same object, empty."""
+        self._by_base.pop(base, set()).clear()
+
     def of(self, base: Base) -> AbstractSet[tuple[str, int]]:
         """Return the live set of a base.
 
@@ -43,7 +47,8 @@ class AcceptedSources:
 
     def discard(self, path: FiveTuple) -> None:
         """Accept data on ``path`` no more."""
-        self._by_base[Base.of(path)].discard(path.remote)
+        if (base := Base.of(path)) in self._by_base:
+            self._by_base[base].discard(path.remote)
 
     def clear(self) -> None:
         """Accept nothing any more; the sets stay the same objects, empty."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import random
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from stun.address import FiveTuple, TransportProtocol
 from stun.machine import Deadline, Release
 
 if TYPE_CHECKING:
-    from ice.checking import Checking
+    from ice.all_checks import AllChecks
 
 __all__ = ["Connect", "ConnectError", "Framing", "TcpPaths", "TcpStats"]
 
@@ -125,7 +125,7 @@ class TcpPaths:
     def reach(self, pair: CandidatePair, now: float) -> bool:
         """Whether a check can be sent on ``pair`` now; if not, its connection is being opened from now on.
 
-        :meth:`Checking.connected` is called when it is, :meth:`Checking.unreachable` when it cannot be. A pair whose
+        :meth:`AllChecks.connected` is called when it is, :meth:`AllChecks.unreachable` when it cannot be. A pair whose
         connection only the peer can open is not opened.
         """
         connection = self._by_path.get(pair.path)
@@ -159,7 +159,7 @@ class TcpPaths:
 
     # -- what the driver tells --
 
-    def opened(self, path: FiveTuple, checkings: Sequence[Checking], now: float) -> None:
+    def opened(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """A connection was opened, or accepted when nobody has asked for it."""
         connection = self._by_path.get(path)
         if connection is None:
@@ -168,12 +168,11 @@ class TcpPaths:
         if connection.phase is _Phase.OPEN:
             return
         connection.phase, connection.at, connection.attempts = _Phase.OPEN, None, 0
-        found = list(_pairs(checkings, path))
-        if not found:
+        pair = checking.checklist.find(path)
+        if pair is None:
             self._release(connection)
-        for checking, pair in found:
-            if pair.state in (PairState.IN_PROGRESS, PairState.SUCCEEDED):
-                checking.connected(pair, now)
+        elif pair.state in (PairState.IN_PROGRESS, PairState.SUCCEEDED):
+            checking.connected(pair, now)
 
     def _accept(self, path: FiveTuple, now: float) -> None:
         waiting = sum(other.is_incoming and not other.is_authentic for other in self._by_path.values())
@@ -188,7 +187,7 @@ class TcpPaths:
         deadline = now + self._config.incoming_timeout
         self._by_path[path] = _Connection(path, _Phase.OPEN, now, is_incoming=True, at=deadline)
 
-    def failed(self, path: FiveTuple, error: ConnectError, checkings: Sequence[Checking], now: float) -> None:
+    def failed(self, path: FiveTuple, error: ConnectError, checking: AllChecks, now: float) -> None:
         """A connection was not opened."""
         connection = self._by_path.get(path)
         if connection is None or connection.phase is not _Phase.OPENING:
@@ -196,7 +195,7 @@ class TcpPaths:
         pause = self._pause(connection, error, now)
         if pause is None:
             del self._by_path[path]
-            self._tell(path, checkings)
+            self._tell(path, checking)
         else:
             connection.phase, connection.at = _Phase.PAUSED, now + pause
 
@@ -211,20 +210,20 @@ class TcpPaths:
             return None
         return self._rng.uniform(config.retry_least, config.retry_most)
 
-    def closed(self, path: FiveTuple, checkings: Sequence[Checking], now: float) -> None:
+    def closed(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """An open connection is gone."""
         connection = self._by_path.pop(path, None)
         if connection is None:
             return
         self._counts["lost"] += 1
         if path != self._selected:
-            self._tell(path, checkings)
+            self._tell(path, checking)
         elif self._tcp_type(path) is not TcpType.PASSIVE:
             # Section 11.1: who opened it opens it again, and the other waits for that.
             self._by_path[path] = _Connection(path, _Phase.WANTED, now)
 
-    def _tell(self, path: FiveTuple, checkings: Sequence[Checking]) -> None:
-        for checking, pair in _pairs(checkings, path):
+    def _tell(self, path: FiveTuple, checking: AllChecks) -> None:
+        if (pair := checking.checklist.find(path)) is not None:
             checking.unreachable(pair)
 
     def _tcp_type(self, path: FiveTuple) -> TcpType | None:
@@ -232,41 +231,35 @@ class TcpPaths:
 
     # -- what is due --
 
-    def run(self, checkings: Sequence[Checking], now: float) -> None:
-        """Open what is wanted, and close what has had its time or is of no use any more.
-
-        ``checkings`` are those of all generations that still send, the newest last.
-        """
-        carrying = next((each for each in reversed(checkings) if each.selected is not None), None)
-        if not self._by_path and self._selected is None and carrying is None:
+    def run(self, checking: AllChecks, now: float) -> None:
+        """Open what is wanted, and close what has had its time or is of no use any more."""
+        if not self._by_path and self._selected is None and checking.selected is None:
             return
-        self._follow(carrying, now)
+        self._follow(checking, now)
         for connection in list(self._by_path.values()):
             if connection.at is not None and now >= connection.at:
-                self._due(connection, checkings, now)
+                self._due(connection, checking, now)
         if self._unused_at is not None and now >= self._unused_at:
             self._unused_at, self._is_settled = None, True
         for connection in list(self._by_path.values()):
-            if self._is_useless(connection, checkings):
+            if self._is_useless(connection, checking):
                 self._release(connection)
-                self._tell(connection.path, checkings)
-        self._dial(checkings, now)
+                self._tell(connection.path, checking)
+        self._dial(checking, now)
 
-    def _follow(self, carrying: Checking | None, now: float) -> None:
+    def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
-        selected = None if carrying is None else carrying.selected
-        if carrying is not None and selected is not None and selected.path.protocol.is_stream:
-            successor = self._successor(selected, carrying)
+        if checking.selected is not None and checking.selected.path.protocol.is_stream:
+            successor = self._successor(checking.selected, checking)
             if successor is not None:
-                carrying.move_selection(successor)
-                selected = carrying.selected
-        path = None if selected is None else selected.path
+                checking.move_selection(successor)
+        path = None if checking.selected is None else checking.selected.path
         if path != self._selected:
             self._selected = path
             self._unused_at = None if path is None else now + self._config.unused_grace
             self._is_settled = False
 
-    def _successor(self, selected: CandidatePair, checking: Checking) -> CandidatePair | None:
+    def _successor(self, selected: CandidatePair, checking: AllChecks) -> CandidatePair | None:
         valid = checking.checklist.valid
         again = valid.get(selected.path)
         if again is not None and again is not selected:
@@ -274,42 +267,42 @@ class TcpPaths:
         candidates = (pair for pair in valid.values() if self.succeeds(pair.path, selected) and self.is_open(pair.path))
         return next(candidates, None)
 
-    def _due(self, connection: _Connection, checkings: Sequence[Checking], now: float) -> None:
+    def _due(self, connection: _Connection, checking: AllChecks, now: float) -> None:
         connection.at = None
         if connection.phase is _Phase.PAUSED:
             connection.phase = _Phase.WANTED
         elif connection.phase is _Phase.OPENING:
             self.effects.append(Release(connection.path))
-            self.failed(connection.path, ConnectError.TIMED_OUT, checkings, now)
-        elif not connection.is_authentic and not _has_answered(checkings, connection.path):
+            self.failed(connection.path, ConnectError.TIMED_OUT, checking, now)
+        elif not connection.is_authentic and not _has_answered(checking, connection.path):
             self._counts["unauthenticated"] += 1
             self._release(connection)
-            self._tell(connection.path, checkings)
+            self._tell(connection.path, checking)
 
-    def _is_useless(self, connection: _Connection, checkings: Sequence[Checking]) -> bool:
+    def _is_useless(self, connection: _Connection, checking: AllChecks) -> bool:
         if connection.path == self._selected or connection.path not in self._by_path:
             return False
-        pairs = [pair for _, pair in _pairs(checkings, connection.path)]
-        if connection.is_incoming and not pairs:
+        pair = checking.checklist.find(connection.path)
+        if connection.is_incoming and pair is None:
             # No check has authenticated yet, or the peer's description is missing, or the pair is not wanted.
             return connection.is_authentic and connection.at is None
-        if all(pair.state is PairState.FAILED for pair in pairs):
+        if pair is None or pair.state is PairState.FAILED:
             return True
-        return self._is_settled and not any(pair.state.is_open for pair in pairs)
+        return self._is_settled and not pair.state.is_open
 
     def _release(self, connection: _Connection) -> None:
         self._by_path.pop(connection.path, None)
         if connection.phase in (_Phase.OPENING, _Phase.OPEN):
             self.effects.append(Release(connection.path))
 
-    def _dial(self, checkings: Sequence[Checking], now: float) -> None:
+    def _dial(self, checking: AllChecks, now: float) -> None:
         self._held_until = None
         wanted = [connection for connection in self._by_path.values() if connection.phase is _Phase.WANTED]
         if not wanted:
             return
         if self._first_wanted_at is not None and self._selected is None:
             held_until = self._first_wanted_at + self._config.head_start
-            if now < held_until and _has_datagram_pairs(checkings):
+            if now < held_until and _has_datagram_pairs(checking):
                 self._held_until = held_until
                 return
         used = [other for other in self._by_path.values() if other.phase in (_Phase.OPENING, _Phase.OPEN)]
@@ -367,15 +360,10 @@ class TcpPaths:
             yield self._unused_at
 
 
-def _pairs(checkings: Sequence[Checking], path: FiveTuple) -> Iterator[tuple[Checking, CandidatePair]]:
-    for checking in checkings:
-        if (pair := checking.checklist.find(path)) is not None:
-            yield checking, pair
+def _has_answered(checking: AllChecks, path: FiveTuple) -> bool:
+    pair = checking.checklist.find(path)
+    return pair is not None and pair.state is PairState.SUCCEEDED
 
 
-def _has_answered(checkings: Sequence[Checking], path: FiveTuple) -> bool:
-    return any(pair.state is PairState.SUCCEEDED for _, pair in _pairs(checkings, path))
-
-
-def _has_datagram_pairs(checkings: Sequence[Checking]) -> bool:
-    return any(pair.path.protocol is TransportProtocol.UDP for checking in checkings for pair in checking.checklist)
+def _has_datagram_pairs(checking: AllChecks) -> bool:
+    return any(pair.path.protocol is TransportProtocol.UDP for pair in checking.checklist)

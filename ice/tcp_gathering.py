@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ice.candidate import Base, Candidate, TcpType
@@ -68,6 +68,14 @@ class TcpGathering:
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
             self.add_bases()
+
+    def restart(self, servers: Iterable[TransportAddress], now: float) -> None:
+        """A new generation: ask every server again."""
+        self.stop()
+        self._asked.clear()
+        self._is_hurried = False
+        for server in servers:
+            self.add_server(server, now)
 
     def add_bases(self) -> None:
         """Ask from bases that are new, too."""
@@ -138,21 +146,9 @@ class TcpGathering:
         self._answered.add(path)
         return self._local.add_reflexive(Base.of(path), mapped, path.remote)
 
-    def restart(self, now: float) -> None:
-        """A new generation of ICE begins: ask again, on the connections that are still there."""
-        self._waiting.clear()
-        for path in list(self._open):
-            self._drop(path)
-        self._asked = set(self._answered)
-        self._is_hurried = False
-        self._deadline = now + self._config.gathering_timeout if self._servers else None
-        for path in self._answered:
-            self._open[path] = _Question(path, new_transaction_id(self._rng))
-            self.opened(path)
-        self.add_bases()
-
     def stop(self) -> None:
         """ICE has ended: ask nothing more, and let the mappings go (section 11.2)."""
+        self._servers.clear()
         self._give_up()
         for path in list(self._answered):
             self._drop(path)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from ice.announcing import AgentCandidates
 from ice.candidate import Base, TcpType
 from ice.config import IceTransportPolicy
 from ice.errors import IceError
+from ice.rooms import AgentRooms
 from ice.tcp import ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
-from stun.machine import Deadline
 
 __all__ = ["ACTIVE_PORT", "TcpInputs"]
 
@@ -18,8 +15,18 @@ ACTIVE_PORT = 9
 """The port of every active candidate (RFC 6544 section 4.5)."""
 
 
-class TcpInputs(AgentCandidates):
+class TcpInputs(AgentRooms):
     """The inputs of an agent that have to do with TCP."""
+
+    def begin_gathering(self, now: float) -> None:
+        """As of :class:`~ice.agent.Agent`."""
+        raise NotImplementedError
+
+    def _settle(self, now: float) -> None:
+        raise NotImplementedError
+
+    def _finish_gathering(self) -> None:
+        raise NotImplementedError
 
     def add_tcp_base(self, address: TransportAddress, tcp_type: TcpType, now: float) -> None:
         """Take an address into use that TCP connections are opened from, accepted at, or both.
@@ -50,27 +57,26 @@ class TcpInputs(AgentCandidates):
             if path in self._tcp_gathering:
                 self._tcp_gathering.opened(path)
             else:
-                self._tcp.opened(path, self._checkings, now)
+                self._tcp.opened(path, self._checks, now)
             self._settle(now)
 
     def path_failed(self, path: FiveTuple, error: ConnectError, now: float) -> None:
         """A connection that a Connect asked for was not opened."""
         if not self.state.is_over:
             self._tcp_gathering.gone(path)
-            self._tcp.failed(path, error, self._checkings, now)
+            self._tcp.failed(path, error, self._checks, now)
             self._settle(now)
 
     def path_closed(self, path: FiveTuple, now: float) -> None:
         """A connection is gone, and not because of a Release."""
         if not self.state.is_over:
             self._tcp_gathering.gone(path)
-            self._tcp.closed(path, self._checkings, now)
+            self._tcp.closed(path, self._checks, now)
             self._settle(now)
 
     # -- for the agent --
 
-    def _run_tcp(self, now: float) -> None:
-        self._tcp.run(self._checkings, now)
+    def _run_tcp_gathering(self, now: float) -> None:
         if self._tcp_gathering.is_pending:
             self._tcp_gathering.run(self._gathering.is_idle and not self.relays.is_gathering, now)
             self._finish_gathering()
@@ -78,14 +84,6 @@ class TcpInputs(AgentCandidates):
     def _close_tcp(self) -> None:
         self._tcp.close()
         self._tcp_gathering.stop()
-        self._drain_tcp()
-
-    def _drain_tcp(self) -> None:
         for room in (self._tcp, self._tcp_gathering):
             self._outbox.effects.extend(room.effects)
             room.effects.clear()
-
-    def _tcp_deadlines(self) -> Iterator[Deadline]:
-        for room in (self._tcp, self._tcp_gathering):
-            if (deadline := room.next_timeout()) is not None:
-                yield deadline

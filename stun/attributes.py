@@ -179,6 +179,8 @@ PRIORITY = _u32(0x0024, "PRIORITY")
 USE_CANDIDATE: Attribute[bool] = _define(0x0025, "USE-CANDIDATE", values.encode_flag, values.decode_flag)
 ICE_CONTROLLED = _u64(0x8029, "ICE-CONTROLLED")
 ICE_CONTROLLING = _u64(0x802A, "ICE-CONTROLLING")
+NOMINATION = _u32(0xC001, "NOMINATION")
+"""draft-thatcher-ice-renomination, as libwebrtc numbers it: which of several nominations is the last."""
 
 # RFC 8656 section 18
 CHANNEL_NUMBER: Attribute[int] = _define(0x000C, "CHANNEL-NUMBER", values.encode_u16_of_4, values.decode_u16_of_4)

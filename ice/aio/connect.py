@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,15 @@ from ice.aio.stats import SessionStats
 from ice.candidate import Candidate
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
+from ice.events import RestartReason
 from ice.exchange import Exchange, ExchangeError, Item
 from ice.pair import CandidatePair
 from ice.roles import Role
 from stun.network import Network
 
 __all__ = ["Path", "connect"]
+
+logger = logging.getLogger("ice")
 
 
 class Path:
@@ -129,10 +133,16 @@ class _Signalling:
         self._describe(session.local_description)
         session.on("candidate", self._found)
         session.on("restart", self._describe)
+        session.on("restartwanted", self._restart)
 
     def _describe(self, description: Description) -> None:
         self._ufrag = description.ufrag
         self._outgoing.put_nowait(description)
+
+    def _restart(self, reason: RestartReason) -> None:
+        if not self._session.state.is_over:
+            logger.info("restarting ICE: %s", reason.value)
+            self._session.restart()
 
     def _found(self, candidate: Candidate | None) -> None:
         self._outgoing.put_nowait(candidate if candidate is not None else EndOfCandidates(self._ufrag))

@@ -24,6 +24,7 @@ from ice.events import (
     LocalCandidateFound,
     PairSelected,
     Restarted,
+    RestartWanted,
     RoleChanged,
     State,
     StateChanged,
@@ -46,7 +47,8 @@ class Session(AsyncIOEventEmitter):
     method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"statechange"``
     (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`), ``"candidateerror"``
     (:class:`~ice.events.CandidateErrorFound`: why a relayed candidate is missing or gone), ``"restart"``
-    (:class:`~ice.Description`, to be told to the peer) and ``"closed"`` (:class:`~ice.FailureReason`), the last one.
+    (:class:`~ice.Description`, to be told to the peer), ``"restartwanted"`` (:class:`~ice.events.RestartReason`: why
+    :meth:`restart` would help now) and ``"closed"`` (:class:`~ice.FailureReason`), the last one.
 
     Args:
         role: who nominates; a conflict with the peer is repaired.
@@ -81,6 +83,7 @@ class Session(AsyncIOEventEmitter):
         self._remote_candidates: list[Candidate] = []
         self._inbox = Inbox(self._config.max_queued_datagrams)
         self._traffic = Traffic()
+        self._agent.set_traffic(lambda: (self._inbox.packets, self._traffic.packets_sent))
         self._selections = 0
         self._send: Send = _no_socket
         self._peer: tuple[str, int] | None = None
@@ -336,6 +339,8 @@ class Session(AsyncIOEventEmitter):
                 self._local_candidates.clear()
                 self._gathered.clear()
                 self._tell("restart", description)
+            case RestartWanted(why):
+                self._tell("restartwanted", why)
             case RoleChanged():
                 pass  # The role is a property.
 

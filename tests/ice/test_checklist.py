@@ -182,22 +182,22 @@ def test_a_role_change_recomputes_priorities() -> None:
     assert pair.priority == before + 1  # The bit for G > D.
 
 
-def test_concluding_drops_what_is_open_but_for_better_nominations() -> None:
+def test_concluding_drops_what_is_open_but_for_what_is_kept() -> None:
     checklist = CheckList(100)
-    done, open_, nominated, worse = (
+    done, open_, kept = (
         checklist.form(local(1), remote(number, str(number), preference), C)
-        for number, preference in ((1, 50), (2, 60), (3, 70), (4, 40))
+        for number, preference in ((1, 50), (2, 60), (3, 70))
     )
     assert done is not None
     assert open_ is not None
-    assert nominated is not None
-    assert worse is not None
     checklist.succeed(done)
-    nominated.nominate_on_success = worse.nominate_on_success = True
-    checklist.conclude(done)
-    assert list(checklist) == [nominated, done]
+    checklist.conclude(lambda pair: pair is kept)
+    assert list(checklist) == [kept, done]
     assert checklist.find(open_.path) is None
     assert checklist.count_running() == 1
+    checklist.drop(open_)
+    checklist.drop(done)
+    assert list(checklist) == [kept]
 
 
 def test_exhausted_is_when_nothing_is_open_or_valid() -> None:

@@ -16,6 +16,7 @@ from ice.errors import (
     error_for,
 )
 from ice.events import PairSelected, State, StateChanged
+from ice.life_config import UpgradeConfig
 from ice.pair import PairState
 from ice.roles import Role
 from stun import attributes as att
@@ -31,7 +32,7 @@ HIGH = 1_845_501_695
 LOW = 1_000_000
 
 
-def pair_of_sides(**settings: float) -> tuple[Side, Side, Wire]:
+def pair_of_sides(**settings: object) -> tuple[Side, Side, Wire]:
     config = IceConfig(**settings)  # type: ignore[arg-type]
     a, b = Side(Role.CONTROLLING, A, config=config), Side(Role.CONTROLLED, B, seed=2, config=config)
     return a, b, Wire(a, b)
@@ -244,7 +245,7 @@ def test_a_peer_that_never_nominates() -> None:
 
 def test_a_nomination_that_is_not_answered_fails_the_session_and_no_second_one_is_made() -> None:
     # RFC 8445 section 8.1.1
-    a, b, wire = pair_of_sides()
+    a, b, wire = pair_of_sides(upgrade=UpgradeConfig(renomination=False))
     nominations: set[bytes] = set()
 
     def no_nomination_passes(data: bytes, path: FiveTuple) -> bool:
@@ -262,6 +263,16 @@ def test_a_nomination_that_is_not_answered_fails_the_session_and_no_second_one_i
     assert a.agent.failure_reason is FailureReason.NOMINATION_FAILED
     assert len(nominations) == 1
     assert b.agent.failure_reason is FailureReason.NOT_NOMINATED
+
+
+def test_with_renomination_it_is_nominated_again() -> None:
+    a, b, wire = pair_of_sides()
+    wire.passes = lambda data, path: att.USE_CANDIDATE not in parse(data) or wire.now > 39.0
+    describe(a, b)
+    tell_candidates(a, b)
+    tell_candidates(b, a)
+    wire.run(until=45.0)
+    assert (a.agent.state, b.agent.state) == (State.COMPLETED, State.COMPLETED)
 
 
 @pytest.mark.parametrize("reason", list(FailureReason))

@@ -10,7 +10,7 @@ from ice.config import IceConfig
 from ice.nomination import Nomination
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
-from tests.ice.builders import local, pair, remote
+from tests.ice.builders import local, remote
 
 
 def setup(*preferences: int) -> tuple[Nomination, CheckList, list[CandidatePair]]:
@@ -144,13 +144,3 @@ def test_there_is_one_nomination_only() -> None:
     assert nomination.next_timeout() is None
     nomination.reset()
     assert nomination.choose(checklist, 6.0) is high
-
-
-def test_of_several_nominated_pairs_the_best_is_used_unless_it_is_silent() -> None:
-    low, high = pair(1, 1), pair(2, 9)
-    switch = Nomination.should_switch
-    assert switch(None, low, True)
-    assert switch(low, high, True)
-    assert not switch(high, low, True)
-    assert not switch(high, high, False)
-    assert switch(high, low, False)

@@ -224,10 +224,23 @@ def test_a_restart_that_nobody_answers_ends_with_the_consent_to_the_old_pair() -
     wire.run(until=29.0)
     assert a.agent.state is State.DISCONNECTED
     wire.run(until=40.0)
+    assert a.agent.failure_reason is FailureReason.CONSENT_EXPIRED
+
+
+def test_a_restart_that_was_asked_for_late_may_still_be_answered_after_the_consent() -> None:
+    a, b, wire = signalled()
+    wire.passes = lambda data, path: False
+    wire.run(until=25.0)
+    wire.signalling = 1e6
+    a.agent.restart(wire.now)
+    wire.run(until=34.0)
     assert a.agent.state is State.CHECKING
     assert a.agent.selected_path is None
-    wire.run(until=62.0)
-    assert a.agent.failure_reason is FailureReason.RESTART_UNANSWERED
+    wire.run(until=39.99)
+    assert a.agent.state is State.CHECKING
+    wire.run(until=40.01)
+    assert a.agent.failure_reason is FailureReason.CONSENT_EXPIRED
+    assert b.agent.failure_reason is FailureReason.CONSENT_EXPIRED
 
 
 def test_a_restart_after_the_path_died_finds_a_new_one() -> None:

@@ -9,6 +9,7 @@ import pytest
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.events import GatheringCompleted, State
+from ice.life_config import UpgradeConfig
 from ice.pair import PairState
 from ice.roles import Role
 from stun.address import FiveTuple, TransportAddress
@@ -74,8 +75,9 @@ def test_no_candidate_is_announced_after_the_end() -> None:
 
 
 def test_candidates_after_the_end_or_the_selection_are_ignored() -> None:
-    # RFC 8838 sections 13 and 14
-    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
+    # RFC 8838 sections 13 and 14; a session that looks for better paths takes candidates until their end.
+    config = IceConfig(upgrade=UpgradeConfig(enabled=False))
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2, config=config)
     wire = Wire(a, b)
     describe(a, b)
     tell_candidates(a, b)

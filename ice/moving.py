@@ -1,0 +1,108 @@
+"""From one selected pair to another within a generation: who may nominate again, and what to do who may not."""
+
+from __future__ import annotations
+
+from ice.checklist import CheckList
+from ice.config import IceConfig
+from ice.description import Description
+from ice.pair import CandidatePair
+from ice.roles import Role, RoleKeeper
+from ice.selection import RENOMINATION, MoveBy, how_to_move
+from ice.upgrade import Spares
+
+__all__ = ["Moving"]
+
+
+class Moving:
+    """The number of the nomination in force, the move under way, the wish for a restart where no move is allowed."""
+
+    __slots__ = (
+        "_better_since",
+        "_config",
+        "_ours",
+        "_roles",
+        "_theirs",
+        "attempt",
+        "number",
+        "spares",
+        "wants_restart",
+    )
+
+    def __init__(self, config: IceConfig, checklist: CheckList, roles: RoleKeeper) -> None:
+        self._config = config.upgrade
+        self._roles = roles
+        self._ours: Description | None = None
+        self._theirs: Description | None = None
+        self._better_since: float | None = None
+        self.spares = Spares(config.upgrade, checklist)
+        """The pairs beside the selected one."""
+        self.number = 0
+        """Which of the nominations is in force; both sides count them if both know renomination."""
+        self.attempt: CandidatePair | None = None
+        """The pair that is being nominated in place of the selected one."""
+        self.wants_restart = False
+        """Whether there is a better pair that only an ICE restart leads to."""
+
+    def start(self, ours: Description, theirs: Description) -> None:
+        """Both descriptions are known."""
+        self._ours, self._theirs = ours, theirs
+
+    @property
+    def renominates(self) -> bool:
+        """Whether both sides know renomination."""
+        both = (self._ours, self._theirs)
+        return all(each is not None and RENOMINATION in each.options for each in both)
+
+    @property
+    def next_number(self) -> int:
+        """The number of our next nomination, or 0 if they are not numbered."""
+        return self.number + 1 if self.renominates else 0
+
+    def is_newer(self, number: int) -> int:
+        """Whether a nomination is newer than the one in force (over 0), older (under 0), or cannot be told (0)."""
+        if not self.renominates:
+            return 0
+        # A peer that numbers none means its first (as libwebrtc reads USE-CANDIDATE).
+        return max(number, 1) - self.number if self.number else 0
+
+    def selected(self, pair: CandidatePair, number: int, now: float) -> list[CandidatePair]:
+        """A pair was selected; return the pairs that are to lie idle from now on."""
+        self.number = max(self.number, number, 1)
+        self.reset()
+        return self.spares.settle(pair, now)
+
+    def reset(self) -> None:
+        """What was under way is over: the role or the pair has changed, or the nomination failed."""
+        self.attempt = None
+        self._better_since = None
+        self.wants_restart = False
+
+    def next(self, selected: CandidatePair, selected_is_dead: bool, now: float) -> CandidatePair | None:
+        """Return the valid pair to nominate now in place of ``selected``, or None."""
+        if self.attempt is not None or self._ours is None or self._theirs is None:
+            return None
+        best = self.spares.best(selected, selected_is_dead)
+        if best is None:
+            self._better_since, self.wants_restart = None, False
+            return None
+        how = how_to_move(selected, best, self._ours, self._theirs)
+        if self._roles.role is Role.CONTROLLING and how is not MoveBy.RESTART:
+            return best
+        if not selected_is_dead and not self.spares.is_better(best, selected):
+            return None  # A shorter round trip is not worth a restart.
+        if self._better_since is None:
+            self._better_since = now
+        self.wants_restart = now >= self._better_since + self._patience
+        return None
+
+    @property
+    def _patience(self) -> float:
+        # The controlled side gives the other one the time to move.
+        return 0.0 if self._roles.role is Role.CONTROLLING else self._config.peer_patience
+
+    def next_timeout(self) -> float | None:
+        """Return when something is due, or None."""
+        times = [self.spares.next_timeout()]
+        if self._better_since is not None and not self.wants_restart:
+            times.append(self._better_since + self._patience)
+        return min((at for at in times if at is not None), default=None)
