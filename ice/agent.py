@@ -20,6 +20,7 @@ from ice.events import (
     RoleChanged,
     State,
 )
+from ice.mdns import NameEffect
 from ice.pair import CandidatePair
 from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.relays import RelayEffect
@@ -99,7 +100,8 @@ class Agent(TcpInputs):
         hosts = self._gathering.begin()
         self._tcp_gathering.add_bases()
         for host in hosts:
-            if self._config.announce_host_candidates and not self._gathering.complete:
+            told = self._config.announce_host_candidates and not self._gathering.complete
+            if told and not self.names.holds_back(host, now):
                 self._found(host)
             self._checking.pair_local(host)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
@@ -126,7 +128,8 @@ class Agent(TcpInputs):
         self._outbox.events.append(LocalCandidateFound(candidate))
 
     def _finish_gathering(self) -> None:
-        if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
+        waiting = self.relays.is_gathering or self._tcp_gathering.is_pending or self.names.is_publishing
+        if not waiting and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- the peer's side --
@@ -159,6 +162,10 @@ class Agent(TcpInputs):
             return
         if self._checking.selected is not None and self._remotes.at(candidate.address, candidate.protocol) is None:
             self._remotes.reject(Rejection.CONCLUDED)
+            return
+        if self._remotes.lacks_only_an_address(candidate):
+            self.names.take(candidate, now)
+            self._hear_names(now)
             return
         taken = self._remotes.add(candidate)
         if taken is None:
@@ -246,6 +253,7 @@ class Agent(TcpInputs):
             return self.relays.handle_timeout(now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self.relays.handle_timeout(now)
+        self.names.handle_timeout(now)
         self._finish_gathering()
         self._checking.handle_timeout(now)
         if self._consent is not None and (check := self._consent.handle_timeout(now)) is not None:
@@ -256,6 +264,7 @@ class Agent(TcpInputs):
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
+        self._hear_names(now)
         if self.state.is_over:
             return
         checking = self._checking
@@ -271,7 +280,7 @@ class Agent(TcpInputs):
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):
                 self._begin_consent(event.pair, now)
-        ended = self._remotes.ended and self._gathering.complete
+        ended = self._remotes.ended and self._gathering.complete and not self.names.is_resolving
         state, reason = self._lifecycle.judge(checking, self._consent, ended, now)
         checking.selected_is_fresh = state is not State.DISCONNECTED
         if state is State.FAILED and reason is not None:
@@ -308,6 +317,16 @@ class Agent(TcpInputs):
                 self._drops["relayed: not from the peer"] += 1
         self._finish_gathering()
 
+    def _hear_names(self, now: float) -> None:
+        names = self.names
+        while names.rejected:
+            self._remotes.reject(names.rejected.popleft())
+        while names.ready:
+            self.add_remote_candidate(names.ready.popleft(), now)
+        while names.tellable:
+            self._found(names.tellable.popleft())
+        self._finish_gathering()
+
     def _begin_consent(self, pair: CandidatePair, now: float) -> None:
         assert self._credentials is not None
         self.relays.select(pair.path, now)
@@ -339,6 +358,7 @@ class Agent(TcpInputs):
         self._gathering.stop()
         self._close_tcp()
         self.relays.close(now)
+        self.names.close()
         self._sources.clear()
         self._consent = None
 
@@ -348,16 +368,16 @@ class Agent(TcpInputs):
         if event is not None:
             self._outbox.events.append(event)
 
-    def next_effect(self) -> Transmit | Connect | RelayEffect | None:
-        """Return the next packet to send, what is to become of connections, or what the relays want, or None.
+    def next_effect(self) -> Transmit | Connect | RelayEffect | NameEffect | None:
+        """Return the next packet to send, or what is to become of connections, relays or names, or None.
 
-        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay`.
+        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
         """
         while (effect := self._outbox.next_effect()) is not None:
             if not isinstance(effect, Transmit) or Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
-        return self.relays.next_effect()
+        return self.relays.next_effect() or self.names.next_effect()
 
     def next_data(self) -> bytes | None:
         """Return the next datagram that the peer sent to a relayed address and that was no STUN, or None."""
@@ -377,6 +397,7 @@ class Agent(TcpInputs):
             relays,
             self._tcp.next_timeout(),
             self._tcp_gathering.next_timeout(),
+            self.names.next_timeout(),
             None if checking is None else Deadline(checking, "connectivity checks"),
             None if gathering is None else Deadline(gathering, "gathering"),
             self._lifecycle.next_timeout() if self._consent is None else self._consent.next_timeout(self.state),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.tcp_config import TcpConfig
 from turn.config import RelayTransport, TurnServerConfig
 
@@ -61,6 +62,8 @@ class IceConfig:
 
     tcp: TcpConfig = field(default_factory=TcpConfig)
     """Candidates over TCP (RFC 6544)."""
+    mdns: MdnsConfig = field(default_factory=MdnsConfig)
+    """Names instead of addresses in candidates: resolving the peer's, publishing ours."""
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""
@@ -155,6 +158,8 @@ class IceConfig:
     @property
     def shows_addresses(self) -> bool:
         """Whether the peer may see addresses of our own, in related addresses and errors too (RFC 8828)."""
+        if self.mdns.mode is MdnsMode.PUBLISH:
+            return False
         return self.transport_policy is IceTransportPolicy.ALL and self.announce_host_candidates
 
     @classmethod

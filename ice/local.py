@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ice.candidate import Base, Candidate, CandidateType, TcpType
+from collections.abc import Callable
+
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import (
     HIGHEST_OTHER,
@@ -18,11 +20,14 @@ from stun.address import TransportAddress
 
 __all__ = ["LocalCandidates"]
 
+Alias = Callable[[TransportAddress], NamedAddress | None]
+
 
 class LocalCandidates:
     """The candidates of one session on our side."""
 
     __slots__ = (
+        "_alias",
         "_by_address",
         "_config",
         "_foundations",
@@ -36,8 +41,9 @@ class LocalCandidates:
         "tcp_types",
     )
 
-    def __init__(self, config: IceConfig) -> None:
+    def __init__(self, config: IceConfig, alias: Alias = lambda address: None) -> None:
         self._config = config
+        self._alias = alias
         self.bases: list[Base] = []
         """The bound sockets, in the order they came."""
         self.hosts: dict[Base, Candidate] = {}
@@ -152,6 +158,7 @@ class LocalCandidates:
             related_address=self._related(mapped or base.address) if type_ is not CandidateType.HOST else None,
             tcp_type=tcp_type,
             base=base.address,
+            alias=self._alias(address) if type_ is CandidateType.HOST else None,
         )
         self._by_address[base, address] = candidate
         return candidate

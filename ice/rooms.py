@@ -18,6 +18,7 @@ from ice.events import Event, State
 from ice.gathering import Gathering
 from ice.lifecycle import Lifecycle
 from ice.local import LocalCandidates
+from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
 from ice.remote import RemoteCandidates
@@ -40,7 +41,7 @@ class AgentRooms:
         config: the settings.
         role: our role until a conflict changes it.
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
-        settle: what the relays call after each of their inputs.
+        settle: what relays and names call after each of their inputs.
     """
 
     def __init__(self, config: IceConfig, role: Role, rng: random.Random, settle: Callable[[float], None]) -> None:
@@ -51,8 +52,11 @@ class AgentRooms:
         """Our credentials, to be told to the peer."""
         self._remote_description: Description | None = None
         self._credentials: Credentials | None = None
-        self._local = LocalCandidates(config)
+        self.names = Names(config, rng, settle)
+        """Names instead of addresses: what the driver is asked to resolve and publish."""
+        self._local = LocalCandidates(config, self.names.alias)
         self._remotes = RemoteCandidates(config, rng)
+        self._remotes.veil = self.names.veil
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -136,5 +140,6 @@ class AgentRooms:
         drops.update({reason.value: count for reason, count in self._remotes.rejected.items()})
         drops["check: early, too many or of another generation"] += self._early.dropped
         drops["server answer: unknown or implausible"] += self._gathering.implausible + self._tcp_gathering.implausible
+        drops["own candidate: its name could not be published"] += self.names.unpublished
         drops["relayed: no permission"] += self.relays.unpermitted
         return AgentStats.of(self.state, self._roles, self._checking, drops, self.relays.stats(), self._tcp.stats())
