@@ -224,8 +224,8 @@ class Names:
 
     @property
     def is_publishing(self) -> bool:
-        """Whether candidates of ours wait for their names."""
-        return bool(self._publishing)
+        """Whether candidates of ours wait for their names, or to be told."""
+        return bool(self._publishing or self.tellable)
 
     def published(self, name: str, done: bool, now: float) -> None:
         """Answer to PublishName: whether others can resolve it now."""

@@ -6,6 +6,7 @@ One responder serves all the sessions of a loop; it is made when the first of th
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary
 from ice.mdns import NameEffect, Names, PublishName, ResolveName, WithdrawName
 from ice.mdns_config import MdnsConfig
 from stun.aio import UdpNetwork
-from stun.network import Network
+from stun.network import Interface, Network
 
 if TYPE_CHECKING:  # Importing it takes longer than all the rest of ice, and few sessions need it.
     from zeroconf import ServiceInfo
@@ -71,8 +72,8 @@ class _Responder:
         self.users = 0
 
     @classmethod
-    def take(cls) -> _Responder:
-        """Return the running loop's, made if there is none.
+    def take(cls, interfaces: Sequence[Interface]) -> _Responder:
+        """Return the running loop's, made on these interfaces if there is none.
 
         Raises:
             OSError: there are no sockets for it.
@@ -80,7 +81,7 @@ class _Responder:
         loop = asyncio.get_running_loop()
         responder = cls._of.get(loop)
         if responder is None:
-            responder = cls._of[loop] = cls(_open_zeroconf())
+            responder = cls._of[loop] = cls(_open_zeroconf(interfaces))
         responder.users += 1
         return responder
 
@@ -92,26 +93,28 @@ class _Responder:
             await self.zeroconf.async_close()
 
 
-def _open_zeroconf() -> AsyncZeroconf:
-    from zeroconf import InterfaceChoice, IPVersion
+def _open_zeroconf(interfaces: Sequence[Interface]) -> AsyncZeroconf:
     from zeroconf.asyncio import AsyncZeroconf
 
-    try:
-        return AsyncZeroconf(InterfaceChoice.All, ip_version=IPVersion.All)
-    except OSError:  # Where IPv6 is turned off.
-        return AsyncZeroconf(InterfaceChoice.All, ip_version=IPVersion.V4Only)
+    # Not loopback, over which there is no IPv6 multicast, unless that is all there is.
+    ipv4 = [interface.host for interface in interfaces if ":" not in interface.host]
+    outside: list[str | int] = [host for host in ipv4 if not ipaddress.ip_address(host).is_loopback]
+    ipv6 = {interface.name for interface in interfaces if ":" in interface.host and interface.host != "::1"}
+    outside += [socket.if_nametoindex(name) for name in sorted(ipv6)]
+    return AsyncZeroconf(outside or list(ipv4))
 
 
 class ZeroconfNames:
     """:class:`MulticastNames` of the real network."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self._responder: _Responder | None = None
         self._published: dict[str, ServiceInfo] = {}
 
     def _zeroconf(self) -> AsyncZeroconf:
         if self._responder is None:
-            self._responder = _Responder.take()
+            self._responder = _Responder.take(self._network.interfaces())
         return self._responder.zeroconf
 
     async def resolve(self, name: str, timeout: float) -> Sequence[str]:
@@ -172,7 +175,7 @@ class NameService:
         if isinstance(network, NamingNetwork):
             self._multicast = network.multicast_names()
         elif isinstance(network, UdpNetwork):
-            self._multicast = ZeroconfNames()
+            self._multicast = ZeroconfNames(network)
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: asyncio.Task[None] | None = None
