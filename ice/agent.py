@@ -124,6 +124,7 @@ class Agent(TcpInputs):
         self._settle(now)
 
     def _found(self, candidate: Candidate) -> None:
+        candidate = candidate.as_told
         self._candidates.append(candidate)
         self._outbox.events.append(LocalCandidateFound(candidate))
 

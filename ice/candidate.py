@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ice.errors import CandidateError
@@ -97,6 +97,11 @@ class Candidate:
     def shown_address(self) -> TransportAddress | NamedAddress:
         """What people and the other side may see of the address: the name where it has one."""
         return self.alias or self.address
+
+    @property
+    def as_told(self) -> Candidate:
+        """What may leave this side: of a candidate that has a name, nothing but the name."""
+        return self if self.alias is None else replace(self, address=self.alias, alias=None, base=None)
 
     @property
     def protocol(self) -> TransportProtocol:

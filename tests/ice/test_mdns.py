@@ -265,6 +265,7 @@ def test_private_addresses_are_told_as_names_once_they_are_published() -> None:
         side.agent.names.published(wish.name, True, 0.1)
     wire.flush()
     texts = [candidate.to_sdp() for candidate in side.candidates]
+    assert not any(host in repr((side.events, c.address, c.base)) for host in (HERE.host,) for c in side.candidates)
     names = {wish.host: wish.name for wish in published}
     assert all(is_mdns_name(name) and len(name) == 36 + 6 for name in names.values())
     assert [text.split()[4:6] for text in texts] == [

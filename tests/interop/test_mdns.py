@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
+import ice
+from browser_demo.browser import headless_chromium
+from ice.candidate import Candidate
+from ice.mdns import is_mdns_name
+from ice.mdns_config import MdnsConfig, MdnsMode
+from tests.interop.browser_stage import outside_interface
 from tests.interop.neighbours import HOSTS, Neighbours, neighbours
+from webrtc_bridge import DataPeer
+from webrtc_bridge.config import PeerConfig
+from webrtc_bridge.sdp import SdpType
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -57,3 +66,70 @@ async def test_the_name_alone_is_enough(network_namespaces: Path) -> None:
     assert ".local " in second["told"][0]
     assert first["remote"] == HOSTS[1][0]
     assert (first["heard"], second["heard"]) == ("hello from 1", "hello from 0")
+
+
+# -- a browser --
+
+OFFER = """async () => {
+  const pc = globalThis.pc = new RTCPeerConnection();
+  const channel = pc.createDataChannel("chat");
+  globalThis.echoed = new Promise(resolve => { channel.onmessage = ({data}) => resolve(data); });
+  channel.onopen = () => channel.send("hello");
+  const done = new Promise(resolve => { pc.onicegatheringstatechange = () => {
+    if (pc.iceGatheringState === "complete") resolve();
+  }; });
+  await pc.setLocalDescription();
+  await done;
+  return pc.localDescription.sdp;
+}"""
+ANSWER = "async sdp => { await pc.setRemoteDescription({type: 'answer', sdp}); }"
+
+
+@pytest.mark.browser
+async def test_a_browser_that_hides_is_reached_by_its_name_alone(chromium_path: Path) -> None:
+    """We tell no candidate, so nothing connects but our checks to what the browser's name stands for."""
+    config = PeerConfig(ice=ice.IceConfig(announce_host_candidates=False))
+    with outside_interface():
+        async with headless_chromium(chromium_path) as browser, DataPeer(SdpType.ANSWER, config) as peer:
+            peer.on("datachannel", lambda channel: channel.on("message", channel.send))
+            page = await browser.new_page()
+            offer = await asyncio.wait_for(page.evaluate(OFFER), 30)
+            told = [Candidate.from_sdp(line) for line in offer.splitlines() if line.startswith("a=candidate:")]
+            assert told
+            names = {candidate.address.host for candidate in told}
+            assert all(is_mdns_name(name) for name in names), names
+            peer.set_remote_description(offer)
+            await peer.gather()
+            answer = peer.create_answer()
+            assert "a=candidate" not in answer
+            await page.evaluate(ANSWER, answer)
+            assert await asyncio.wait_for(page.evaluate("echoed"), 30) == "hello"
+            pair = peer.session.selected_pair
+            assert pair is not None
+            assert pair.remote.shown_address.host in names
+            assert f"{pair.path.remote.host}:{pair.path.remote.port}" not in repr(peer.session.stats())
+            await page.evaluate("pc.close()")
+
+
+@pytest.mark.browser
+async def test_a_browser_resolves_our_names(chromium_path: Path) -> None:
+    """The other way round: the browser's candidates are kept from us, so that its checks have to find us first."""
+    config = PeerConfig(ice=ice.IceConfig(mdns=MdnsConfig(mode=MdnsMode.PUBLISH)))
+    with outside_interface():
+        async with headless_chromium(chromium_path) as browser, DataPeer(SdpType.ANSWER, config) as peer:
+            peer.on("datachannel", lambda channel: channel.on("message", channel.send))
+            page = await browser.new_page()
+            offer = await asyncio.wait_for(page.evaluate(OFFER), 30)
+            lines = [line for line in offer.splitlines() if "candidate" not in line]
+            peer.set_remote_description("\r\n".join(lines) + "\r\n")
+            await peer.gather()
+            answer = peer.create_answer()
+            told = [Candidate.from_sdp(line) for line in answer.splitlines() if line.startswith("a=candidate:")]
+            assert told
+            private = [candidate for candidate in told if is_mdns_name(candidate.address.host)]
+            if not private:
+                pytest.skip("this machine has public addresses only, which are not hidden")
+            only = [line for line in answer.splitlines() if "a=candidate" not in line or ".local " in line]
+            await page.evaluate(ANSWER, "\r\n".join(only) + "\r\n")
+            assert await asyncio.wait_for(page.evaluate("echoed"), 30) == "hello"
+            await page.evaluate("pc.close()")
