@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ice.candidate import Base, Candidate
 from ice.checks import Credentials
-from ice.config import IceConfig, IceTransportPolicy
+from ice.config import IceConfig
 from ice.consent import Consent
 from ice.description import Description
 from ice.errors import FailureReason, IceError
@@ -74,7 +74,7 @@ class Agent(TcpInputs):
         Raises:
             IceError: there are as many as the configuration allows, the address is known, or only relays are allowed.
         """
-        if self._config.transport_policy is IceTransportPolicy.RELAY:
+        if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
         base = Base(address)
         if base in self._sources:
@@ -100,7 +100,7 @@ class Agent(TcpInputs):
         hosts = self._gathering.begin()
         self._tcp_gathering.add_bases()
         for host in hosts:
-            told = self._config.announce_host_candidates and not self._gathering.complete
+            told = self._config.tells_hosts and not self._gathering.complete
             if told and not self.names.holds_back(host, now):
                 self._found(host)
             self._checking.pair_local(host)

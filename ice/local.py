@@ -34,6 +34,7 @@ class LocalCandidates:
         "_learned",
         "_preferences",
         "_priorities",
+        "_revealed",
         "bases",
         "hosts",
         "own",
@@ -59,6 +60,7 @@ class LocalCandidates:
         self._preferences: dict[Base, int] = {}
         self._priorities: set[int] = set()
         self._learned = 0
+        self._revealed: list[Candidate] = []
 
     def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
         """Take note of a bound socket, or of an address that TCP connections can be opened from."""
@@ -91,9 +93,18 @@ class LocalCandidates:
 
     def add_reflexive(self, base: Base, mapped: TransportAddress, server: TransportAddress) -> Candidate | None:
         """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
-        if (base, mapped) in self._by_address:
-            return None
+        known = self._by_address.get((base, mapped))
+        if known is not None:
+            return self._reveal(known)
         return self._make(CandidateType.SERVER_REFLEXIVE, base, mapped, server.host)
+
+    def _reveal(self, known: Candidate) -> Candidate | None:
+        # Mode 3 of RFC 8828: what is public may be told, and where there is no NAT that is the host candidate itself.
+        hidden = self._config.tells_hosts or self._config.mdns.hides(known.base.host if known.base else "")
+        if hidden or known.type is not CandidateType.HOST or known in self._revealed:
+            return None
+        self._revealed.append(known)
+        return known
 
     def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
         """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ice.candidate import Candidate, CandidateType, NamedAddress
-from ice.config import IceConfig, IceTransportPolicy
+from ice.config import IceConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.remote import Rejection
 from stun.address import TransportAddress
@@ -142,7 +142,7 @@ class Names:
     def __init__(self, config: IceConfig, rng: random.Random, settle: Callable[[float], None]) -> None:
         self._config = config.mdns
         # Where only relays are used, nothing is sent to the local network, not even a question.
-        directly = config.transport_policy is IceTransportPolicy.ALL
+        directly = not config.relays_only
         self._resolves = directly and config.mdns.mode is not MdnsMode.OFF
         self._publishes = directly and config.mdns.mode is MdnsMode.PUBLISH
         self._rng = rng
