@@ -16,7 +16,8 @@ async def talk(path: ice.Path, name: str) -> None:
     """Say hello, hear the peer, and tell over which addresses."""
     pair = path.selected_pair
     assert pair is not None
-    print(f"direct path: {pair.local.address} ({pair.local.type}) -> {pair.remote.address} ({pair.remote.type})")
+    ours, theirs = pair.local, pair.remote
+    print(f"direct path: {ours.shown_address} ({ours.type}) -> {theirs.shown_address} ({theirs.type})")
     for number in range(3):
         await path.send(f"hello {number} from the {name}".encode())
     for _ in range(3):

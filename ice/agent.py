@@ -12,6 +12,7 @@ from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import Event, PairSelected, Restarted, RoleChanged, State
 from ice.generation import Generation
+from ice.mdns import NameEffect
 from ice.relays import RelayEffect
 from ice.remote import Rejection
 from ice.roles import Role
@@ -128,6 +129,10 @@ class Agent(AgentCandidates):
         if generation.is_retired or (concluded and remotes.at(candidate.address, candidate.protocol) is None):
             remotes.reject(Rejection.CONCLUDED)
             return
+        if remotes.lacks_only_an_address(candidate):
+            self.names.take(candidate, now)
+            self._hear_names(now)
+            return
         taken = remotes.add(candidate)
         if taken is None:
             return
@@ -224,6 +229,7 @@ class Agent(AgentCandidates):
             return self.relays.handle_timeout(now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self.relays.handle_timeout(now)
+        self.names.handle_timeout(now)
         self._finish_gathering()
         self._generations.handle_timeout(now)
         for generation in self._generations:
@@ -239,6 +245,7 @@ class Agent(AgentCandidates):
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
+        self._hear_names(now)
         self._hear_peers(now)
         self._finish_gathering()
         if self.state.is_over:
@@ -276,7 +283,7 @@ class Agent(AgentCandidates):
 
     def _judge(self, now: float) -> None:
         generations = self._generations
-        ended = generations.current.remotes.ended and self._gathering.complete
+        ended = generations.current.remotes.ended and self._gathering.complete and not self.names.is_resolving
         state, reason = self._lifecycle.judge(generations, ended, now)
         if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
             generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
@@ -331,20 +338,21 @@ class Agent(AgentCandidates):
         self._gathering.stop()
         self._close_tcp()
         self.relays.close(now)
+        self.names.close()
         self._sources.clear()
 
     # -- drained by the driver --
 
-    def next_effect(self) -> Transmit | Connect | RelayEffect | None:
-        """Return the next packet to send, what is to become of connections, or what the relays want, or None.
+    def next_effect(self) -> Transmit | Connect | RelayEffect | NameEffect | None:
+        """Return the next packet to send, or what is to become of connections, relays or names, or None.
 
-        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay`.
+        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
         """
         while (effect := self._outbox.next_effect()) is not None:
             if not isinstance(effect, Transmit) or Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
-        return self.relays.next_effect()
+        return self.relays.next_effect() or self.names.next_effect()
 
     def next_data(self) -> bytes | None:
         """Return the next datagram that the peer sent to a relayed address and that was no STUN, or None."""
@@ -360,7 +368,7 @@ class Agent(AgentCandidates):
         if self.state.is_over:
             return relays  # Servers are still told that their allocations are not needed.
         tcp = (self._tcp.next_timeout(), self._tcp_gathering.next_timeout())
-        return earliest(relays, *tcp, self._lifecycle.next_timeout(), *self._deadlines())
+        return earliest(relays, *tcp, self.names.next_timeout(), self._lifecycle.next_timeout(), *self._deadlines())
 
     def _deadlines(self) -> Iterator[Deadline]:
         if (at := self._gathering.next_timeout()) is not None:

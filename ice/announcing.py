@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ice.candidate import Base, Candidate
-from ice.config import IceTransportPolicy
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, Event, GatheringCompleted, LocalCandidateFound, State
 from ice.relay import HostPermitted, RelayedFound, RelayLost
@@ -25,7 +24,7 @@ class AgentCandidates(TcpInputs):
         Raises:
             IceError: there are as many as the configuration allows, the address is known, or only relays are allowed.
         """
-        if self._config.transport_policy is IceTransportPolicy.RELAY:
+        if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
         base = Base(address)
         if base in self._sources:
@@ -51,7 +50,8 @@ class AgentCandidates(TcpInputs):
         hosts = self._gathering.begin()
         self._tcp_gathering.add_bases()
         for host in hosts:
-            if self._config.announce_host_candidates and not self._gathering.complete:
+            told = self._config.tells_hosts and not self._gathering.complete
+            if told and not self.names.holds_back(host, now):
                 self._found(host)
             self._pair_local(host, now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
@@ -82,7 +82,7 @@ class AgentCandidates(TcpInputs):
         hosts = self._gathering.restart(now)
         self._tcp_gathering.restart(self._gathering.servers, now)
         self.relays.restart(now)
-        known = hosts if self._config.announce_host_candidates else []
+        known = [host for host in hosts if self._config.tells_hosts and not self.names.holds_back(host, now)]
         relayed = [self._local.own[base] for base in self.relays.by_base if base in self._local.own]
         for candidate in [*known, *relayed]:
             self._found(candidate)
@@ -101,12 +101,13 @@ class AgentCandidates(TcpInputs):
             return
         announced.add((candidate.base_key, candidate.address))
         ufrag = ("ufrag", self.local_description.ufrag)
-        told = replace(candidate, extensions=(*candidate.extensions, ufrag))
+        told = replace(candidate.as_told, extensions=(*candidate.extensions, ufrag))
         self._candidates.append(told)
         self._outbox.events.append(LocalCandidateFound(told))
 
     def _finish_gathering(self) -> None:
-        if not self.relays.is_gathering and not self._tcp_gathering.is_pending and self._gathering.completes_now():
+        waiting = self.relays.is_gathering or self._tcp_gathering.is_pending or self.names.is_publishing
+        if not waiting and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- what servers and the machine do to our bases --
@@ -142,6 +143,15 @@ class AgentCandidates(TcpInputs):
                 case CandidateErrorFound() as error:
                     self._emit(error)
 
+    def _hear_names(self, now: float) -> None:
+        names = self.names
+        while names.rejected:
+            self._generations.current.remotes.reject(names.rejected.popleft())
+        while names.ready:
+            self.add_remote_candidate(names.ready.popleft(), now)
+        while names.tellable:
+            self._found(names.tellable.popleft())
+
     def _lose_base(self, base: Base, reason: FailureReason | None, now: float) -> None:
         """Let the pairs of a base fail. Losing the one in use ends the session for ``reason``, if there is no other."""
         is_in_use = self.selected_path is not None and Base.of(self.selected_path) == base
@@ -160,6 +170,10 @@ class AgentCandidates(TcpInputs):
     def _emit(self, event: Event | None) -> None:
         if event is not None:
             self._outbox.events.append(event)
+
+    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
+        """Take one of the peer's candidates."""
+        raise NotImplementedError
 
     def _settle(self, now: float) -> None:
         """Let the rooms work together after an input."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ice.errors import CandidateError
@@ -35,7 +35,7 @@ class TcpType(enum.StrEnum):
 
 
 class NamedAddress(NamedTuple):
-    """A candidate's address given as a name (mDNS ``.local`` or FQDN), kept as text and never resolved here."""
+    """A candidate's address given as a name: mDNS ones are resolved (:mod:`ice.mdns`), others are kept as text."""
 
     host: str
     port: int
@@ -90,6 +90,18 @@ class Candidate:
     """Extension names and values that we do not interpret, in their order (``generation``, ``ufrag``, ...)."""
     base: TransportAddress | None = field(default=None, compare=False, repr=False)
     """For our own candidates: the address that we send from (RFC 8445 section 5.1.1); None for the peer's."""
+    alias: NamedAddress | None = field(default=None, compare=False)
+    """The mDNS name that is shown instead of ``address``, which is to be used and not to be seen (:mod:`ice.mdns`)."""
+
+    @property
+    def shown_address(self) -> TransportAddress | NamedAddress:
+        """What people and the other side may see of the address: the name where it has one."""
+        return self.alias or self.address
+
+    @property
+    def as_told(self) -> Candidate:
+        """What may leave this side: of a candidate that has a name, nothing but the name."""
+        return self if self.alias is None else replace(self, address=self.alias, alias=None, base=None)
 
     @property
     def protocol(self) -> TransportProtocol:
@@ -110,7 +122,7 @@ class Candidate:
         """Return the RFC 8839 text, starting with ``candidate:``, as browsers carry it."""
         parts = [
             f"candidate:{self.foundation} {self.component} {self.transport} {self.priority}"
-            f" {_unscoped(self.address.host)} {self.address.port} typ {self.type.value}"
+            f" {_unscoped(self.shown_address.host)} {self.shown_address.port} typ {self.type.value}"
         ]
         if self.related_address is not None:
             parts.append(f"raddr {_unscoped(self.related_address.host)} rport {self.related_address.port}")
@@ -118,6 +130,9 @@ class Candidate:
             parts.append(f"tcptype {self.tcp_type.value}")
         parts += [f"{name} {value}" for name, value in self.extensions]
         return " ".join(parts)
+
+    def __repr__(self) -> str:  # an address that has a name stays out of logs
+        return f"<{self.to_sdp()}>"
 
     @classmethod
     def from_sdp(cls, text: str) -> Candidate:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from ice.exposure import ExposureMode, PortRange
 from ice.life_config import FailoverConfig, UpgradeConfig
+from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.tcp_config import TcpConfig
+from stun.network import Interface
 from turn.config import RelayTransport, TurnServerConfig
 
 __all__ = ["IceConfig", "IceTransportPolicy"]
@@ -50,18 +53,33 @@ class IceConfig:
     include_ipv6: bool = True
     """Whether IPv6 addresses become host candidates."""
     interfaces: Sequence[str] | None = None
-    """The names of the only interfaces to use, or None for all of them (RFC 8828 lets an application choose)."""
+    """The names of the only interfaces to use, or None for all of them (RFC 8828 lets an application choose). A name
+    may be a pattern such as ``"eth*"``."""
     excluded_interfaces: Sequence[str] = ()
-    """Names of interfaces never to use."""
+    """Names, or patterns of names, of interfaces never to use."""
+    unreliable_interfaces: Sequence[str] = ()
+    """Names, or patterns of names, of interfaces whose addresses come after all others of their family (RFC 8421
+    section 5)."""
+    interface_filter: Callable[[Interface], bool] | None = None
+    """Whether one address of one interface is used, where names and networks do not say it; called for each of them."""
     excluded_networks: Sequence[str] = ()
     """Networks such as ``"172.17.0.0/16"`` whose addresses are neither gathered nor checked."""
     announce_host_candidates: bool = True
     """Whether host candidates are told to the peer (RFC 8828 modes 3 and 4 hide them); they are still bases."""
+    exposure: ExposureMode = ExposureMode.ALL_INTERFACES
+    """Which addresses are used and shown (RFC 8828 section 5.2)."""
+    prefer_temporary: bool = True
+    """Whether a temporary IPv6 address takes the place of the stable one of its interface and prefix (RFC 8445 section
+    5.1.1.1)."""
+    port_range: tuple[int, int] | None = None
+    """The first and the last port that host candidates, of UDP and TCP, may be bound to; None for any."""
     max_local_bases: int = 32
     """The most addresses that sockets may be bound to for one session."""
 
     tcp: TcpConfig = field(default_factory=TcpConfig)
     """Candidates over TCP (RFC 6544)."""
+    mdns: MdnsConfig = field(default_factory=MdnsConfig)
+    """Names instead of addresses in candidates: resolving the peer's, publishing ours."""
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""
@@ -141,7 +159,9 @@ class IceConfig:
             ipaddress.ip_network(network)  # Raises ValueError now rather than when a candidate comes.
         if any(server.transport is not RelayTransport.UDP for server in self.turn_servers):
             raise ValueError("relayed candidates are UDP: a TURN server with TCP allocations is of no use here")
-        if self.transport_policy is IceTransportPolicy.RELAY and not self.turn_servers:
+        if self.port_range is not None:
+            PortRange(*self.port_range).check()
+        if self.relays_only and not self.turn_servers:
             raise ValueError("relayed candidates only, and no TURN server to have them from")
         if self.ta < 0.005 or self.triggered_ta < 0.005:
             raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
@@ -168,9 +188,21 @@ class IceConfig:
             raise ValueError("limits and times must not be negative")
 
     @property
+    def relays_only(self) -> bool:
+        """Whether nothing but TURN servers is sent to (the relay policy, and mode 4 of RFC 8828)."""
+        return self.transport_policy is IceTransportPolicy.RELAY or self.exposure is ExposureMode.PROXY
+
+    @property
+    def tells_hosts(self) -> bool:
+        """Whether host candidates are told to the peer; they are bases also where they are not."""
+        return self.announce_host_candidates and self.exposure.tells_hosts
+
+    @property
     def shows_addresses(self) -> bool:
         """Whether the peer may see addresses of our own, in related addresses and errors too (RFC 8828)."""
-        return self.transport_policy is IceTransportPolicy.ALL and self.announce_host_candidates
+        if self.mdns.mode is MdnsMode.PUBLISH:
+            return False
+        return not self.relays_only and self.tells_hosts
 
     @classmethod
     def for_loopback(cls) -> Self:

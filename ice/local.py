@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ice.candidate import Base, Candidate, CandidateType, TcpType
+from collections.abc import Callable
+
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import (
     HIGHEST_OTHER,
@@ -18,17 +20,21 @@ from stun.address import TransportAddress
 
 __all__ = ["LocalCandidates"]
 
+Alias = Callable[[TransportAddress], NamedAddress | None]
+
 
 class LocalCandidates:
     """The candidates of one session on our side."""
 
     __slots__ = (
+        "_alias",
         "_by_address",
         "_config",
         "_foundations",
         "_learned",
         "_preferences",
         "_priorities",
+        "_revealed",
         "bases",
         "hosts",
         "own",
@@ -36,8 +42,9 @@ class LocalCandidates:
         "tcp_types",
     )
 
-    def __init__(self, config: IceConfig) -> None:
+    def __init__(self, config: IceConfig, alias: Alias = lambda address: None) -> None:
         self._config = config
+        self._alias = alias
         self.bases: list[Base] = []
         """The bound sockets, in the order they came."""
         self.hosts: dict[Base, Candidate] = {}
@@ -53,6 +60,7 @@ class LocalCandidates:
         self._preferences: dict[Base, int] = {}
         self._priorities: set[int] = set()
         self._learned = 0
+        self._revealed: list[Candidate] = []
 
     def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
         """Take note of a bound socket, or of an address that TCP connections can be opened from."""
@@ -85,9 +93,18 @@ class LocalCandidates:
 
     def add_reflexive(self, base: Base, mapped: TransportAddress, server: TransportAddress) -> Candidate | None:
         """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
-        if (base, mapped) in self._by_address:
-            return None
+        known = self._by_address.get((base, mapped))
+        if known is not None:
+            return self._reveal(known)
         return self._make(CandidateType.SERVER_REFLEXIVE, base, mapped, server.host)
+
+    def _reveal(self, known: Candidate) -> Candidate | None:
+        # Mode 3 of RFC 8828: what is public may be told, and where there is no NAT that is the host candidate itself.
+        hidden = self._config.tells_hosts or self._config.mdns.hides(known.base.host if known.base else "")
+        if hidden or known.type is not CandidateType.HOST or known in self._revealed:
+            return None
+        self._revealed.append(known)
+        return known
 
     def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
         """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""
@@ -169,6 +186,7 @@ class LocalCandidates:
             related_address=self._related(mapped or base.address) if type_ is not CandidateType.HOST else None,
             tcp_type=tcp_type,
             base=base.address,
+            alias=self._alias(address) if type_ is CandidateType.HOST else None,
         )
         self._by_address[base, address] = candidate
         return candidate

@@ -126,6 +126,7 @@ class CandidatePair:
 
     def __repr__(self) -> str:
         return (
-            f"<{self.local.type.value} {self.local.address} -> {self.remote.type.value} {self.remote.address}"
+            f"<{self.local.type.value} {self.local.shown_address}"
+            f" -> {self.remote.type.value} {self.remote.shown_address}"
             f" {self.state.value}{' nominated' if self.nominated else ''}>"
         )

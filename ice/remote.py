@@ -6,6 +6,7 @@ import enum
 import ipaddress
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
@@ -24,6 +25,8 @@ class Rejection(enum.StrEnum):
     TRANSPORT = "remote candidate: a transport that we do not speak"
     COMPONENT = "remote candidate: another component"
     NAME = "remote candidate: a name instead of an address"
+    UNRESOLVED = "remote candidate: its name did not resolve"
+    AMBIGUOUS = "remote candidate: its name has several addresses"
     PORT = "remote candidate: port 0"
     ADDRESS = "remote candidate: no unicast address that can be reached"
     FAMILY = "remote candidate: no base of ours can reach its kind of address"
@@ -53,7 +56,7 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
 class RemoteCandidates:
     """The candidates of one generation of the peer, signalled and learned."""
 
-    __slots__ = ("_by_address", "_config", "_learned", "_rng", "_signalled", "ended", "rejected", "ufrag")
+    __slots__ = ("_by_address", "_config", "_learned", "_rng", "_signalled", "ended", "rejected", "ufrag", "veil")
 
     def __init__(self, config: IceConfig, rng: random.Random) -> None:
         self._config = config
@@ -67,6 +70,8 @@ class RemoteCandidates:
         """The generation that candidates must belong to, once known."""
         self.rejected: Counter[Rejection] = Counter()
         """How many were dropped, by reason."""
+        self.veil: Callable[[TransportAddress], NamedAddress | None] = lambda address: None
+        """What is shown for an address that checks come from, where the peer hides its addresses."""
 
     def __len__(self) -> int:
         return len(self._by_address)
@@ -84,6 +89,10 @@ class RemoteCandidates:
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
         self.rejected[reason] += 1
+
+    def lacks_only_an_address(self, candidate: Candidate) -> bool:
+        """Whether a name is all that keeps a candidate from being taken."""
+        return self._reason_against(candidate) is Rejection.NAME
 
     def add(self, candidate: Candidate) -> tuple[Candidate, Candidate | None] | None:
         """Take a signalled candidate; None when it is dropped (and counted).
@@ -111,7 +120,7 @@ class RemoteCandidates:
         return candidate, known
 
     def _reason_against(self, candidate: Candidate) -> Rejection | None:
-        if self.ended:
+        if self.ended and candidate.alias is None:  # A name may resolve later than the end comes.
             return Rejection.ENDED
         if candidate.ufrag is not None and self.ufrag is not None and candidate.ufrag != self.ufrag:
             return Rejection.GENERATION
@@ -159,6 +168,7 @@ class RemoteCandidates:
             address=path.remote,
             type=CandidateType.PEER_REFLEXIVE,
             tcp_type=tcp_type,
+            alias=self.veil(path.remote),
         )
         self._by_address[key] = candidate
         return candidate

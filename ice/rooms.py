@@ -18,6 +18,7 @@ from ice.generation import Generation
 from ice.generations import Generations
 from ice.lifecycle import Lifecycle
 from ice.local import LocalCandidates
+from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
 from ice.roles import Role, RoleKeeper
@@ -39,14 +40,16 @@ class AgentRooms:
         config: the settings.
         role: our role until a conflict changes it.
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
-        settle: what the relays call after each of their inputs.
+        settle: what relays and names call after each of their inputs.
     """
 
     def __init__(self, config: IceConfig, role: Role, rng: random.Random, settle: Callable[[float], None]) -> None:
         self._config = config
         self._rng = rng
         self._roles = RoleKeeper(role, rng)
-        self._local = LocalCandidates(config)
+        self.names = Names(config, rng, settle)
+        """Names instead of addresses: what the driver is asked to resolve and publish."""
+        self._local = LocalCandidates(config, self.names.alias)
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -64,7 +67,10 @@ class AgentRooms:
 
     def _make_generation(self) -> Generation:
         description = generate_description(self._config, self._rng)
-        return Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        generation = Generation(*args)
+        generation.remotes.veil = self.names.veil
+        return generation
 
     @property
     def local_description(self) -> Description:
@@ -149,6 +155,7 @@ class AgentRooms:
             drops["check: early, too many or of another generation"] += generation.early.dropped
         drops["remote candidate: early, too many"] += self._generations.early.dropped
         drops["server answer: unknown or implausible"] += self._gathering.implausible + self._tcp_gathering.implausible
+        drops["own candidate: its name could not be published"] += self.names.unpublished
         drops["relayed: no permission"] += self.relays.unpermitted
         shown = (self._generations.carrying or self._generations.current).checking
         return AgentStats.of(self.state, self._roles, shown, drops, self.relays.stats(), self._tcp.stats())

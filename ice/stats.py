@@ -44,8 +44,8 @@ class PairStats:
         # Consent checks are counted on the valid pair, which need not be the one whose check made it valid.
         counted = (pair,) if shown is pair else (pair, shown)
         return cls(
-            local=f"{shown.local.type.value} {shown.local.address}",
-            remote=f"{shown.remote.type.value} {shown.remote.address}",
+            local=f"{shown.local.type.value} {shown.local.shown_address}",
+            remote=f"{shown.remote.type.value} {shown.remote.shown_address}",
             state=pair.state,
             nominated=shown.nominated,
             selected=selected is not None and shown.path == selected.path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ice.candidate import Base, TcpType
-from ice.config import IceTransportPolicy
 from ice.errors import IceError
 from ice.rooms import AgentRooms
 from ice.tcp import ConnectError
@@ -37,7 +36,7 @@ class TcpInputs(AgentRooms):
         Raises:
             IceError: as :meth:`~ice.agent.Agent.add_local_base`.
         """
-        if self._config.transport_policy is IceTransportPolicy.RELAY:
+        if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
         if tcp_type is TcpType.ACTIVE:
             address = TransportAddress(address.host, ACTIVE_PORT)

@@ -16,6 +16,8 @@ class Interface(NamedTuple):
     name: str
     host: str
     prefix_length: int
+    temporary: bool = False
+    """Whether it is a temporary IPv6 address (RFC 8981) that is fit for new connections."""
 
 
 class DatagramSocket(Protocol):

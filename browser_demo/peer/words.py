@@ -60,8 +60,8 @@ class Words:
             return f"We are connected {kind}: {connection.remote_address}"
         local, remote = pair.local, pair.remote
         return (
-            f"My side: {local.address} ({local.type.value}). "
-            f"Yours, as I see it: {remote.address} ({remote.type.value})."
+            f"My side: {local.shown_address} ({local.type.value}). "
+            f"Yours, as I see it: {remote.shown_address} ({remote.type.value})."
         )
 
     def _shared(self) -> str:

@@ -9,9 +9,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ice.agent import Agent
+from ice.aio.mdns import NameService
 from ice.aio.stats import Traffic
 from ice.candidate import Base
 from ice.events import Event
+from ice.mdns import PublishName, ResolveName, WithdrawName
+from ice.mdns_config import MdnsConfig
 from ice.relay import FetchCredentials, OpenLink, Relay
 from stun.address import FiveTuple, TransportAddress
 from stun.aio import Driver
@@ -44,6 +47,7 @@ class AgentDriver(Driver[Event]):
         on_event: Callable[[Event], None],
         put: Callable[[bytes], None],
         traffic: Traffic,
+        mdns: MdnsConfig | None = None,
     ) -> None:
         """Args:
         agent: what to run.
@@ -51,6 +55,7 @@ class AgentDriver(Driver[Event]):
         on_event: takes the agent's events; it may call the agent and :meth:`pump`.
         put: takes the peer's data.
         traffic: where discarded datagrams are counted.
+        mdns: how long names may take.
         """
         super().__init__(agent, network, on_event, on_effect=self._perform)
         self.links: dict[FiveTuple, ServerLink] = {}
@@ -59,7 +64,9 @@ class AgentDriver(Driver[Event]):
         """Set when everything is closed."""
         self._put = put
         self._traffic = traffic
+        self._mdns = mdns or MdnsConfig()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._names: NameService | None = None
         self._retired: asyncio.TimerHandle | None = None
 
     # -- life --
@@ -111,6 +118,8 @@ class AgentDriver(Driver[Event]):
             self._close_link(path)
         for task in self._tasks:
             task.cancel()
+        if self._names is not None:
+            self._names.end()
         self.finished.set()
 
     # -- data --
@@ -189,6 +198,16 @@ class AgentDriver(Driver[Event]):
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
             case Release(path):
                 self._close_link(path)
+            case ResolveName() | PublishName() | WithdrawName():
+                if self._names is None:
+                    self._names = NameService(self.machine.names, self._mdns, self.network, self.pump)
+                self._names.perform(effect)
+
+    async def freed(self) -> None:
+        """Return when everything is closed and what the network was told is taken back."""
+        await self.finished.wait()
+        if self._names is not None:
+            await self._names.ended()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)

@@ -7,12 +7,11 @@ import logging
 import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from ice.agent import Agent
+from ice.aio.binding import bind_in_range, hosts_to_bind
 from ice.aio.relays import find_relays
-from ice.config import IceConfig, IceTransportPolicy
-from ice.interfaces import usable_addresses
+from ice.config import IceConfig
 from stun.address import TransportAddress
 from stun.aio.resolve import locate
 from stun.errors import StunUriError
@@ -58,7 +57,7 @@ class Gatherer:
     async def run(self) -> None:
         """Bind the bases, let host candidates out, then ask every server as soon as its name is known."""
         loop = asyncio.get_running_loop()
-        directly = self._config.transport_policy is IceTransportPolicy.ALL
+        directly = not self._config.relays_only
         if directly:
             await self._bind_all()
         self._agent.begin_gathering(loop.time())
@@ -72,17 +71,10 @@ class Gatherer:
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 
-    def _hosts(self) -> Sequence[str]:
-        interfaces = self._network.interfaces()
-        hosts = usable_addresses(interfaces, self._config)
-        if not hosts:  # A machine that has nothing but loopback still reaches its own processes.
-            hosts = usable_addresses(interfaces, replace(self._config, include_loopback=True))
-        return hosts
-
     async def _bind_all(self) -> None:
-        for host in self._hosts():
+        for host in await hosts_to_bind(self._network, self._config):
             try:
-                await self._bind(TransportAddress(host, 0))
+                await bind_in_range(self._bind, host, self._config, self._rng)
             except OSError as error:  # An address may vanish, or not be usable yet.
                 logger.debug("no socket on %s: %s", host, error)
 

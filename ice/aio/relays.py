@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable
 
 from ice.agent import Agent
-from ice.config import IceConfig, IceTransportPolicy
+from ice.config import IceConfig
+from ice.exposure import ExposureMode
 from ice.relay import RelayTarget
 from stun.address import TransportProtocol
 from stun.network import Network
@@ -17,6 +18,8 @@ from turn.config import TurnServerConfig
 from turn.errors import TurnError, TurnTimeoutError
 
 __all__ = ["find_relays"]
+
+_PROXY = ExposureMode.PROXY
 
 
 async def find_relays(
@@ -40,10 +43,14 @@ async def find_relays(
         except TurnError as error:
             agent.relays.server_failed(server, error, loop.time())
         else:
-            for target in _one_of_each_family(targets):
+            allowed = [target for target in targets if config.exposure is not _PROXY or target.protocol.is_stream]
+            if not allowed:
+                text = "it is reached by neither TCP nor TLS, and nothing else may be used"
+                agent.relays.server_failed(server, TurnError(text, server=server.url), loop.time())
+            for target in _one_of_each_family(allowed):
                 relay_target = RelayTarget(target.address, target.protocol, target.name)
                 agent.relays.add_server(server, relay_target, loop.time(), credentials)
-                if target.protocol is TransportProtocol.UDP and config.transport_policy is IceTransportPolicy.ALL:
+                if target.protocol is TransportProtocol.UDP and not config.relays_only:
                     agent.add_stun_server(target.address, loop.time())
         pump()
 

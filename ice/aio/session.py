@@ -251,7 +251,7 @@ class Session(AsyncIOEventEmitter):
             gathering.cancel()
             await asyncio.gather(gathering, return_exceptions=True)
         if self._driver is not None:
-            await self._driver.finished.wait()  # TURN servers confirm that they have freed what was ours.
+            await self._driver.freed()  # TURN servers confirm that they have freed what was ours.
 
     # -- data ------------------------------------------------------------------------------------------------------
 
@@ -299,7 +299,9 @@ class Session(AsyncIOEventEmitter):
 
     def _driver_now(self) -> AgentDriver:
         if self._driver is None:
-            self._driver = AgentDriver(self._agent, self._network, self._on_event, self._inbox.put, self._traffic)
+            self._driver = AgentDriver(
+                self._agent, self._network, self._on_event, self._inbox.put, self._traffic, self._config.mdns
+            )
         return self._driver
 
     def _start_gathering(self) -> None:

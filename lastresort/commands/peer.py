@@ -137,6 +137,6 @@ def describe(connection: Connection) -> dict[str, str | None]:
     return {
         "peer": str(connection.remote_peer),
         "address": str(connection.remote_address),
-        "local": None if pair is None else f"{pair.local.address}",
-        "remote": None if pair is None else f"{pair.remote.address}",
+        "local": None if pair is None else f"{pair.local.shown_address}",
+        "remote": None if pair is None else f"{pair.remote.shown_address}",
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 import ifaddr
 
 from stun.address import TransportAddress
+from stun.aio.ipv6_flags import temporary_addresses
 from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
 from stun.network import DatagramReceiver, DatagramSocket, Interface
@@ -249,6 +250,7 @@ class UdpNetwork:
         A link-local IPv6 address carries its zone (``fe80::1%eth0``), because it cannot be bound without.
         """
         found: list[Interface] = []
+        temporary = temporary_addresses()
         for adapter in ifaddr.get_adapters():
             for ip in adapter.ips:
                 name = str(ip.nice_name).partition(":")[0]
@@ -259,7 +261,7 @@ class UdpNetwork:
                     continue
                 host = str(ipaddress.IPv6Address(ip.ip[0].partition("%")[0]))
                 zone = f"%{name}" if ipaddress.ip_address(host).is_link_local else ""
-                found.append(Interface(name, host + zone, ip.network_prefix))
+                found.append(Interface(name, host + zone, ip.network_prefix, host in temporary))
         return found
 
     async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:

@@ -11,6 +11,7 @@ from ice.config import IceConfig
 from ice.events import Event, GatheringCompleted, LocalCandidateFound
 from ice.roles import Role
 from stun.address import FiveTuple, TransportAddress
+from stun.machine import Transmit
 from stun.message import Message, MessageClass, parse
 
 A = TransportAddress("192.0.2.1", 1001)
@@ -27,6 +28,8 @@ class Side:
     def __init__(self, role: Role, *bases: TransportAddress, seed: int = 1, config: IceConfig | None = None) -> None:
         self.agent = Agent(config or IceConfig(), role, rng=random.Random(seed))
         self.events: list[Event] = []
+        self.wishes: list[object] = []
+        """Effects that are no datagrams."""
         for base in bases:
             self.agent.add_local_base(base, 0.0)
         self.agent.gather([], 0.0)
@@ -64,6 +67,9 @@ class Wire:
         """Take what the agents want sent, and their events."""
         for side in self.sides:
             while (effect := side.agent.next_effect()) is not None:
+                if not isinstance(effect, Transmit):
+                    side.wishes.append(effect)
+                    continue
                 self.log.append((self.now, parse(effect.data), effect.path))
                 if self.passes(effect.data, effect.path):
                     self._count += 1

@@ -33,6 +33,10 @@ ALL = [
         ({"excluded_networks": ["172.16.0.0/12", "169.254.0.0/16"]}, ["192.168.1.5", "2001:db8::5"]),
         ({"interfaces": ["eth0"], "max_local_bases": 1}, ["192.168.1.5"]),
         ({"interfaces": []}, []),
+        ({"interfaces": ["eth*", "wlan[0-9]"]}, ["192.168.1.5", "2001:db8::5", "169.254.3.4"]),
+        ({"excluded_interfaces": ["eth*", "w*"]}, ["172.17.0.1"]),
+        ({"unreliable_interfaces": ["eth*"]}, ["172.17.0.1", "169.254.3.4", "192.168.1.5", "2001:db8::5"]),
+        ({"interface_filter": lambda interface: interface.prefix_length == 24}, ["192.168.1.5"]),
     ],
 )
 def test_which_addresses_are_used(settings: dict[str, object], hosts: list[str]) -> None:

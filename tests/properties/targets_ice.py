@@ -22,6 +22,8 @@ def fuzz_ice_candidate(data: bytes) -> None:
     side = Side(Role.CONTROLLING, A)
     side.agent.set_remote_description(THEIRS, 0.0)
     side.agent.add_remote_candidate(candidate, 0.0)
+    side.agent.handle_timeout(0.0)  # A name is asked for,
+    side.agent.handle_timeout(10.0)  # and nobody answers.
     stats = side.agent.stats()
     waiting = len(side.agent._generations.early)  # For the description of the generation that it names.
     assert len(stats.pairs) + sum(stats.dropped.values()) + waiting == 1

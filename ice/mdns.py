@@ -1,0 +1,272 @@
+"""Candidates that are names: the peer's are resolved, our private addresses get some (mmusic-mdns-ice-candidates-03).
+
+Names are for the local network alone: only multicast DNS is asked, and what it answers is used to send to and shown
+nowhere. The driver carries out the effects and answers with :meth:`Names.resolved` and :meth:`Names.published`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ice.candidate import Candidate, CandidateType, NamedAddress
+from ice.config import IceConfig
+from ice.mdns_config import MdnsConfig, MdnsMode
+from ice.remote import Rejection
+from stun.address import TransportAddress
+from stun.machine import Deadline
+
+__all__ = ["UNSEEN", "NameEffect", "Names", "PublishName", "ResolveName", "WithdrawName", "is_mdns_name"]
+
+UNSEEN = "unseen.invalid"
+"""What is shown for the host of a peer that hides its addresses, where it is none of the names that it told."""
+
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})\.local\Z", re.IGNORECASE)
+
+
+def is_mdns_name(name: str) -> bool:
+    """Whether ``name`` is one that may be resolved: one label before ``.local`` and no other dot (draft 3.2.1)."""
+    return _NAME.match(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveName:
+    """Effect: ask multicast DNS, and nothing else, for the addresses of ``name``; :meth:`Names.resolved` answers."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishName:
+    """Effect: answer multicast DNS questions for ``name`` with our ``host``; :meth:`Names.published` answers."""
+
+    name: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawName:
+    """Effect: ``name`` is nobody's any more."""
+
+    name: str
+
+
+NameEffect = ResolveName | PublishName | WithdrawName
+
+
+class _PeerNames:
+    """The names that the peer told, what is asked about them and what was answered."""
+
+    def __init__(self, config: MdnsConfig) -> None:
+        self._config = config
+        self.waiting: dict[str, list[Candidate]] = {}
+        self._queue: deque[str] = deque()
+        self._open: dict[str, float] = {}
+        self._next_at = 0.0
+        self.hosts: dict[str, str] = {}
+        """What names have resolved to."""
+        self._refused: dict[str, Rejection] = {}
+        self.ready: deque[Candidate] = deque()
+        self.rejected: deque[Rejection] = deque()
+
+    def take(self, candidate: Candidate, name: str) -> None:
+        if name in self.hosts or name in self._refused:
+            self._conclude(candidate, name)
+        elif self._count() >= self._config.max_candidates:
+            self.rejected.append(Rejection.LIMIT)
+        elif name in self.waiting:
+            self.waiting[name].append(candidate)
+        elif len(self.waiting) + len(self.hosts) + len(self._refused) >= self._config.max_names:
+            self.rejected.append(Rejection.LIMIT)
+        else:
+            self.waiting[name] = [candidate]
+            self._queue.append(name)
+
+    def _count(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    def resolved(self, name: str, addresses: Sequence[str]) -> None:
+        if self._open.pop(name, None) is None:
+            return  # Given up meanwhile, or never asked.
+        hosts = set(addresses)
+        if len(hosts) == 1:
+            self.hosts[name] = hosts.pop()
+        else:  # Section 3.2.1: a name that stands for several addresses is none of a candidate's.
+            self._refused[name] = Rejection.AMBIGUOUS if hosts else Rejection.UNRESOLVED
+        for candidate in self.waiting.pop(name, ()):
+            self._conclude(candidate, name)
+
+    def _conclude(self, candidate: Candidate, name: str) -> None:
+        host, alias = self.hosts.get(name), candidate.address
+        if host is None:
+            self.rejected.append(self._refused[name])
+            return
+        assert isinstance(alias, NamedAddress)
+        self.ready.append(replace(candidate, address=TransportAddress(host, alias.port), alias=alias))
+
+    def run(self, now: float) -> list[str]:
+        """Give up what is overdue, and return the names to ask for now."""
+        for name in [name for name, give_up_at in self._open.items() if now >= give_up_at]:
+            self.resolved(name, ())
+        asked = []
+        while self._queue and len(self._open) < self._config.max_resolving and now >= self._next_at:
+            name = self._queue.popleft()
+            self._open[name] = now + self._config.resolve_timeout
+            self._next_at = now + self._config.resolve_interval
+            asked.append(name)
+        return asked
+
+    def clear(self) -> None:
+        self.waiting.clear()
+        self._queue.clear()
+        self._open.clear()
+
+    def next_timeout(self) -> float | None:
+        times = list(self._open.values())
+        if self._queue and len(self._open) < self._config.max_resolving:
+            times.append(self._next_at)
+        return min(times, default=None)
+
+
+class Names:
+    """The names of one session, the peer's and ours.
+
+    Inputs of the driver end in ``settle(now)``, with which the agent takes :attr:`ready`, :attr:`rejected` and
+    :attr:`tellable` and drains :meth:`next_effect`.
+    """
+
+    def __init__(self, config: IceConfig, rng: random.Random, settle: Callable[[float], None]) -> None:
+        self._config = config.mdns
+        # Where only relays are used, nothing is sent to the local network, not even a question.
+        directly = not config.relays_only
+        self._resolves = directly and config.mdns.mode is not MdnsMode.OFF
+        self._publishes = directly and config.mdns.mode is MdnsMode.PUBLISH
+        self._rng = rng
+        self._settle = settle
+        self._peer = _PeerNames(config.mdns)
+        self._own: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._publishing: dict[str, float] = {}
+        self._untold: dict[str, list[Candidate]] = {}
+        self._effects: deque[NameEffect] = deque()
+        self._closed = False
+        self.tellable: deque[Candidate] = deque()
+        """Candidates of ours whose names have just become known on the network."""
+        self.unpublished = 0
+        """Candidates of ours that were not told because their names could not be published."""
+
+    # -- the peer's --
+
+    @property
+    def ready(self) -> deque[Candidate]:
+        """Candidates of the peer, resolved: ``address`` is where to send to, ``alias`` what is shown."""
+        return self._peer.ready
+
+    @property
+    def rejected(self) -> deque[Rejection]:
+        """Why candidates of the peer were dropped, one each."""
+        return self._peer.rejected
+
+    @property
+    def is_resolving(self) -> bool:
+        """Whether candidates of the peer wait for their names."""
+        return bool(self._peer.waiting)
+
+    def take(self, candidate: Candidate, now: float) -> None:
+        """Take a candidate of the peer that has a name instead of an address, and resolve it."""
+        name = candidate.address.host.lower()
+        if self._resolves and is_mdns_name(name):
+            self._peer.take(candidate, name)
+            self.handle_timeout(now)
+        else:
+            self._peer.rejected.append(Rejection.NAME)
+
+    def resolved(self, name: str, addresses: Sequence[str], now: float) -> None:
+        """Answer to ResolveName: IP literals, none for a name that nobody answered."""
+        self._peer.resolved(name, [str(TransportAddress.parse(each.partition("%")[0], 0).host) for each in addresses])
+        self._settle(now)
+
+    def veil(self, address: TransportAddress) -> NamedAddress | None:
+        """Return what is to be shown for an address that the peer was heard from; None for the address itself."""
+        for name, host in self._peer.hosts.items():
+            if host == address.host:
+                return NamedAddress(name, address.port)
+        hides = self._peer.hosts or self._peer.waiting
+        return NamedAddress(UNSEEN, address.port) if hides and self._config.hides(address.host) else None
+
+    # -- ours --
+
+    def alias(self, address: TransportAddress) -> NamedAddress | None:
+        """Return the name that a host candidate of ours is told by, the same for all on one host; None for none."""
+        if not self._publishes or not self._config.hides(address.host):
+            return None
+        name = self._own.get(address.host)
+        if name is None:
+            name = self._own[address.host] = f"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}.local"
+        return NamedAddress(name, address.port)
+
+    def holds_back(self, candidate: Candidate, now: float) -> bool:
+        """Whether a candidate of ours has to wait for its name; it comes out of :attr:`tellable` later."""
+        alias = candidate.alias
+        if alias is None or candidate.type is not CandidateType.HOST or alias.host in self._told or self._closed:
+            return False
+        if alias.host not in self._untold:
+            assert isinstance(candidate.address, TransportAddress)
+            self._untold[alias.host] = []
+            self._publishing[alias.host] = now + self._config.publish_timeout
+            self._effects.append(PublishName(alias.host, candidate.address.host))
+        self._untold[alias.host].append(candidate)
+        return True
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether candidates of ours wait for their names, or to be told."""
+        return bool(self._publishing or self.tellable)
+
+    def published(self, name: str, done: bool, now: float) -> None:
+        """Answer to PublishName: whether others can resolve it now."""
+        if self._publishing.pop(name, None) is None:
+            return
+        waiting = self._untold.pop(name, [])
+        if done:
+            self._told.add(name)
+            self.tellable.extend(waiting)
+        else:
+            # Its address stays hidden: a candidate that is not told at all gives nothing away.
+            self.unpublished += len(waiting)
+        self._settle(now)
+
+    # -- draining --
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask what may be asked now, and give up what took too long."""
+        if self._closed:
+            return
+        self._effects.extend(map(ResolveName, self._peer.run(now)))
+        for name in [name for name, give_up_at in self._publishing.items() if now >= give_up_at]:
+            self._effects.append(WithdrawName(name))
+            self.published(name, False, now)
+
+    def close(self) -> None:
+        """The session is over: nothing is asked any more, and our names go (no name is used twice)."""
+        if self._closed:
+            return
+        self._closed = True
+        self._peer.clear()
+        self._effects.clear()
+        self._effects.extend(WithdrawName(name) for name in (*self._told, *self._publishing))
+        self._publishing.clear()
+        self._untold.clear()
+
+    def next_effect(self) -> NameEffect | None:
+        """Return the next thing for the driver, or None."""
+        return self._effects.popleft() if self._effects else None
+
+    def next_timeout(self) -> Deadline | None:
+        """Return when :meth:`handle_timeout` is wanted, or None."""
+        times = [at for at in (self._peer.next_timeout(), *self._publishing.values()) if at is not None]
+        return Deadline(min(times), "mDNS names") if times and not self._closed else None
