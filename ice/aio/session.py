@@ -139,19 +139,7 @@ class Session(AsyncIOEventEmitter):
 
     def stats(self) -> SessionStats:
         """Return counters of now (after the W3C's RTCTransportStats and RTCIceCandidatePairStats)."""
-        traffic = self._traffic
-        return SessionStats(
-            packets_sent=traffic.packets_sent,
-            bytes_sent=traffic.bytes_sent,
-            packets_received=self._inbox.packets,
-            bytes_received=self._inbox.bytes,
-            send_failures=traffic.send_failures,
-            discarded=traffic.discarded,
-            overflowed=self._inbox.dropped,
-            queued=len(self._inbox),
-            selected_pair_changes=self._selections,
-            agent=self._agent.stats(),
-        )
+        return SessionStats.of(self._traffic, self._inbox, self._selections, self._agent.stats())
 
     # -- setting up ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ice.aio.inbox import Inbox
 from ice.stats import AgentStats
 
 __all__ = ["SessionStats", "Traffic"]
@@ -45,3 +46,19 @@ class SessionStats:
     """How often a pair was selected."""
     agent: AgentStats
     """State, role, candidate pairs."""
+
+    @classmethod
+    def of(cls, traffic: Traffic, inbox: Inbox, selections: int, agent: AgentStats) -> SessionStats:
+        """Return a picture of now."""
+        return cls(
+            packets_sent=traffic.packets_sent,
+            bytes_sent=traffic.bytes_sent,
+            packets_received=inbox.packets,
+            bytes_received=inbox.bytes,
+            send_failures=traffic.send_failures,
+            discarded=traffic.discarded,
+            overflowed=inbox.dropped,
+            queued=len(inbox),
+            selected_pair_changes=selections,
+            agent=agent,
+        )

@@ -63,6 +63,7 @@ EXAMPLES: list[tuple[Attribute[Any], int, Any, str]] = [
     (att.CACHE_TIMEOUT, 0x8027, 60, "0000003c"),
     (att.ICE_CONTROLLED, 0x8029, 1, "0000000000000001"),
     (att.ICE_CONTROLLING, 0x802A, 2**64 - 1, "ffffffffffffffff"),
+    (att.NOMINATION, 0xC001, 2, "00000002"),
     (att.RESPONSE_ORIGIN, 0x802B, ("192.0.2.1", 3478), "00010d96c0000201"),
     (att.OTHER_ADDRESS, 0x802C, ("192.0.2.1", 3478), "00010d96c0000201"),
     (att.CHANGED_ADDRESS, 0x0005, ("192.0.2.1", 3478), "00010d96c0000201"),
