@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from ice.aio.session import Session
-from ice.candidate import Candidate, TcpType
+from ice.candidate import TcpType
 from ice.config import IceConfig
 from ice.roles import Role
 from ice.tcp_config import TcpConfig
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork
+from stun.aio.server import serve
 from stun.network import DatagramReceiver, DatagramSocket
 
 ACTIVE, PASSIVE, SO = TcpType.ACTIVE, TcpType.PASSIVE, TcpType.SIMULTANEOUS_OPEN
@@ -30,8 +31,7 @@ class NoUdp(UdpNetwork):
 
 def config(*kinds: TcpType, **tcp: object) -> IceConfig:
     settings = TcpConfig(candidates=frozenset(kinds), **tcp)  # type: ignore[arg-type]
-    # A server that is never asked (UDP is missing, and TCP is told not to): with it simultaneous open is offered.
-    return replace(IceConfig.for_loopback(), include_ipv6=False, tcp=settings)
+    return replace(IceConfig.for_loopback(), include_ipv6=False, interfaces=("lo",), tcp=settings)
 
 
 @contextlib.asynccontextmanager
@@ -51,10 +51,6 @@ async def connected(
         yield a, b
     finally:
         await asyncio.gather(a.close(), b.close())
-
-
-def only_loopback(session: Session) -> Iterator[Candidate]:
-    return (candidate for candidate in session.local_candidates if candidate.address.host == "127.0.0.1")
 
 
 @pytest.mark.parametrize(("a_kind", "b_kind"), [(ACTIVE, PASSIVE), (PASSIVE, ACTIVE)])
@@ -87,20 +83,19 @@ async def test_udp_wins_where_there_is_udp_and_no_connection_is_opened() -> None
 
 async def test_both_sides_go_on_when_the_connection_breaks() -> None:
     async with connected(config(ACTIVE), config(PASSIVE)) as (a, b):
+        moved = [asyncio.Event(), asyncio.Event()]
+        a.on("selectedpair", lambda pair: moved[0].set())
+        b.on("selectedpair", lambda pair: moved[1].set())
         driver = b._driver
         assert driver is not None
         (connection,) = driver.tcp.connections.values()
         connection._lost()
         async with asyncio.timeout(5.0):
-            while b.stats().agent.tcp.accepted < 2 or a.stats().agent.tcp.attempts < 2:
-                await asyncio.sleep(0.01)
+            await asyncio.gather(*(event.wait() for event in moved))
             for one, other in ((a, b), (b, a)):
-                got = None
-                while got is None:
-                    one.send(b"again")
-                    await asyncio.sleep(0.01)
-                    got = other.receive_nowait()
-                assert got == b"again"
+                one.send(b"again")
+                assert await other.receive() == b"again"
+        assert (a.stats().agent.tcp.attempts, b.stats().agent.tcp.accepted) == (2, 2)
 
 
 async def test_a_peer_that_does_not_read_costs_packets_but_no_memory_and_no_consent() -> None:
@@ -139,3 +134,42 @@ async def test_many_small_packets_arrive_complete_and_in_order() -> None:
                 await asyncio.sleep(0)
         await asyncio.wait_for(taking, 10.0)
         assert [int.from_bytes(packet[1:], "big") for packet in received] == list(range(20_000))
+
+
+async def test_two_sessions_open_one_connection_from_both_sides() -> None:
+    async with await serve(["127.0.0.1"], 0) as server:
+        both = replace(config(SO), stun_servers=[f"127.0.0.1:{server.udp[0].port}"])
+        async with connected(both, both) as (a, b):
+            path, mirror = a.selected_pair, b.selected_pair
+            assert path is not None
+            assert mirror is not None
+            # From the very ports that both listen on, so it is one connection.
+            assert (path.path.local, path.path.remote) == (mirror.path.remote, mirror.path.local)
+            assert path.local.tcp_type is SO
+            a.send(b"data")
+            assert await asyncio.wait_for(b.receive(), 5.0) == b"data"
+            assert server.stats.responses == 2, "the server was asked over TCP, once from each port"
+            assert {candidate.tcp_type for candidate in a.local_candidates} == {SO}
+
+
+async def test_a_stranger_who_says_nothing_or_nonsense_loses_his_connection() -> None:
+    async with connected(config(ACTIVE), config(PASSIVE, incoming_timeout=0.3, max_incoming=2)) as (a, b):
+        (passive,) = b.local_candidates
+        streams = [await asyncio.open_connection(passive.address.host, passive.address.port) for _ in range(4)]
+        try:
+            streams[0][1].write(b"GET / HTTP/1.1\r\n\r\n" * 10)
+            async with asyncio.timeout(5.0):
+                for reader, _ in streams:
+                    with contextlib.suppress(ConnectionError):
+                        assert await reader.read() == b""
+        finally:
+            for _, writer in streams:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+        stats = b.stats()
+        assert stats.agent.tcp.accepted == 3
+        assert stats.agent.tcp.refused == 2
+        assert stats.packets_received == 0
+        a.send(b"data")
+        assert await asyncio.wait_for(b.receive(), 5.0) == b"data"
