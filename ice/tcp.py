@@ -114,7 +114,6 @@ class TcpPaths:
         self._selected: FiveTuple | None = None
         self._unused_at: float | None = None
         self._is_settled = False
-        self._first_wanted_at: float | None = None
         self._held_until: float | None = None
         self._counts: Counter[str] = Counter()
         self.effects: deque[Connect | Release] = deque()
@@ -133,8 +132,6 @@ class TcpPaths:
             return True
         if connection is None and not pair.is_opened_by_peer:
             self._by_path[pair.path] = _Connection(pair.path, _Phase.WANTED, now)
-            if self._first_wanted_at is None:
-                self._first_wanted_at = now
         return False
 
     def authenticated(self, path: FiveTuple) -> None:
@@ -300,11 +297,10 @@ class TcpPaths:
         wanted = [connection for connection in self._by_path.values() if connection.phase is _Phase.WANTED]
         if not wanted:
             return
-        if self._first_wanted_at is not None and self._selected is None:
-            held_until = self._first_wanted_at + self._config.head_start
-            if now < held_until and _has_datagram_pairs(checking):
-                self._held_until = held_until
-                return
+        if _has_datagram_pairs(checking):
+            held = [each.since + self._config.head_start for each in wanted if not self._may_start(each, now)]
+            self._held_until = min(held, default=None)
+            wanted = [connection for connection in wanted if self._may_start(connection, now)]
         used = [other for other in self._by_path.values() if other.phase in (_Phase.OPENING, _Phase.OPEN)]
         opening = Counter(other.path.remote.host for other in used if other.phase is _Phase.OPENING)
         room = self._config.max_connections - sum(not other.is_incoming for other in used)
@@ -314,6 +310,10 @@ class TcpPaths:
                 opening[host] += 1
                 room -= 1
                 self._open(connection, now)
+
+    def _may_start(self, connection: _Connection, now: float) -> bool:
+        is_first = connection.attempts == 0 and connection.path != self._selected
+        return not is_first or now >= connection.since + self._config.head_start
 
     def _open(self, connection: _Connection, now: float) -> None:
         config, path = self._config, connection.path

@@ -7,6 +7,7 @@ from ice.errors import IceError
 from ice.rooms import AgentRooms
 from ice.tcp import ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.machine import Release
 
 __all__ = ["ACTIVE_PORT", "TcpInputs"]
 
@@ -52,12 +53,14 @@ class TcpInputs(AgentRooms):
 
     def path_opened(self, path: FiveTuple, now: float) -> None:
         """A connection was opened as a Connect asked for it, or accepted."""
-        if not self.state.is_over:
-            if path in self._tcp_gathering:
-                self._tcp_gathering.opened(path)
-            else:
-                self._tcp.opened(path, self._checks, now)
-            self._settle(now)
+        if self.state.is_over:
+            self._outbox.effects.append(Release(path))  # It crossed the end of the session.
+            return
+        if path in self._tcp_gathering:
+            self._tcp_gathering.opened(path)
+        else:
+            self._tcp.opened(path, self._checks, now)
+        self._settle(now)
 
     def path_failed(self, path: FiveTuple, error: ConnectError, now: float) -> None:
         """A connection that a Connect asked for was not opened."""

@@ -11,12 +11,14 @@ from typing import Any
 from ice.agent import Agent
 from ice.aio.mdns import NameService
 from ice.aio.stats import Traffic
+from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import Base
+from ice.config import IceConfig
 from ice.events import Event
 from ice.mdns import PublishName, ResolveName, WithdrawName
-from ice.mdns_config import MdnsConfig
 from ice.relay import FetchCredentials, OpenLink, Relay
-from stun.address import FiveTuple, TransportAddress
+from ice.tcp import Connect
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio import Driver
 from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.demux import is_stun
@@ -47,7 +49,7 @@ class AgentDriver(Driver[Event]):
         on_event: Callable[[Event], None],
         put: Callable[[bytes], None],
         traffic: Traffic,
-        mdns: MdnsConfig | None = None,
+        config: IceConfig,
     ) -> None:
         """Args:
         agent: what to run.
@@ -55,16 +57,18 @@ class AgentDriver(Driver[Event]):
         on_event: takes the agent's events; it may call the agent and :meth:`pump`.
         put: takes the peer's data.
         traffic: where discarded datagrams are counted.
-        mdns: how long names may take.
+        config: the settings.
         """
         super().__init__(agent, network, on_event, on_effect=self._perform)
         self.links: dict[FiveTuple, ServerLink] = {}
         """The open ways to TURN servers."""
         self.finished = asyncio.Event()
         """Set when everything is closed."""
+        self.tcp = TcpDriver(agent, network, config.tcp, self.pump, put, traffic)
+        """The connections of TCP candidates."""
         self._put = put
         self._traffic = traffic
-        self._mdns = mdns or MdnsConfig()
+        self._mdns = config.mdns
         self._tasks: set[asyncio.Task[None]] = set()
         self._names: NameService | None = None
         self._retired: asyncio.TimerHandle | None = None
@@ -100,6 +104,7 @@ class AgentDriver(Driver[Event]):
         for bound in self.sockets.values():
             bound.close()
         self.sockets.clear()
+        self.tcp.close()
         for task in self._tasks:
             task.cancel()
         if self.machine.relays.is_idle:
@@ -114,6 +119,7 @@ class AgentDriver(Driver[Event]):
             self._retired.cancel()
             self._retired = None
         super().close()
+        self.tcp.close()
         for path in list(self.links):
             self._close_link(path)
         for task in self._tasks:
@@ -125,7 +131,9 @@ class AgentDriver(Driver[Event]):
     # -- data --
 
     def sender(self, path: FiveTuple) -> Send | None:
-        """Return what sends data on a path that begins at a relayed base; None where there is no such base."""
+        """Return what sends data on a path that begins at a relayed base or runs over TCP; None for any other."""
+        if path.protocol is TransportProtocol.TCP:
+            return self.tcp.sender(path)
         relay = self.machine.relays.by_base.get(Base.of(path))
         if relay is None or relay.client is None or relay.path not in self.links:
             return None
@@ -187,6 +195,8 @@ class AgentDriver(Driver[Event]):
     def _transmit(self, effect: Transmit) -> None:
         if (link := self.links.get(effect.path)) is not None:
             link.send(effect.data)
+        elif effect.path.protocol is TransportProtocol.TCP:
+            self.tcp.transmit(effect)
         else:
             super()._transmit(effect)
 
@@ -196,8 +206,11 @@ class AgentDriver(Driver[Event]):
                 self._start(self._open_link(effect), f"ice: link to {effect.config.url}")
             case FetchCredentials():
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
+            case Connect():
+                self.tcp.connect(effect)
             case Release(path):
                 self._close_link(path)
+                self.tcp.release(path)
             case ResolveName() | PublishName() | WithdrawName():
                 if self._names is None:
                     self._names = NameService(self.machine.names, self._mdns, self.network, self.pump)

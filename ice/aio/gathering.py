@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from ice.agent import Agent
 from ice.aio.binding import bind_in_range, hosts_to_bind
 from ice.aio.relays import find_relays
+from ice.aio.tcp_driver import TcpDriver
+from ice.candidate import TcpType
 from ice.config import IceConfig
 from stun.address import TransportAddress
 from stun.aio.resolve import locate
@@ -40,6 +42,7 @@ class Gatherer:
         rng: random.Random,
         bind: Bind,
         pump: Callable[[], None],
+        tcp: TcpDriver,
     ) -> None:
         self._agent = agent
         self._servers = servers
@@ -48,6 +51,7 @@ class Gatherer:
         self._network = network
         self._bind = bind
         self._pump = pump
+        self._tcp = tcp
         self._answered = asyncio.Event()
 
     def note_answer(self) -> None:
@@ -59,7 +63,9 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         directly = not self._config.relays_only
         if directly:
-            await self._bind_all()
+            hosts = await hosts_to_bind(self._network, self._config)
+            await self._bind_all(hosts)
+            self._listen_all(hosts)
         self._agent.begin_gathering(loop.time())
         self._pump()
         async with asyncio.TaskGroup() as group:
@@ -71,12 +77,25 @@ class Gatherer:
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 
-    async def _bind_all(self) -> None:
-        for host in await hosts_to_bind(self._network, self._config):
+    async def _bind_all(self, hosts: Sequence[str]) -> None:
+        for host in hosts:
             try:
                 await bind_in_range(self._bind, host, self._config, self._rng)
             except OSError as error:  # An address may vanish, or not be usable yet.
                 logger.debug("no socket on %s: %s", host, error)
+
+    def _listen_all(self, hosts: Sequence[str]) -> None:
+        if not self._tcp.is_possible:
+            return
+        kinds = [kind for kind in TcpType if kind in self._config.tcp.candidates]
+        if not self._servers and not self._config.turn_servers and TcpType.SIMULTANEOUS_OPEN in kinds:
+            kinds.remove(TcpType.SIMULTANEOUS_OPEN)  # Without an address outside of a NAT it is of no use.
+        for kind in kinds:
+            for host in hosts:
+                try:
+                    self._tcp.add_base(host, kind)
+                except OSError as error:
+                    logger.debug("no %s TCP candidate on %s: %s", kind, host, error)
 
     async def _resolve_all(self) -> None:
         tasks = [asyncio.create_task(self._resolve(server), name=f"ice: find {server}") for server in self._servers]

@@ -288,7 +288,7 @@ class Session(AsyncIOEventEmitter):
     def _driver_now(self) -> AgentDriver:
         if self._driver is None:
             self._driver = AgentDriver(
-                self._agent, self._network, self._on_event, self._inbox.put, self._traffic, self._config.mdns
+                self._agent, self._network, self._on_event, self._inbox.put, self._traffic, self._config
             )
         return self._driver
 
@@ -298,7 +298,14 @@ class Session(AsyncIOEventEmitter):
         if self._gathering is None:
             driver = self._driver_now()
             self._gatherer = Gatherer(
-                self._agent, self._config, self._servers, self._network, self._rng, driver.bind_base, driver.pump
+                self._agent,
+                self._config,
+                self._servers,
+                self._network,
+                self._rng,
+                driver.bind_base,
+                driver.pump,
+                driver.tcp,
             )
             self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
 

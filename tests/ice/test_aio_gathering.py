@@ -12,6 +12,7 @@ from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.errors import SessionClosedError
 from ice.roles import Role
+from ice.tcp_config import TcpConfig
 from stun.aio.server import serve
 from stun.errors import StunUriError
 from stun.uri import Scheme, ServerUri
@@ -174,7 +175,10 @@ async def test_cancelling_the_caller_does_not_stop_the_gathering() -> None:
 async def test_on_real_sockets_a_server_that_sees_the_host_address_adds_nothing() -> None:
     async with await serve(["127.0.0.1"], 0) as server:
         config = IceConfig(
-            stun_servers=[f"stun:127.0.0.1:{server.udp[0].port}"], include_loopback=True, interfaces=["lo"]
+            stun_servers=[f"stun:127.0.0.1:{server.udp[0].port}"],
+            include_loopback=True,
+            interfaces=["lo"],
+            tcp=TcpConfig(reflexive=False),
         )
         alone = Session(config=config)
         await alone.gather()

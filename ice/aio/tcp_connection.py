@@ -1,0 +1,278 @@
+"""One TCP connection of a session: RFC 4571 frames in and out with few copies and few system calls.
+
+asyncio's transports hand on what they read piece by piece and make a system call for each write. Here a wake-up reads
+as much as there is into one buffer that stays, frames are cut out of it with a single copy each, and what is sent in
+one turn of the loop after the first packet leaves together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from ice.tcp import Framing
+from ice.tcp_config import TcpConfig
+from stun.errors import StunFramingError
+from stun.framing import StunStreamDecoder
+
+__all__ = ["TcpConnection"]
+
+_FIRST_BUFFER = 16 * 1024
+_LARGEST_BUFFER = 256 * 1024
+_FRAMES_A_TURN = 256
+_FLUSH_AT = 64 * 1024
+_LINGER = 2.0
+
+Receiver = Callable[[bytes], None]
+"""Takes one packet; must not raise."""
+
+
+class TcpConnection:
+    """A connected, non-blocking socket that is ours from now on.
+
+    Args:
+        connected: the socket.
+        receiver: takes each packet; an empty frame is none (RFC 4571 section 2).
+        gone: called once when the peer or the network ends the connection; not after our :meth:`close`.
+        framing: how packets lie in the bytes.
+        config: sizes.
+        loop: the loop that watches the socket.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_buffer",
+        "_closed",
+        "_closing",
+        "_config",
+        "_corked",
+        "_decoder",
+        "_end",
+        "_gone",
+        "_held",
+        "_held_size",
+        "_linger",
+        "_loop",
+        "_receiver",
+        "_socket",
+        "_start",
+        "_view",
+        "_writing",
+        "dropped",
+    )
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        receiver: Receiver,
+        gone: Callable[[], None],
+        framing: Framing,
+        config: TcpConfig,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.dropped = 0
+        """Packets that were not sent because too much waited already."""
+        self._socket = connected
+        self._receiver = receiver
+        self._gone = gone
+        self._config = config
+        self._loop = loop
+        self._decoder = StunStreamDecoder() if framing is Framing.STUN else None
+        self._buffer = bytearray(_FIRST_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._corked = False
+        self._backlog = bytearray()
+        self._writing = False
+        self._closing = False
+        self._closed = False
+        self._linger: asyncio.TimerHandle | None = None
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop.add_reader(connected.fileno(), self._readable)
+
+    # -- out --
+
+    def send(self, packet: bytes) -> bool:
+        """Send one packet; False when it was dropped: closed, too long, or too much waits already."""
+        return self._send(packet, self._config.max_write_buffer)
+
+    def send_check(self, packet: bytes) -> bool:
+        """As :meth:`send`, for STUN, which is not dropped before twice as much waits."""
+        return self._send(packet, 2 * self._config.max_write_buffer)
+
+    def _send(self, packet: bytes, limit: int) -> bool:
+        size = len(packet)
+        if self._closing or size > 0xFFFF or self._held_size + len(self._backlog) + size > limit:
+            self.dropped += 1
+            return False
+        if self._decoder is None:
+            self._held.append(size.to_bytes(2, "big"))
+        self._held.append(packet)
+        self._held_size += size + 2
+        if not self._corked:
+            self._corked = True
+            self._loop.call_soon(self._uncork)
+            self._flush()
+        elif self._held_size >= _FLUSH_AT:
+            self._flush()
+        return True
+
+    def _uncork(self) -> None:
+        self._corked = False
+        if self._held:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._closed:
+            return
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_size = 0
+        if self._backlog:
+            self._backlog += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lost()
+            return
+        if sent < len(data):
+            self._backlog += data[sent:]
+            self._watch_writing(True)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._socket.send(self._backlog)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost()
+            return
+        del self._backlog[:sent]
+        if not self._backlog:
+            self._watch_writing(False)
+            if self._linger is not None:
+                self._free()
+
+    def _watch_writing(self, wanted: bool) -> None:
+        if wanted is self._writing:
+            return
+        self._writing = wanted
+        if wanted:
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+        else:
+            self._loop.remove_writer(self._socket.fileno())
+
+    # -- in --
+
+    def _readable(self) -> None:
+        try:
+            count = self._socket.recv_into(self._view[self._end :])
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if count == 0:
+            self._lost()
+            return
+        self._end += count
+        if self._decoder is not None:
+            self._cut_messages(self._decoder)
+        else:
+            self._cut()
+
+    def _cut_messages(self, decoder: StunStreamDecoder) -> None:
+        try:
+            messages = decoder.receive(bytes(self._view[: self._end]))
+        except StunFramingError:
+            self._lost()
+            return
+        self._end = 0
+        for message in messages:
+            self._receiver(message)
+
+    def _cut(self) -> None:
+        """Hand on the frames that are complete, so many a turn of the loop that readers keep up."""
+        buffer, view, receiver = self._buffer, self._view, self._receiver
+        start, end, limit = self._start, self._end, self._config.max_packet
+        for _ in range(_FRAMES_A_TURN):
+            if end - start < 2:
+                break
+            size = buffer[start] << 8 | buffer[start + 1]
+            stop = start + 2 + size
+            if size > limit:
+                self._lost()
+                return
+            if stop > end:
+                break
+            if size:
+                receiver(bytes(view[start + 2 : stop]))
+                if self._closing:
+                    return
+            start = stop
+        else:
+            self._start = start
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_soon(self._go_on)
+            return
+        self._start = start
+        self._make_room()
+
+    def _go_on(self) -> None:
+        if not self._closing:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._cut()
+
+    def _make_room(self) -> None:
+        """Move what is left to the front; take a larger buffer when this one was filled."""
+        rest = self._end - self._start
+        was_full = self._end == len(self._buffer)
+        if not self._start and not was_full:
+            return
+        left = bytes(self._view[self._start : self._end])
+        if was_full and len(self._buffer) < _LARGEST_BUFFER:
+            self._buffer = bytearray(min(4 * len(self._buffer), _LARGEST_BUFFER))
+            self._view = memoryview(self._buffer)
+        self._view[:rest] = left
+        self._start, self._end = 0, rest
+
+    # -- the end --
+
+    def _lost(self) -> None:
+        if self._closed:
+            return
+        was_closing = self._closing
+        self._free()
+        if not was_closing:
+            self._gone()
+
+    def close(self) -> None:
+        """Close after what was sent, or a little later if the peer does not read; harmless twice."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._held:
+            self._flush()
+        if self._closed:
+            return
+        if not self._backlog:
+            self._free()
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._linger = self._loop.call_later(_LINGER, self._free)
+
+    def _free(self) -> None:
+        if self._closed:
+            return
+        self._closing = self._closed = True
+        if self._linger is not None:
+            self._linger.cancel()
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._socket.fileno())
+            self._watch_writing(False)
+        self._socket.close()

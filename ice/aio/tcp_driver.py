@@ -1,0 +1,192 @@
+"""The TCP half of what runs an agent: listeners, dials and connections, by the paths that the agent knows."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from ice.agent import Agent
+from ice.aio.stats import Traffic
+from ice.aio.tcp_connection import Receiver, TcpConnection
+from ice.aio.tcp_sockets import SystemTcp, TcpDial, TcpListener
+from ice.candidate import TcpType
+from ice.tcp import Connect, ConnectError, Framing
+from ice.tcp_config import TcpConfig
+from ice.tcp_inputs import ACTIVE_PORT
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.aio import UdpNetwork
+from stun.demux import is_stun
+from stun.machine import Transmit
+from stun.network import Network
+
+__all__ = ["TcpDriver"]
+
+Send = Callable[[bytes, tuple[str, int]], bool]
+
+
+class TcpDriver:
+    """Carries out the TCP effects of one agent and tells it what came of them.
+
+    Args:
+        agent: what to run.
+        network: where UDP comes from; its attribute ``tcp``, or the system's TCP beside the system's UDP.
+        config: limits.
+        pump: called after every input given to the agent.
+        put: takes the peer's data.
+        traffic: where discarded packets are counted.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        network: Network,
+        config: TcpConfig,
+        pump: Callable[[], None],
+        put: Callable[[bytes], None],
+        traffic: Traffic,
+    ) -> None:
+        default = SystemTcp() if isinstance(network, UdpNetwork) else None
+        self._tcp: SystemTcp | None = getattr(network, "tcp", default)
+        self._agent = agent
+        self._config = config
+        self._pump = pump
+        self._put = put
+        self._traffic = traffic
+        self._loop = asyncio.get_running_loop()
+        self._listeners: list[TcpListener] = []
+        self._dials: dict[FiveTuple, TcpDial] = {}
+        self.connections: dict[FiveTuple, TcpConnection] = {}
+        """The open connections by their logical paths."""
+        self._closed = False
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the network has TCP."""
+        return self._tcp is not None
+
+    def add_base(self, host: str, tcp_type: TcpType) -> None:
+        """Make a TCP base of the agent on one of our hosts.
+
+        Raises:
+            OSError: the address cannot be bound, or the session is over.
+        """
+        if self._tcp is None or self._closed:
+            raise OSError("there is no TCP (any more)")
+        local = TransportAddress(host, ACTIVE_PORT)
+        if tcp_type is not TcpType.ACTIVE:
+            local = self._listen(self._tcp, host)
+        self._agent.add_tcp_base(local, tcp_type, self._loop.time())
+
+    def _listen(self, tcp: SystemTcp, host: str) -> TransportAddress:
+        def accepted(connection: socket.socket, remote: TransportAddress) -> None:
+            self._open(FiveTuple(listener.local, remote, TransportProtocol.TCP), connection, Framing.ICE)
+
+        listener = tcp.listen(TransportAddress(host, 0), accepted, self._config.max_incoming)
+        self._listeners.append(listener)
+        return listener.local
+
+    # -- effects --
+
+    def connect(self, effect: Connect) -> None:
+        """Carry out a Connect."""
+        path = effect.path
+        local = path.local._replace(port=0) if path.local.port == ACTIVE_PORT else path.local
+        if self._tcp is None or self._closed or path in self._dials or path in self.connections:
+            self._loop.call_soon(self._failed, path, ConnectError.IN_USE)
+            return
+        try:
+            dialled = partial(self._dialled, effect)
+            self._dials[path] = self._tcp.dial(local, path.remote, dialled, effect.ttl)
+        except OSError:
+            self._loop.call_soon(self._failed, path, ConnectError.OTHER)
+
+    def _dialled(self, effect: Connect, outcome: socket.socket | ConnectError) -> None:
+        self._dials.pop(effect.path, None)
+        if isinstance(outcome, ConnectError):
+            self._failed(effect.path, outcome)
+        else:
+            self._open(effect.path, outcome, effect.framing)
+
+    def _failed(self, path: FiveTuple, error: ConnectError) -> None:
+        if not self._closed and path not in self.connections:
+            self._agent.path_failed(path, error, self._loop.time())
+            self._pump()
+
+    def _open(self, path: FiveTuple, connected: socket.socket, framing: Framing) -> None:
+        if self._closed or path in self.connections:
+            connected.close()
+            return
+        if (dial := self._dials.pop(path, None)) is not None:
+            dial.cancel()  # The peer's connection between the same two ports was there first.
+        try:
+            connection = TcpConnection(
+                connected, self._receiver(path, framing), partial(self._gone, path), framing, self._config, self._loop
+            )
+        except OSError:  # Reset before we came to look at it.
+            connected.close()
+            self._failed(path, ConnectError.REFUSED)
+            return
+        self.connections[path] = connection
+        self._agent.path_opened(path, self._loop.time())
+        self._pump()
+
+    def _gone(self, path: FiveTuple) -> None:
+        if self.connections.pop(path, None) is not None and not self._closed:
+            self._agent.path_closed(path, self._loop.time())
+            self._pump()
+
+    def release(self, path: FiveTuple) -> None:
+        """Carry out a Release."""
+        if (dial := self._dials.pop(path, None)) is not None:
+            dial.cancel()
+        if (connection := self.connections.pop(path, None)) is not None:
+            connection.close()
+
+    def transmit(self, effect: Transmit) -> None:
+        """Send a STUN message; without a connection it is lost, as on its way."""
+        if (connection := self.connections.get(effect.path)) is not None:
+            connection.send_check(effect.data)
+
+    # -- data --
+
+    def sender(self, path: FiveTuple) -> Send:
+        """Return what sends data on a path, also when its connection is opened again."""
+        connections = self.connections
+
+        def send(data: bytes, remote: tuple[str, int]) -> bool:
+            connection = connections.get(path)
+            return connection is not None and connection.send(data)
+
+        return send
+
+    def _receiver(self, path: FiveTuple, framing: Framing) -> Receiver:
+        agent, put, traffic, time, pump = self._agent, self._put, self._traffic, self._loop.time, self._pump
+        sources, remote = agent.accepted_sources(path.local, TransportProtocol.TCP), path.remote
+
+        def receive(data: bytes) -> None:
+            if data[0] < 4 and is_stun(data):
+                agent.receive_datagram(data, path, time())
+                pump()
+            elif remote in sources and framing is Framing.ICE:
+                put(data)
+            else:
+                traffic.discarded += 1
+
+        return receive
+
+    # -- the end --
+
+    def close(self) -> None:
+        """Stop listening, close every connection after what was sent; harmless twice."""
+        self._closed = True
+        for listener in self._listeners:
+            listener.close()
+        for dial in self._dials.values():
+            dial.cancel()
+        for connection in list(self.connections.values()):
+            connection.close()
+        self._listeners.clear()
+        self._dials.clear()
+        self.connections.clear()
