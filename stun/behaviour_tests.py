@@ -117,7 +117,7 @@ def examine(findings: Findings, tests: frozenset[NatTest], config: BehaviourClie
         return
     first = yield Ask(local, findings.server)
     if first is None or first.mapped is None:
-        _skip(findings, tests, NO_ANSWER if first is None else f"the server answers {first.error}")
+        _skip(findings, tests, _no_mapping(first))
         return
     findings.found["mapped"] = first.mapped
     if first.plain_mapped is not None:
@@ -143,6 +143,12 @@ def examine(findings: Findings, tests: frozenset[NatTest], config: BehaviourClie
     yield Together(tuple(together))
     if NatTest.LIFETIME in tests:
         yield from _lifetime(findings, config)
+
+
+def _no_mapping(answer: Answer | None) -> str:
+    if answer is None:
+        return NO_ANSWER
+    return "the server's answer has no address" if answer.error is None else f"the server answers {answer.error}"
 
 
 def _skip(findings: Findings, tests: frozenset[NatTest], why: str) -> None:

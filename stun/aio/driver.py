@@ -15,6 +15,7 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.dtls_listener import serve_dtls
 from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.tcp import TcpConnection, TcpListener
+from stun.aio.timer import MachineTimer
 from stun.aio.tls import serve_tls
 from stun.config import ListenerConfig, StreamConfig
 from stun.errors import StunLinkError
@@ -65,8 +66,7 @@ class Driver(Generic[EventT]):
         self._on_effect = on_effect
         self._on_data = on_data
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer = MachineTimer(machine, self.pump)
         self._pumping = False
         self._closed = False
 
@@ -100,7 +100,7 @@ class Driver(Generic[EventT]):
             self._drain()
         finally:
             self._pumping = False
-        self._arm()
+        self._timer.arm()
 
     def close(self) -> None:
         """Close the sockets and stop the timer; harmless twice. Effects still queued are carried out first."""
@@ -108,9 +108,7 @@ class Driver(Generic[EventT]):
             return
         self.pump()
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
         for bound in self.sockets.values():
             bound.close()
         self.sockets.clear()
@@ -154,28 +152,6 @@ class Driver(Generic[EventT]):
             return False
         self._on_effect(effect)
         return True
-
-    def _arm(self) -> None:
-        deadline = None if self._closed else self.machine.next_timeout()
-        if self._timer is not None:
-            if deadline is not None and self._timer_at <= deadline.at:
-                return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._timer_at = deadline.at
-            self._timer = self._loop.call_at(deadline.at, self._timeout)
-
-    def _timeout(self) -> None:
-        self._timer = None
-        # A loop may run a timer up to its clock's resolution early; the machine shall not be woken for nothing.
-        now = max(self._loop.time(), self._timer_at)
-        deadline = self.machine.next_timeout()
-        if deadline is not None and deadline.at <= now:
-            self.machine.handle_timeout(now)
-            self.pump()
-        else:
-            self._arm()
 
 
 class _Connection(Protocol):

@@ -147,6 +147,24 @@ def fuzz_stun_binding_client(data: bytes) -> None:
         drained(client)
 
 
+def fuzz_stun_challenge(data: bytes) -> None:
+    """Whatever attributes a 401 or a 438 has, a client neither raises nor sends what cannot be read or is huge."""
+    client = BindingClient(random.Random(1), authenticator=LongTermClient("user", "password"))
+    client.request(UDP, 1.0)
+    body = data[1:] + bytes(-len(data[1:]) % 4)
+    code = b"\0\x09\0\4\0\0\4" + (b"\1" if not data or data[0] & 1 else b"\x26")
+    for _ in range(10):
+        requests = drained(client)
+        if not requests:
+            return
+        (request,) = requests
+        assert parse(request).message_class is MessageClass.REQUEST
+        assert len(request) <= 2200
+        length = (len(code + body) & 0xFFFF).to_bytes(2, "big")
+        client.receive_datagram(b"\1\x11" + length + request[4:20] + code + body, UDP, 1.0)
+    assert not drained(client)
+
+
 def fuzz_stun_authentication(data: bytes) -> None:
     """Servers judge any message."""
     try:

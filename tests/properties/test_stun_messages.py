@@ -14,7 +14,12 @@ from stun.errors import StunParseError
 from stun.integrity import Integrity
 from stun.message import Message, parse
 from tests.properties.strategies_stun import VALUES, keys, messages
-from tests.properties.targets_stun import fuzz_stun_authentication, fuzz_stun_binding_client, fuzz_stun_binding_server
+from tests.properties.targets_stun import (
+    fuzz_stun_authentication,
+    fuzz_stun_binding_client,
+    fuzz_stun_binding_server,
+    fuzz_stun_challenge,
+)
 from tests.properties.targets_stun import fuzz_stun_message as check_bytes
 from tests.stun import vectors
 
@@ -104,3 +109,20 @@ def test_damage_is_a_parse_error_or_a_message(data: bytes) -> None:
 @pytest.mark.parametrize("check", [fuzz_stun_binding_server, fuzz_stun_binding_client, fuzz_stun_authentication])
 def test_no_datagram_makes_a_machine_raise(check) -> None:  # type: ignore[no-untyped-def]
     given(mutated() | st.binary(max_size=200))(check)()
+
+
+REALMS = st.sampled_from([b"realm", b"r" * 127, b"r" * 128, b"\xff"]) | st.text(max_size=300).map(str.encode)
+NONCES = st.sampled_from([b"obMatJos2wAAA", b"obMatJos2gAAA", b"plain"]) | st.binary(max_size=800)
+OFFERS = st.sampled_from([b"\0\2\0\0", b"\0\1\0\0\0\2\0\0", b"\0\x09\0\0" * 100]) | st.binary(max_size=20)
+
+
+@given(st.booleans(), REALMS, NONCES, st.none() | OFFERS, st.binary(max_size=20))
+def test_no_challenge_makes_a_client_raise(
+    is_401: bool, realm: bytes, nonce: bytes, offer: bytes | None, rest: bytes
+) -> None:
+    body = b"".join(
+        code.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value + bytes(-len(value) % 4)
+        for code, value in ((0x0014, realm), (0x0015, nonce), (0x8002, offer))
+        if value is not None
+    )
+    fuzz_stun_challenge(bytes([is_401]) + body + rest)

@@ -23,7 +23,7 @@ from stun.behaviour import (
 )
 from stun.behaviour_client import ALL_TESTS, BehaviourClient, BindPort, ReleasePort
 from stun.machine import Transmit
-from stun.message import parse
+from stun.message import Message, MessageClass, Method, parse
 from tests.simulation import LinkProfile, World
 from tests.simulation import nat_behaviour as sim
 from tests.simulation.nat_behaviour import NatBehaviour, PortAllocation, PortSharing
@@ -151,22 +151,57 @@ def test_the_lifetime_needs_a_server_with_response_port() -> None:
     assert dict(report.untold)[NatTest.LIFETIME] == "the server answers 420 Unknown Attribute to RESPONSE-PORT"
 
 
-def test_a_redirect_is_not_followed() -> None:
-    """Section 4.1: ALTERNATE-SERVER counts only from an authenticated server, and ours are strangers."""
-    client = BehaviourClient(PRIMARY, random.Random(1))
+LOCAL = TransportAddress("192.0.2.7", 4000)
+
+
+def asking(tests: frozenset[NatTest] = ALL_TESTS) -> tuple[BehaviourClient, Message]:
+    """A client that has asked its first question, and the question."""
+    client = BehaviourClient(PRIMARY, random.Random(1), tests=tests)
     client.start(0.0)
     bind = client.next_effect()
     assert isinstance(bind, BindPort)
-    local = TransportAddress("192.0.2.7", 4000)
-    client.port_bound(bind.key, local, 0.0)
+    client.port_bound(bind.key, LOCAL, 0.0)
     asked = client.next_effect()
     assert isinstance(asked, Transmit)
-    away = parse(asked.data).failure(300, "Try Alternate", (att.ALTERNATE_SERVER, TransportAddress("192.0.2.66", 1)))
-    client.receive_datagram(away.serialize(), FiveTuple(local, PRIMARY), 0.1)
+    return client, parse(asked.data)
+
+
+def test_what_is_no_answer_is_dropped() -> None:
+    client, question = asking()
+    path = FiveTuple(LOCAL, PRIMARY)
+    mapped = (att.XOR_MAPPED_ADDRESS, LOCAL)
+    for message, at in (
+        (Message(Method.ALLOCATE, MessageClass.SUCCESS, question.transaction_id, [mapped]), path),
+        (Message(Method.BINDING, MessageClass.INDICATION, question.transaction_id, [mapped]), path),
+        (Message(Method.BINDING, MessageClass.SUCCESS, bytes(12), [mapped]), path),
+        # Whoever saw our request may send it to another of our ports; only a NAT turns it round to where it came from.
+        (question, path._replace(local=LOCAL._replace(port=4001))),
+    ):
+        client._ports.add(at.local)
+        client.receive_datagram(message.serialize(), at, 0.1)
+    assert (client.dropped, client.next_event(), len(client._table)) == (4, None, 1)
+
+
+def test_an_answer_with_what_we_do_not_understand_tells_nothing() -> None:
+    """RFC 8489 section 6.3.3: an unknown comprehension-required attribute fails the transaction."""
+    client, question = asking()
+    odd = question.success((att.XOR_MAPPED_ADDRESS, LOCAL), (att.unknown_attribute(0x7FFE), b""))
+    client.receive_datagram(odd.serialize(), FiveTuple(LOCAL, PRIMARY), 0.1)
+    report = client.next_event()
+    assert report is not None
+    assert report.mapped is None
+    assert report.untold == tuple((test, "the server's answer has no address") for test in NatTest)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """Section 4.1: ALTERNATE-SERVER counts only from an authenticated server, and ours are strangers."""
+    client, question = asking()
+    away = question.failure(300, "Try Alternate", (att.ALTERNATE_SERVER, TransportAddress("192.0.2.66", 1)))
+    client.receive_datagram(away.serialize(), FiveTuple(LOCAL, PRIMARY), 0.1)
     report = client.next_event()
     assert report is not None
     assert {why for _, why in report.untold} == {"the server answers 300 Try Alternate"}
-    assert client.next_effect() == ReleasePort(local)
+    assert client.next_effect() == ReleasePort(LOCAL)
     assert client.next_effect() is None
 
 

@@ -180,6 +180,13 @@ def test_attributes_after_integrity_do_not_count() -> None:
     assert message.verify_integrity(KEY)
 
 
+def test_the_first_of_two_signatures_counts() -> None:
+    data = bytearray(Message(Method.BINDING, MessageClass.REQUEST, bytes(12)).serialize(b"key"))
+    data += b"\0\x08\0\x14" + bytes(20)
+    data[3] += 24
+    assert parse(bytes(data)).verify_integrity(b"key")
+
+
 def test_sha1_after_sha256_does_not_count() -> None:
     signed = request().serialize(KEY, integrity=Integrity.SHA256)
     late = tlv(0x0008, bytes(20))

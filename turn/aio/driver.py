@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.link import LinkOptions, ServerLink, open_link
+from stun.aio.timer import MachineTimer
 from stun.errors import StunCertificateError, StunHandshakeError, StunLinkError
 from stun.machine import Transmit
 from stun.network import Network
@@ -59,8 +60,7 @@ class ClientDriver:
         self._links: dict[FiveTuple, ServerLink] = {}
         self._client: TurnClient | None = None
         self._link: ServerLink | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer: MachineTimer | None = None
         self._held: deque[Transmit] = deque(maxlen=config.client.max_outstanding)
         self._retry: asyncio.TimerHandle | None = None
         self._pumping = False
@@ -92,6 +92,7 @@ class ClientDriver:
         """
         link = await self._open_link(server, protocol, server_name, None)
         self._client = TurnClient(self.config, link.path, rng, credentials)
+        self._timer = MachineTimer(self._client, self.pump)
         self._link = link
         self._client.start(self._loop.time())
         self.pump()
@@ -140,14 +141,14 @@ class ClientDriver:
 
     def pump(self) -> None:
         """Drain effects, data and events, then re-arm the timer."""
-        if self._pumping or self._closed or self._client is None:
+        if self._pumping or self._closed or self._client is None or self._timer is None:
             return  # the outer call goes on draining
         self._pumping = True
         try:
             self._drain(self._client)
         finally:
             self._pumping = False
-            self._arm()  # also when a listener of the application has raised
+            self._timer.arm()  # also when a listener of the application has raised
 
     def close(self) -> None:
         """Close the links and stop the timer; harmless twice."""
@@ -156,8 +157,7 @@ class ClientDriver:
         self.pump()
         self._closed = True
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._timer.stop()
         if self._retry is not None:
             self._retry.cancel()
         for path in list(self._links):
@@ -255,27 +255,6 @@ class ClientDriver:
         for request in requests:
             if (link := self._links.get(request.path)) is not None:
                 self._transmit(link, request)
-
-    def _arm(self) -> None:
-        deadline = None if self._closed else self.client.next_timeout()
-        if self._timer is not None:
-            if deadline is not None and self._timer_at <= deadline.at:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._timer_at = deadline.at
-            self._timer = self._loop.call_at(deadline.at, self._timeout)
-
-    def _timeout(self) -> None:
-        self._timer = None
-        now = max(self._loop.time(), self._timer_at)
-        deadline = self.client.next_timeout()
-        if deadline is not None and deadline.at <= now:
-            self.client.handle_timeout(now)
-            self.pump()
-        else:
-            self._arm()
 
 
 def _is_request(data: bytes) -> bool:

@@ -1,0 +1,67 @@
+"""The one timer of a machine on an asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from stun.machine import Deadline
+
+__all__ = ["MachineTimer"]
+
+
+class _Timed(Protocol):
+    """What of a machine the timer needs."""
+
+    def next_timeout(self) -> Deadline | None: ...
+
+    def handle_timeout(self, now: float) -> None: ...
+
+
+class MachineTimer:
+    """Wakes a machine at its deadline, by ``loop.time()``; :meth:`arm` it whenever the deadline may have changed."""
+
+    __slots__ = ("_at", "_handle", "_loop", "_machine", "_stopped", "_woken")
+
+    def __init__(self, machine: _Timed, woken: Callable[[], None]) -> None:
+        """Args:
+        machine: whose ``handle_timeout`` to call.
+        woken: called after it, to drain the machine and :meth:`arm` the timer again.
+        """
+        self._machine = machine
+        self._woken = woken
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self._at = 0.0
+        self._stopped = False
+
+    def arm(self) -> None:
+        """Look at the machine's deadline again."""
+        deadline = None if self._stopped else self._machine.next_timeout()
+        if self._handle is not None:
+            if deadline is not None and self._at <= deadline.at:
+                return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
+            self._handle.cancel()
+            self._handle = None
+        if deadline is not None:
+            self._at = deadline.at
+            self._handle = self._loop.call_at(deadline.at, self._due)
+
+    def stop(self) -> None:
+        """Wake the machine no more; harmless twice."""
+        self._stopped = True
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _due(self) -> None:
+        self._handle = None
+        # A loop may run a timer up to its clock's resolution early; the machine shall not be woken for nothing.
+        now = max(self._loop.time(), self._at)
+        deadline = self._machine.next_timeout()
+        if deadline is not None and deadline.at <= now:
+            self._machine.handle_timeout(now)
+            self._woken()
+        else:
+            self.arm()

@@ -1,0 +1,88 @@
+"""The one timer of a machine, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from stun.aio.timer import MachineTimer
+from stun.machine import Deadline
+from tests.simulation.loop import virtual_time
+
+
+class Clockwork:
+    """A machine that is all deadlines."""
+
+    def __init__(self, *deadlines: float) -> None:
+        self.deadlines = list(deadlines)
+        self.woken: list[float] = []
+        self.looked = 0
+
+    def next_timeout(self) -> Deadline | None:
+        self.looked += 1
+        return Deadline(self.deadlines[0], "next") if self.deadlines else None
+
+    def handle_timeout(self, now: float) -> None:
+        self.woken.append(now)
+        self.deadlines.pop(0)
+
+
+def wound_up(*deadlines: float) -> tuple[Clockwork, MachineTimer]:
+    machine = Clockwork(*deadlines)
+    timer = MachineTimer(machine, lambda: timer.arm())
+    timer.arm()
+    return machine, timer
+
+
+@virtual_time
+async def test_every_deadline_is_kept() -> None:
+    machine, _ = wound_up(1.0, 2.5, 2.5, 40.0)
+    await asyncio.sleep(100)
+    assert machine.woken == [1.0, 2.5, 2.5, 40.0]
+
+
+@virtual_time
+async def test_a_deadline_that_comes_nearer_moves_the_timer_and_one_that_recedes_does_not() -> None:
+    machine, timer = wound_up(5.0)
+    machine.deadlines = [3.0]
+    timer.arm()
+    await asyncio.sleep(3.5)
+    assert machine.woken == [3.0]
+    machine.deadlines = [10.0]
+    timer.arm()
+    for receding in (11.0, 12.0, 20.0):
+        machine.deadlines = [receding]
+        timer.arm()
+    await asyncio.sleep(15)
+    # It woke at 10 s, saw that it was early, and went to sleep again without a word to the machine.
+    assert machine.woken == [3.0]
+    await asyncio.sleep(5)
+    assert machine.woken == [3.0, 20.0]
+
+
+@virtual_time
+async def test_a_deadline_that_is_gone_wakes_nobody() -> None:
+    machine, timer = wound_up(5.0)
+    machine.deadlines.clear()
+    timer.arm()
+    looked = machine.looked
+    await asyncio.sleep(10)
+    assert (machine.woken, machine.looked) == ([], looked)
+
+
+@virtual_time
+async def test_a_timer_that_was_stopped_is_not_armed_again() -> None:
+    machine, timer = wound_up(5.0)
+    timer.stop()
+    timer.stop()
+    timer.arm()
+    await asyncio.sleep(10)
+    assert machine.woken == []
+
+
+@virtual_time
+async def test_a_machine_may_stop_its_timer() -> None:
+    machine = Clockwork(1.0, 2.0)
+    timer = MachineTimer(machine, lambda: timer.stop())
+    timer.arm()
+    await asyncio.sleep(10)
+    assert machine.woken == [1.0]
