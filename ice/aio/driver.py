@@ -16,6 +16,7 @@ from ice.events import Event
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.mdns_config import MdnsConfig
 from ice.relay import FetchCredentials, OpenLink, Relay
+from ice.shared_network import NetworkSeat, SharedNetwork
 from stun.address import FiveTuple, TransportAddress
 from stun.aio import Driver
 from stun.aio.link import LinkOptions, ServerLink, open_link
@@ -56,12 +57,19 @@ class AgentDriver(Driver[Event]):
         put: takes the peer's data.
         traffic: where discarded datagrams are counted.
         mdns: how long names may take.
+
+        Raises:
+            MuxError: the network is shared, and has no room.
         """
         super().__init__(agent, network, on_event, on_effect=self._perform)
         self.links: dict[FiveTuple, ServerLink] = {}
         """The open ways to TURN servers."""
         self.finished = asyncio.Event()
         """Set when everything is closed."""
+        self.seat: NetworkSeat | None = None
+        """The session's place on a network that it shares with others; its user name fragments are told there."""
+        if isinstance(network, SharedNetwork):
+            self.seat = network.join(agent.local_description.ufrag)
         self._put = put
         self._traffic = traffic
         self._mdns = mdns or MdnsConfig()
@@ -78,7 +86,7 @@ class AgentDriver(Driver[Event]):
             OSError: the address cannot be bound, or the session is over.
         """
         receive, open_to = self._base_receiver()
-        socket = await self.network.bind(wanted, receive)
+        socket = await (self.seat or self.network).bind(wanted, receive)
         if self._closed or self.machine.state.is_over:
             socket.close()
             raise OSError("the session is closed")
@@ -100,6 +108,7 @@ class AgentDriver(Driver[Event]):
         for bound in self.sockets.values():
             bound.close()
         self.sockets.clear()
+        self._leave()
         for task in self._tasks:
             task.cancel()
         if self.machine.relays.is_idle:
@@ -114,6 +123,7 @@ class AgentDriver(Driver[Event]):
             self._retired.cancel()
             self._retired = None
         super().close()
+        self._leave()
         for path in list(self.links):
             self._close_link(path)
         for task in self._tasks:
@@ -121,6 +131,10 @@ class AgentDriver(Driver[Event]):
         if self._names is not None:
             self._names.end()
         self.finished.set()
+
+    def _leave(self) -> None:
+        if self.seat is not None:
+            self.seat.leave()
 
     # -- data --
 

@@ -1,0 +1,274 @@
+"""A mux on asyncio: a network whose UDP port any number of sessions share."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from ice.config import IceConfig
+from ice.errors import MuxError
+from ice.interfaces import usable_addresses
+from ice.mux import MuxRoutes, Place, Port, Seat
+from ice.mux_config import MuxConfig
+from ice.mux_stats import MuxStats
+from stun.address import TransportAddress
+from stun.aio import UdpNetwork
+from stun.demux import is_stun
+from stun.network import DatagramReceiver, DatagramSocket, Interface, Network
+
+__all__ = ["Mux", "MuxSeat", "MuxSocket"]
+
+Remote = tuple[str, int]
+
+
+class Mux:
+    """A :class:`stun.network.Network` on which all sessions have the same port: ``Session(network=mux)``.
+
+    A peer's check says by its user name fragment which session it is for, so no session needs a port of its own
+    (:mod:`ice.mux` has the rules). What sessions open besides, such as their ways to TURN servers, is not shared.
+
+    Close the sessions first: without the mux those that are left have no way to send, and end for lack of consent.
+    """
+
+    def __init__(self, network: Network, config: MuxConfig) -> None:
+        """Args:
+        network: where the shared sockets and those that are not shared come from.
+        config: the limits.
+        """
+        self.routes = MuxRoutes(config)
+        """Which session has what."""
+        self._network = network
+        self._config = config
+        self._ports: dict[str, Port] = {}
+        self._sockets: dict[Port, DatagramSocket] = {}
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        port: int = 0,
+        hosts: Sequence[str] | None = None,
+        *,
+        network: Network | None = None,
+        config: MuxConfig | None = None,
+    ) -> AsyncIterator[Mux]:
+        """Bind one socket for each address and yield the mux; closed on exit.
+
+        Args:
+            port: the port, the same on all addresses; 0 picks one.
+            hosts: the IP addresses, or None for all that a session would use by default.
+            network: where sockets come from; the operating system unless told.
+            config: the limits.
+
+        Raises:
+            OSError: an address cannot be bound, or there is none.
+        """
+        mux = cls(network or UdpNetwork(), config or MuxConfig())
+        try:
+            await mux._bind(port, mux._default_hosts() if hosts is None else hosts)
+            yield mux
+        finally:
+            mux.close()
+
+    @property
+    def addresses(self) -> list[TransportAddress]:
+        """The shared addresses, all with the same port."""
+        return [port.local for port in self._ports.values()]
+
+    @property
+    def port(self) -> int:
+        """The shared port."""
+        return self.addresses[0].port
+
+    def stats(self) -> MuxStats:
+        """Return counters of now."""
+        return self.routes.stats()
+
+    def close(self) -> None:
+        """Close the shared sockets; harmless twice."""
+        self._closed = True
+        for bound in self._sockets.values():
+            bound.close()
+
+    # -- as a network --
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Return the interfaces' addresses that are shared: sessions gather from no others."""
+        return [interface for interface in self._network.interfaces() if interface.host in self._ports]
+
+    async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:
+        """As of the network below.
+
+        Raises:
+            OSError: the name does not resolve.
+        """
+        return await self._network.resolve(host, port)
+
+    async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> DatagramSocket:
+        """Bind a socket that is not shared, as the network below does.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        return await self._network.bind(local, receiver)
+
+    def join(self, ufrag: str) -> MuxSeat:
+        """Make room for a session whose checks begin with ``ufrag``; a session that was given the mux does this itself.
+
+        Raises:
+            MuxError: there is no room, the fragment is another session's, or the mux is closed.
+        """
+        if self._closed:
+            raise MuxError("the mux is closed")
+        return MuxSeat(self, self.routes.join(ufrag))
+
+    # -- the shared sockets --
+
+    def _default_hosts(self) -> Sequence[str]:
+        interfaces = self._network.interfaces()
+        return usable_addresses(interfaces, IceConfig()) or usable_addresses(interfaces, IceConfig.for_loopback())
+
+    async def _bind(self, number: int, hosts: Sequence[str]) -> None:
+        if not hosts:
+            raise OSError(errno.EADDRNOTAVAIL, "there is no address to share a port on")
+        tries = self._config.port_tries if number == 0 and len(hosts) > 1 else 1
+        while True:
+            tries -= 1
+            try:
+                await self._bind_all([TransportAddress.parse(host, number) for host in hosts])
+                return
+            except OSError as error:  # The number that one address gave is in use on another one.
+                self._release()
+                if error.errno != errno.EADDRINUSE or tries <= 0:
+                    raise
+
+    async def _bind_all(self, wanted: Sequence[TransportAddress]) -> None:
+        number = wanted[0].port
+        for address in wanted:
+            holder: list[Port] = []
+            bound = await self._network.bind(TransportAddress(address.host, number), self._receiver(holder))
+            port = Port(bound.local)
+            holder.append(port)
+            self._ports[address.host], self._sockets[port] = port, bound
+            number = bound.local.port
+        for port in self._ports.values():
+            self.routes.add_port(port)
+
+    def _release(self) -> None:
+        for bound in self._sockets.values():
+            bound.close()
+        self._ports.clear()
+        self._sockets.clear()
+
+    def _receiver(self, holder: list[Port]) -> DatagramReceiver:
+        deliver, time = self.routes.deliver, asyncio.get_running_loop().time
+
+        def receive(data: bytes, remote: Remote) -> None:
+            port = holder[0]
+            binding = port.routes.get(remote)
+            if binding is not None and data and data[0] > 3:
+                binding.receive(data, remote)
+            else:
+                deliver(data, port, remote, time())
+
+        return receive
+
+    def attach(self, seat: Seat, host: str, receiver: DatagramReceiver) -> MuxSocket:
+        """Give a session a base at one of the shared addresses.
+
+        Raises:
+            OSError: ``host`` is not one of them, or the session has a base there or has left.
+        """
+        port = self._ports.get(host)
+        if port is None or self._closed:
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no shared port")
+        made = MuxSocket(seat, port, receiver, self.routes, self._sockets[port])
+        try:
+            self.routes.attach(made)
+        except MuxError as error:
+            raise OSError(errno.EADDRINUSE, str(error)) from error
+        return made
+
+
+class MuxSeat:
+    """One session's place at a mux (:class:`ice.shared_network.NetworkSeat`)."""
+
+    __slots__ = ("_mux", "_seat")
+
+    def __init__(self, mux: Mux, seat: Seat) -> None:
+        self._mux = mux
+        self._seat = seat
+
+    async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> MuxSocket:
+        """Return what the session has of the shared socket on ``local.host``; the port is the shared one.
+
+        Raises:
+            OSError: that is not a shared address, or the session has left.
+        """
+        return self._mux.attach(self._seat, local.host, receiver)
+
+    def add_ufrag(self, ufrag: str) -> None:
+        """Take checks for this user name fragment too.
+
+        Raises:
+            MuxError: it is another session's, or the session has too many.
+        """
+        self._mux.routes.add_ufrag(self._seat, ufrag)
+
+    def drop_ufrag(self, ufrag: str) -> None:
+        """Take no checks for this user name fragment any more; harmless when it is unknown, or the only one."""
+        self._mux.routes.drop_ufrag(self._seat, ufrag)
+
+    def leave(self) -> None:
+        """Free all that is the session's; harmless twice."""
+        self._mux.routes.leave(self._seat)
+
+
+class MuxSocket(Place):
+    """What one session has of a shared socket (:class:`stun.network.ConnectableSocket`)."""
+
+    __slots__ = ("_routes", "_shared")
+
+    def __init__(
+        self, seat: Seat, port: Port, receive: DatagramReceiver, routes: MuxRoutes, shared: DatagramSocket
+    ) -> None:
+        super().__init__(seat, port, receive)
+        self._routes = routes
+        self._shared = shared
+
+    @property
+    def local(self) -> TransportAddress:
+        """The shared address."""
+        return self.port.local
+
+    def send(self, data: bytes, remote: Remote) -> bool:
+        """Send one datagram; False when it was not taken, or this socket is closed."""
+        if self not in self.seat.places:
+            return False
+        if data and data[0] < 4 and is_stun(data):
+            self._routes.note_sent(data, self, remote, asyncio.get_running_loop().time())
+        return self._shared.send(data, remote)
+
+    def connect(self, remote: Remote) -> DatagramSocket | None:
+        """Return a short way for data to ``remote``: the mux looks for STUN in nothing that is sent on it."""
+        return None if self not in self.seat.places else _DataSocket(self.port.local, self._shared)
+
+    def close(self) -> None:
+        """Give the base up, with all that was reached through it; harmless twice."""
+        self._routes.detach(self)
+
+
+class _DataSocket:
+    """A shared socket for a session that sends data on it and nothing else."""
+
+    __slots__ = ("local", "send")
+
+    def __init__(self, local: TransportAddress, shared: DatagramSocket) -> None:
+        self.local = local
+        self.send = shared.send
+
+    def close(self) -> None:
+        """Nothing is held."""
