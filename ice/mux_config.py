@@ -39,11 +39,14 @@ class MuxConfig:
     """IP addresses whose rate is kept; the longest idle one makes room."""
 
     max_strangers: int = 1024
-    """TCP connections at a time on which no check has authenticated yet; more are closed at once."""
+    """TCP connections at a time that have not begun with a check for one of the sessions yet (RFC 6544 section 7.1);
+    more are closed at once. The others are their session's, and counted there."""
     max_strangers_per_source: int = 128
     """The same for one IP address (an IPv6 /64 counts as one)."""
     stranger_timeout: float = 10.0
-    """How long a TCP connection has until a check has authenticated on it."""
+    """How long a TCP connection has for that check."""
+    backlog: int = 128
+    """TCP connections that may wait to be accepted."""
 
     port_tries: int = 20
     """How often a port is looked for that is free for all addresses and both transports, where any will do."""

@@ -21,7 +21,8 @@ class Drop(enum.StrEnum):
     CONNECTION_LIMIT = "connection: too many strangers"
     CONNECTION_NOT_ICE = "connection: did not begin with a check"
     CONNECTION_UFRAG = "connection: a user name fragment of no session"
-    CONNECTION_TIMEOUT = "connection: no check authenticated in time"
+    CONNECTION_UNWANTED = "connection: the session takes none there"
+    CONNECTION_TIMEOUT = "connection: no check in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class MuxStats:
     sources: int
     """IP addresses whose failed checks are remembered."""
     strangers: int = 0
-    """TCP connections on which no check has authenticated yet."""
-    connections: int = 0
-    """TCP connections that are a session's."""
+    """TCP connections that have not said whose they are."""
     dropped: dict[str, int] = field(default_factory=dict)
     """What went to no session, by reason."""

@@ -10,13 +10,13 @@ from typing import Any
 
 from ice.agent import Agent
 from ice.aio.mdns import NameService
+from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
 from ice.candidate import Base
 from ice.events import Event
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.mdns_config import MdnsConfig
 from ice.relay import FetchCredentials, OpenLink, Relay
-from ice.shared_network import NetworkSeat, SharedNetwork
 from stun.address import FiveTuple, TransportAddress
 from stun.aio import Driver
 from stun.aio.link import LinkOptions, ServerLink, open_link

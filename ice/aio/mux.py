@@ -1,19 +1,22 @@
-"""A mux on asyncio: a network whose UDP port any number of sessions share."""
+"""A mux on asyncio: a network whose port, of each kind, any number of sessions share."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
+from ice.aio.mux_tcp import MuxListener, TcpDoor
+from ice.aio.shared_network import ProtocolFactory
 from ice.config import IceConfig
 from ice.errors import MuxError
 from ice.interfaces import usable_addresses
 from ice.mux import MuxRoutes, Place, Port, Seat
 from ice.mux_config import MuxConfig
 from ice.mux_stats import MuxStats
-from stun.address import TransportAddress
+from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork
 from stun.demux import is_stun
 from stun.network import DatagramReceiver, DatagramSocket, Interface, Network
@@ -30,19 +33,25 @@ class Mux:
     (:mod:`ice.mux` has the rules). What sessions open besides, such as their ways to TURN servers, is not shared.
 
     Close the sessions first: without the mux those that are left have no way to send, and end for lack of consent.
+
+    Args:
+        network: where the shared UDP sockets come from, and all that is not shared.
+        config: the limits.
+        transports: what is shared; TCP connections are accepted by the operating system's sockets.
     """
 
-    def __init__(self, network: Network, config: MuxConfig) -> None:
-        """Args:
-        network: where the shared sockets and those that are not shared come from.
-        config: the limits.
-        """
+    def __init__(self, network: Network, config: MuxConfig, transports: Collection[TransportProtocol]) -> None:
+        if not transports or not set(transports) <= {TransportProtocol.UDP, TransportProtocol.TCP}:
+            raise ValueError("a mux shares UDP, TCP or both")
         self.routes = MuxRoutes(config)
         """Which session has what."""
         self._network = network
         self._config = config
         self._ports: dict[str, Port] = {}
         self._sockets: dict[Port, DatagramSocket] = {}
+        self._door = TcpDoor(self.routes)
+        self._addresses: list[TransportAddress] = []
+        self._transports = transports
         self._closed = False
 
     @classmethod
@@ -52,21 +61,24 @@ class Mux:
         port: int = 0,
         hosts: Sequence[str] | None = None,
         *,
+        transports: Collection[TransportProtocol] = (TransportProtocol.UDP,),
         network: Network | None = None,
         config: MuxConfig | None = None,
     ) -> AsyncIterator[Mux]:
-        """Bind one socket for each address and yield the mux; closed on exit.
+        """Bind one socket of each kind for each address and yield the mux; closed on exit.
 
         Args:
-            port: the port, the same on all addresses; 0 picks one.
+            port: the port, the same for all addresses and transports; 0 picks one.
             hosts: the IP addresses, or None for all that a session would use by default.
+            transports: what to share: UDP, TCP or both.
             network: where sockets come from; the operating system unless told.
             config: the limits.
 
         Raises:
             OSError: an address cannot be bound, or there is none.
+            ValueError: another transport, or none.
         """
-        mux = cls(network or UdpNetwork(), config or MuxConfig())
+        mux = cls(network or UdpNetwork(), config or MuxConfig(), transports)
         try:
             await mux._bind(port, mux._default_hosts() if hosts is None else hosts)
             yield mux
@@ -76,7 +88,7 @@ class Mux:
     @property
     def addresses(self) -> list[TransportAddress]:
         """The shared addresses, all with the same port."""
-        return [port.local for port in self._ports.values()]
+        return self._addresses[:]
 
     @property
     def port(self) -> int:
@@ -85,11 +97,12 @@ class Mux:
 
     def stats(self) -> MuxStats:
         """Return counters of now."""
-        return self.routes.stats()
+        return dataclasses.replace(self.routes.stats(), strangers=len(self._door.strangers))
 
     def close(self) -> None:
-        """Close the shared sockets; harmless twice."""
+        """Close the shared sockets; harmless twice. TCP connections that are a session's stay open."""
         self._closed = True
+        self._door.close()
         for bound in self._sockets.values():
             bound.close()
 
@@ -97,7 +110,8 @@ class Mux:
 
     def interfaces(self) -> Sequence[Interface]:
         """Return the interfaces' addresses that are shared: sessions gather from no others."""
-        return [interface for interface in self._network.interfaces() if interface.host in self._ports]
+        hosts = {address.host for address in self._addresses}
+        return [interface for interface in self._network.interfaces() if interface.host in hosts]
 
     async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:
         """As of the network below.
@@ -134,7 +148,7 @@ class Mux:
     async def _bind(self, number: int, hosts: Sequence[str]) -> None:
         if not hosts:
             raise OSError(errno.EADDRNOTAVAIL, "there is no address to share a port on")
-        tries = self._config.port_tries if number == 0 and len(hosts) > 1 else 1
+        tries = self._config.port_tries if number == 0 and len(hosts) * len(self._transports) > 1 else 1
         while True:
             tries -= 1
             try:
@@ -147,21 +161,31 @@ class Mux:
 
     async def _bind_all(self, wanted: Sequence[TransportAddress]) -> None:
         number = wanted[0].port
-        for address in wanted:
-            holder: list[Port] = []
-            bound = await self._network.bind(TransportAddress(address.host, number), self._receiver(holder))
-            port = Port(bound.local)
-            holder.append(port)
-            self._ports[address.host], self._sockets[port] = port, bound
-            number = bound.local.port
+        for host in [address.host for address in wanted]:
+            if TransportProtocol.UDP in self._transports:
+                number = await self._bind_udp(TransportAddress(host, number))
+            if TransportProtocol.TCP in self._transports:
+                number = (await self._door.listen(TransportAddress(host, number))).port
+            self._addresses.append(TransportAddress(host, number))
         for port in self._ports.values():
             self.routes.add_port(port)
+
+    async def _bind_udp(self, wanted: TransportAddress) -> int:
+        holder: list[Port] = []
+        bound = await self._network.bind(wanted, self._receiver(holder))
+        port = Port(bound.local)
+        holder.append(port)
+        self._ports[wanted.host], self._sockets[port] = port, bound
+        return bound.local.port
 
     def _release(self) -> None:
         for bound in self._sockets.values():
             bound.close()
+        self._door.close()
+        self._door = TcpDoor(self.routes)
         self._ports.clear()
         self._sockets.clear()
+        self._addresses.clear()
 
     def _receiver(self, holder: list[Port]) -> DatagramReceiver:
         deliver, time = self.routes.deliver, asyncio.get_running_loop().time
@@ -192,9 +216,25 @@ class Mux:
             raise OSError(errno.EADDRINUSE, str(error)) from error
         return made
 
+    def listen(self, seat: Seat, host: str, factory: ProtocolFactory) -> MuxListener:
+        """Let a session take TCP connections at one of the shared addresses.
+
+        Raises:
+            OSError: nothing listens there, or the session has left.
+        """
+        local = next((address for address in self._addresses if address.host == host), None)
+        if local is None or self._closed or not seat.ufrags or TransportProtocol.TCP not in self._transports:
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no shared TCP port")
+        return self._door.attach(seat, local, factory)
+
+    def leave(self, seat: Seat) -> None:
+        """Free all that is a session's; harmless twice."""
+        self.routes.leave(seat)
+        self._door.forget(seat)
+
 
 class MuxSeat:
-    """One session's place at a mux (:class:`ice.shared_network.NetworkSeat`)."""
+    """One session's place at a mux (:class:`ice.aio.shared_network.NetworkSeat`)."""
 
     __slots__ = ("_mux", "_seat")
 
@@ -210,6 +250,14 @@ class MuxSeat:
         """
         return self._mux.attach(self._seat, local.host, receiver)
 
+    def listen(self, host: str, factory: ProtocolFactory) -> MuxListener:
+        """Take TCP connections at a shared address: those whose first frame is a check for this session.
+
+        Raises:
+            OSError: nothing listens there, or the session has left.
+        """
+        return self._mux.listen(self._seat, host, factory)
+
     def add_ufrag(self, ufrag: str) -> None:
         """Take checks for this user name fragment too.
 
@@ -224,7 +272,7 @@ class MuxSeat:
 
     def leave(self) -> None:
         """Free all that is the session's; harmless twice."""
-        self._mux.routes.leave(self._seat)
+        self._mux.leave(self._seat)
 
 
 class MuxSocket(Place):

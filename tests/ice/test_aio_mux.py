@@ -11,13 +11,13 @@ import pytest
 
 import ice
 from ice.aio import Mux, Session
+from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.candidate import CandidateType
 from ice.config import IceConfig
 from ice.errors import MuxError
 from ice.mux_config import MuxConfig
 from ice.mux_stats import Drop
 from ice.roles import Role
-from ice.shared_network import NetworkSeat, SharedNetwork
 from stun.address import TransportAddress
 from stun.network import ConnectableSocket
 from tests.ice.sessions import STUN, WIRE, behind, trickle
@@ -261,7 +261,7 @@ async def test_the_hook_of_restarts_and_what_is_not_shared() -> None:
         assert isinstance(shared, ConnectableSocket)
         assert shared.local == mux.addresses[0]
         for wanted in ("198.51.100.200", "198.51.100.201"):  # It has a base there already; there is no such address.
-            with pytest.raises(OSError, match="base|shared"):
+            with pytest.raises(OSError, match=r"base|shared"):
                 await seat.bind(TransportAddress(wanted, 0), lambda data, remote: None)
         seat.add_ufrag("ijklmnop")
         seat.drop_ufrag("abcdefgh")
@@ -280,7 +280,7 @@ async def test_opening_fails_whole() -> None:
     network = server.network()
     taken = server.bind(TransportAddress("198.51.100.201", PORT), lambda data, remote: None)
     for hosts in (None, ["192.0.2.1"], []):
-        with pytest.raises(OSError, match="taken|not an address|no address"):
+        with pytest.raises(OSError, match=r"taken|not an address|no address"):
             async with Mux.open(PORT, hosts, network=network):
                 pytest.fail("not all addresses were free")
     assert list(server.sockets.values()) == [taken]

@@ -337,5 +337,5 @@ def test_a_newcomer_s_check_is_short() -> None:
 
 @pytest.mark.parametrize("field", ["max_sessions", "max_addresses", "max_strangers", "stranger_timeout", "max_check"])
 def test_limits_have_to_be_positive(field: str) -> None:
-    with pytest.raises(ValueError, match="mux|positive"):
+    with pytest.raises(ValueError, match=r"mux|positive"):
         MuxConfig(**{field: 0})

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from stun.address import TransportAddress
 from stun.network import DatagramReceiver, DatagramSocket, Network
 
-__all__ = ["NetworkSeat", "SharedNetwork"]
+__all__ = ["NetworkSeat", "ProtocolFactory", "SharedListener", "SharedNetwork"]
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+"""Makes what takes a connection, as for :meth:`asyncio.loop.create_server`."""
+
+
+class SharedListener(Protocol):
+    """What one session has of a shared listening socket."""
+
+    @property
+    def local(self) -> TransportAddress:
+        """The shared address."""
+
+    def close(self) -> None:
+        """Take no more connections there; open ones stay the session's. Harmless twice."""
 
 
 class NetworkSeat(Protocol):
@@ -20,6 +36,15 @@ class NetworkSeat(Protocol):
 
         Raises:
             OSError: the address is not one of the shared ones, or the session has left.
+        """
+
+    def listen(self, host: str, factory: ProtocolFactory) -> SharedListener:
+        """Take TCP connections at a shared address: those whose first frame is a check for this session.
+
+        What ``factory`` makes gets such a connection as if it had been accepted for it, that first frame included.
+
+        Raises:
+            OSError: nothing listens there, or the session has left.
         """
 
     def add_ufrag(self, ufrag: str) -> None:
