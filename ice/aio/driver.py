@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ice.agent import Agent
+from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
 from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
@@ -64,7 +65,7 @@ class AgentDriver(Driver[Event]):
         super().__init__(agent, network, on_event, on_effect=self._perform)
         self.links: dict[FiveTuple, ServerLink] = {}
         """The open ways to TURN servers."""
-        self.finished = asyncio.Event()
+        self.finished = Flag()
         """Set when everything is closed."""
         self.seat: NetworkSeat | None = None
         """The session's place on a network that it shares with others; its user name fragments are told there."""
