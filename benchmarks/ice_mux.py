@@ -50,7 +50,7 @@ def run() -> list[Result]:
             unit="datagrams/s",
             goal=0.75,
             peer="a socket of its own",
-            note=f"medians of {ROUNDS} rounds of {BATCH * BATCHES} datagrams each way, per second of both ends' CPU time",
+            note=f"medians of {ROUNDS} rounds of {BATCH * BATCHES} datagrams each way, by second of CPU time",
         ),
         Result(
             name="ICE: memory of an idle session on a shared port",
