@@ -18,6 +18,7 @@ from ice.mux_config import MuxConfig
 from ice.mux_stats import MuxStats
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork
+from stun.aio.udp import UdpSocket
 from stun.demux import is_stun
 from stun.network import DatagramReceiver, DatagramSocket, Interface, Network
 
@@ -302,7 +303,10 @@ class MuxSocket(Place):
 
     def connect(self, remote: Remote) -> DatagramSocket | None:
         """Return a short way for data to ``remote``: the mux looks for STUN in nothing that is sent on it."""
-        return None if self not in self.seat.places else _DataSocket(self.port.local, self._shared)
+        if self not in self.seat.places:
+            return None
+        lane = self._shared.lane(remote) if isinstance(self._shared, UdpSocket) else None
+        return lane or _DataSocket(self.port.local, self._shared)
 
     def close(self) -> None:
         """Give the base up, with all that was reached through it; harmless twice."""
