@@ -11,6 +11,7 @@ check alone.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ice.errors import MuxError
 from ice.mux_config import MuxConfig
@@ -134,36 +135,29 @@ class MuxRoutes:
         """
         if self._sessions >= self.config.max_sessions:
             raise MuxError(f"the mux has {self._sessions} sessions already")
-        seat = Seat()
-        self._take(seat, ufrag)
-        self._sessions += 1
-        return seat
-
-    def add_ufrag(self, seat: Seat, ufrag: str) -> None:
-        """Let checks for this fragment reach the session too.
-
-        Raises:
-            MuxError: it is another session's, the session has too many, or it has left.
-        """
-        if ufrag.encode() in seat.ufrags:
-            return
-        if not seat.ufrags or len(seat.ufrags) >= self.config.max_ufrags:
-            raise MuxError(f"a session with {len(seat.ufrags)} user name fragments can have no further one")
-        self._take(seat, ufrag)
-
-    def _take(self, seat: Seat, ufrag: str) -> None:
         key = ufrag.encode()
         if key in self._seats:
             raise MuxError("the user name fragment is another session's")
-        self._seats[key] = seat
-        seat.ufrags = (*seat.ufrags, key)
+        seat = self._seats[key] = Seat()
+        seat.ufrags = (key,)
+        self._sessions += 1
+        return seat
 
-    def drop_ufrag(self, seat: Seat, ufrag: str) -> None:
-        """Let checks for this fragment reach the session no more; the last one goes only with the session."""
-        key = ufrag.encode()
-        if key in seat.ufrags and len(seat.ufrags) > 1:
-            seat.ufrags = tuple(known for known in seat.ufrags if known != key)
+    def set_ufrags(self, seat: Seat, ufrags: Sequence[str]) -> None:
+        """Let checks for these fragments reach the session, and for no others; nothing changes when it raises.
+
+        Raises:
+            MuxError: one is another session's, there are none or too many, or the session has left.
+        """
+        keys = tuple(dict.fromkeys(ufrag.encode() for ufrag in ufrags))
+        if not seat.ufrags or not 0 < len(keys) <= self.config.max_ufrags:
+            raise MuxError(f"a session at the mux cannot have {len(keys)} user name fragments")
+        if any(self._seats.get(key, seat) is not seat for key in keys):
+            raise MuxError("the user name fragment is another session's")
+        for key in seat.ufrags:
             del self._seats[key]
+        self._seats.update(dict.fromkeys(keys, seat))
+        seat.ufrags = keys
 
     def leave(self, seat: Seat) -> None:
         """Free everything of a session; harmless twice."""

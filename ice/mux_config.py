@@ -47,6 +47,10 @@ class MuxConfig:
     """How long a TCP connection has for that check."""
     backlog: int = 128
     """TCP connections that may wait to be accepted."""
+    accept_pause: float = 1.0
+    """For how long nothing is accepted after the system had no descriptor or memory for a connection."""
+    first_pause: float = 0.01
+    """When a TCP connection is looked at again that has sent a part of its first frame; each time twice as late."""
 
     port_tries: int = 20
     """How often a port is looked for that is free for all addresses and both transports, where any will do."""
@@ -56,6 +60,6 @@ class MuxConfig:
         strangers = (self.max_sources, self.max_strangers, self.max_strangers_per_source, self.port_tries)
         if min(*counts, *strangers, self.failed_check_burst) < 1:
             raise ValueError("a mux needs room for one of each")
-        times = (self.transaction_lifetime, self.confirmation_lifetime, self.stranger_timeout)
-        if min(*times, self.failed_check_rate, self.max_check) <= 0:
+        times = (self.transaction_lifetime, self.confirmation_lifetime, self.stranger_timeout, self.accept_pause)
+        if min(*times, self.first_pause, self.failed_check_rate, self.max_check) <= 0:
             raise ValueError("times, rates and sizes have to be positive")

@@ -1,13 +1,13 @@
 """One TCP port for many agents: strangers at the door, until their first frame says whom they want.
 
 A connection begins with a check (RFC 6544 section 7.1), framed as of RFC 4571, whose USERNAME says which agent it is
-for. Until that is there it has no owner, and costs a few bytes, a place in a bounded table and a little time.
+for. Until that is there it has no owner, and costs a place in a bounded table for a short time. What it has sent is
+looked at and left where it is, for the session to read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from ice.mux import MuxRoutes, Seat
 from ice.mux_stats import Drop
@@ -17,30 +17,19 @@ from stun.demux import is_stun
 from stun.machine import Deadline
 from stun.rate_limit import source_key
 
-__all__ = ["Admission", "Strangers"]
+__all__ = ["Strangers"]
 
 _LENGTH = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A connection has found its session."""
-
-    seat: Seat
-    """The session."""
-    data: bytes
-    """All that has arrived on the connection, the first frame included: the session reads it from the start."""
 
 
 class _Stranger:
     """A connection that has not said whom it wants."""
 
-    __slots__ = ("at", "buffer", "source")
+    __slots__ = ("at", "source")
 
     def __init__(self, source: str, at: float) -> None:
         self.source = source
         self.at = at
-        self.buffer = b""
 
 
 class Strangers:
@@ -68,29 +57,32 @@ class Strangers:
         self._per_source[source] += 1
         return True
 
-    def receive(self, data: bytes, path: FiveTuple) -> Admission | Drop | None:
-        """Take bytes of a connection: it is admitted, or has to be closed for this reason, or has to say more.
+    @property
+    def enough(self) -> int:
+        """The most bytes of a connection that matter here."""
+        return _LENGTH + self._config.max_check
 
-        The connection is no stranger any more unless the answer is None.
+    def receive(self, data: bytes, path: FiveTuple) -> Seat | Drop | None:
+        """Say whose a connection is by all that has arrived on it: a session's, nobody's (and why), or not known yet.
+
+        Unless the answer is None the connection is no stranger any more.
         """
-        stranger = self._waiting.get(path)
-        if stranger is None:
+        if path not in self._waiting:
             return None
-        stranger.buffer += data
-        verdict = self._judge(stranger.buffer)
+        verdict = self._judge(data)
         if verdict is not None:
             self.closed(path)
         if isinstance(verdict, Drop):
             self._drop(verdict)
         return verdict
 
-    def _judge(self, buffer: bytes) -> Admission | Drop | None:
-        if len(buffer) < _LENGTH:
+    def _judge(self, data: bytes) -> Seat | Drop | None:
+        if len(data) < _LENGTH:
             return None
-        length = int.from_bytes(buffer[:_LENGTH], "big")
+        length = int.from_bytes(data[:_LENGTH], "big")
         if not 0 < length <= self._config.max_check:
             return Drop.CONNECTION_NOT_ICE
-        packet = buffer[_LENGTH : _LENGTH + length]
+        packet = data[_LENGTH : _LENGTH + length]
         if len(packet) < length:
             return None
         if not is_stun(packet) or kind_of(packet) is not Kind.REQUEST:
@@ -98,8 +90,7 @@ class Strangers:
         ufrag = receiving_ufrag(packet, self._config.max_attributes)
         if ufrag is None:
             return Drop.CONNECTION_NOT_ICE
-        seat = self._routes.seat_of(ufrag)
-        return Drop.CONNECTION_UFRAG if seat is None else Admission(seat, buffer)
+        return self._routes.seat_of(ufrag) or Drop.CONNECTION_UFRAG
 
     def closed(self, path: FiveTuple) -> None:
         """A connection is gone, or somebody's; harmless when it is unknown."""

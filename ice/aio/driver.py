@@ -14,7 +14,8 @@ from ice.aio.mdns import NameService
 from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
 from ice.candidate import Base
-from ice.events import Event
+from ice.errors import MuxError
+from ice.events import Event, Restarted
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.mdns_config import MdnsConfig
 from ice.relay import FetchCredentials, OpenLink, Relay
@@ -62,7 +63,8 @@ class AgentDriver(Driver[Event]):
         Raises:
             MuxError: the network is shared, and has no room.
         """
-        super().__init__(agent, network, on_event, on_effect=self._perform)
+        super().__init__(agent, network, self._notice, on_effect=self._perform)
+        self._tell = on_event
         self.links: dict[FiveTuple, ServerLink] = {}
         """The open ways to TURN servers."""
         self.finished = Flag()
@@ -136,6 +138,14 @@ class AgentDriver(Driver[Event]):
     def _leave(self) -> None:
         if self.seat is not None:
             self.seat.leave()
+
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, Restarted) and self.seat is not None:
+            try:
+                self.seat.set_ufrags(self.machine.local_ufrags)
+            except MuxError as error:  # One in 2^48: the peer's checks get lost, ours find the way without.
+                logger.warning("checks of the restarted session do not reach it: %s", error)
+        self._tell(event)
 
     # -- data --
 

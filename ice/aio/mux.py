@@ -8,8 +8,7 @@ import errno
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from ice.aio.mux_tcp import MuxListener, TcpDoor
-from ice.aio.shared_network import ProtocolFactory
+from ice.aio.mux_tcp import Accepted, MuxListener, TcpDoor
 from ice.config import IceConfig
 from ice.errors import MuxError
 from ice.interfaces import usable_addresses
@@ -166,7 +165,7 @@ class Mux:
             if TransportProtocol.UDP in self._transports:
                 number = await self._bind_udp(TransportAddress(host, number))
             if TransportProtocol.TCP in self._transports:
-                number = (await self._door.listen(TransportAddress(host, number))).port
+                number = self._door.listen(TransportAddress(host, number)).port
             self._addresses.append(TransportAddress(host, number))
         for port in self._ports.values():
             self.routes.add_port(port)
@@ -214,19 +213,19 @@ class Mux:
         try:
             self.routes.attach(made)
         except MuxError as error:
-            raise OSError(errno.EADDRINUSE, str(error)) from error
+            raise OSError(errno.EADDRNOTAVAIL, str(error)) from error  # No other port would do either.
         return made
 
-    def listen(self, seat: Seat, host: str, factory: ProtocolFactory) -> MuxListener:
+    def listen(self, seat: Seat, host: str, accepted: Accepted) -> MuxListener:
         """Let a session take TCP connections at one of the shared addresses.
 
         Raises:
-            OSError: nothing listens there, or the session has left.
+            OSError: nothing listens there, or the session takes them already, or it has left.
         """
         local = next((address for address in self._addresses if address.host == host), None)
         if local is None or self._closed or not seat.ufrags or TransportProtocol.TCP not in self._transports:
             raise OSError(errno.EADDRNOTAVAIL, f"{host} has no shared TCP port")
-        return self._door.attach(seat, local, factory)
+        return self._door.attach(seat, local, accepted)
 
     def leave(self, seat: Seat) -> None:
         """Free all that is a session's; harmless twice."""
@@ -251,25 +250,23 @@ class MuxSeat:
         """
         return self._mux.attach(self._seat, local.host, receiver)
 
-    def listen(self, host: str, factory: ProtocolFactory) -> MuxListener:
-        """Take TCP connections at a shared address: those whose first frame is a check for this session.
+    def listen(self, local: TransportAddress, accepted: Accepted, backlog: int) -> MuxListener:
+        """Take TCP connections at the shared address on ``local.host``: those that begin with a check for this session.
+
+        The port is the shared one, and so is the backlog.
 
         Raises:
-            OSError: nothing listens there, or the session has left.
+            OSError: nothing listens there, or the session takes them already, or it has left.
         """
-        return self._mux.listen(self._seat, host, factory)
+        return self._mux.listen(self._seat, local.host, accepted)
 
-    def add_ufrag(self, ufrag: str) -> None:
-        """Take checks for this user name fragment too.
+    def set_ufrags(self, ufrags: Sequence[str]) -> None:
+        """Take checks for these user name fragments and no others.
 
         Raises:
-            MuxError: it is another session's, or the session has too many.
+            MuxError: one is another session's, there are none or too many, or the session has left.
         """
-        self._mux.routes.add_ufrag(self._seat, ufrag)
-
-    def drop_ufrag(self, ufrag: str) -> None:
-        """Take no checks for this user name fragment any more; harmless when it is unknown, or the only one."""
-        self._mux.routes.drop_ufrag(self._seat, ufrag)
+        self._mux.routes.set_ufrags(self._seat, ufrags)
 
     def leave(self) -> None:
         """Free all that is the session's; harmless twice."""

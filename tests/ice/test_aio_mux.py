@@ -172,6 +172,35 @@ async def test_data_of_a_peer_whose_nat_gives_it_another_address_still_arrives()
 
 
 @virtual_time
+@pytest.mark.parametrize("by_us", [True, False])
+async def test_a_restart_by_either_side_is_followed(by_us: bool) -> None:
+    world = World()
+    server = world.host("server", world.internet, "198.51.100.200", link=WIRE)
+    async with mux_on(server) as mux:
+        ends = ice.exchange_pair()
+        peer = behind(world, 1, NatBehaviour.port_restricted_cone())
+
+        async def side(exchange: ice.Exchange, role: Role, network: object, restarts: bool) -> None:
+            async with ice.connect(exchange, role=role, network=network) as path:  # type: ignore[arg-type]
+                first = path.session.local_description.ufrag
+                for _ in range(6):
+                    if restarts:
+                        path.restart()
+                    await asyncio.sleep(2)
+                    await path.send(role.encode())
+                    assert await path.receive() == role.other.encode()
+                assert path.session.local_description.ufrag != first
+                assert mux.stats().ufrags in (2, 3)
+                assert mux.stats().sessions == 1
+                assert not mux.stats().dropped
+                await asyncio.sleep(1)
+
+        await asyncio.gather(
+            side(ends[0], Role.CONTROLLED, mux, by_us), side(ends[1], Role.CONTROLLING, peer.network(), not by_us)
+        )
+
+
+@virtual_time
 async def test_a_session_that_fails_frees_its_place() -> None:
     world = World()
     server = world.host("server", world.internet, "198.51.100.200", link=WIRE)
@@ -263,8 +292,7 @@ async def test_the_hook_of_restarts_and_what_is_not_shared() -> None:
         for wanted in ("198.51.100.200", "198.51.100.201"):  # It has a base there already; there is no such address.
             with pytest.raises(OSError, match=r"base|shared"):
                 await seat.bind(TransportAddress(wanted, 0), lambda data, remote: None)
-        seat.add_ufrag("ijklmnop")
-        seat.drop_ufrag("abcdefgh")
+        seat.set_ufrags(["ijklmnop"])
         mux.join("abcdefgh").leave()
         seat.leave()
         assert not shared.send(b"x", ("198.51.100.9", 1))

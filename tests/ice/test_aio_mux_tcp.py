@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -12,7 +15,7 @@ import pytest
 from ice.aio.mux import Mux, MuxSeat
 from ice.errors import MuxError
 from ice.mux_config import MuxConfig
-from stun.address import TransportProtocol
+from stun.address import TransportAddress, TransportProtocol
 from stun.framing import FrameDecoder, encode_frame
 from tests.ice.mux_stage import check, question
 
@@ -48,12 +51,21 @@ class Resident:
     def __init__(self, mux: Mux, name: str) -> None:
         self.name = name
         self.owners: list[Owner] = []
+        self.remotes: list[TransportAddress] = []
         self.seat: MuxSeat = mux.join(name)
-        self.listener = self.seat.listen(HOST, self._take)
+        self.listener = self.seat.listen(TransportAddress(HOST, 0), self._take, 1)
+        self._tasks: list[asyncio.Task[object]] = []
 
-    def _take(self) -> Owner:
-        self.owners.append(Owner(self.name))
-        return self.owners[-1]
+    def _take(self, connection: socket.socket, remote: TransportAddress) -> None:
+        owner = Owner(self.name)
+        self.owners.append(owner)
+        self.remotes.append(remote)
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(loop.connect_accepted_socket(lambda: owner, connection)))
+
+
+def nobody(connection: socket.socket, remote: TransportAddress) -> None:
+    pytest.fail("nobody has called")
 
 
 @asynccontextmanager
@@ -87,9 +99,10 @@ async def test_connections_find_their_sessions() -> None:
         async def call(resident: Resident, number: int) -> None:
             async with visitor(mux) as (reader, writer):
                 frame = encode_frame(check(resident.name))
-                writer.write(frame[: number % len(frame)])
-                await asyncio.sleep(0)
-                writer.write(frame[number % len(frame) :])
+                if number:  # The first frame comes in two pieces.
+                    writer.write(frame[:number])
+                    await asyncio.sleep(0.005)
+                writer.write(frame[number:])
                 assert await hear(reader) == resident.name.encode()
                 writer.write(encode_frame(b"%d" % number))
                 assert await hear(reader) == resident.name.encode()
@@ -110,7 +123,7 @@ async def test_udp_and_tcp_have_one_number() -> None:
             assert mux.port != other.port
             seat = mux.join("first")
             udp = await seat.bind(mux.addresses[0], lambda data, remote: None)
-            assert seat.listen(HOST, asyncio.Protocol).local == udp.local == mux.addresses[0]
+            assert seat.listen(udp.local, nobody, 1).local == udp.local == mux.addresses[0]
             seat.leave()
 
 
@@ -180,16 +193,18 @@ async def test_a_session_that_has_left_or_closed_its_listener_takes_no_connectio
             "connection: a user name fragment of no session": 1,
         }
         with pytest.raises(OSError, match="no shared TCP port"):
-            resident.seat.listen(HOST, asyncio.Protocol)
+            resident.seat.listen(mux.addresses[0], nobody, 1)
         with pytest.raises(OSError, match="no shared TCP port"):
-            other.seat.listen("127.0.0.2", asyncio.Protocol)
+            other.seat.listen(TransportAddress("127.0.0.2", 0), nobody, 1)
+        with pytest.raises(OSError, match="cannot listen"):
+            other.seat.listen(mux.addresses[0], nobody, 1)
         other.seat.leave()
 
 
 async def test_what_is_not_shared_is_not_there() -> None:
     async with Mux.open(hosts=[HOST]) as mux:
         with pytest.raises(OSError, match="no shared TCP port"):
-            mux.join("first").listen(HOST, asyncio.Protocol)
+            mux.join("first").listen(mux.addresses[0], nobody, 1)
         with pytest.raises(OSError, match="Connect call failed"):
             await asyncio.open_connection(HOST, mux.port)
     async with Mux.open(hosts=[HOST], transports=[TransportProtocol.TCP]) as mux:
@@ -217,3 +232,45 @@ async def test_closing_throws_out_the_strangers_and_nobody_else() -> None:
         writer.close()
     await resident.owners[0].lost.wait()
     resident.seat.leave()
+
+
+async def test_a_part_of_a_frame_does_not_keep_the_loop_busy() -> None:
+    async with Mux.open(hosts=[HOST], transports=BOTH) as mux:
+        resident = Resident(mux, "first")
+        frame = encode_frame(check("first"))
+        callers = [await asyncio.open_connection(HOST, mux.port) for _ in range(50)]
+        for _, writer in callers:
+            writer.write(frame[:3])
+        began = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - began < 0.25, "each is looked at now and then, not all the time"
+        assert mux.stats().strangers == 50
+        for _, writer in callers:
+            writer.write(frame[3:])
+        for reader, writer in callers:
+            assert await hear(reader) == b"first"
+            writer.close()
+        await asyncio.gather(*(owner.lost.wait() for owner in resident.owners))
+        resident.seat.leave()
+
+
+async def test_without_descriptors_the_door_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Mux.open(hosts=[HOST], transports=BOTH, config=MuxConfig(accept_pause=0.05)) as mux:
+        resident = Resident(mux, "first")
+        tries = 0
+        accept = socket.socket.accept
+
+        def exhausted(self: socket.socket) -> object:
+            nonlocal tries
+            tries += 1
+            if tries <= 3:
+                raise OSError(errno.EMFILE, "too many open files")
+            return accept(self)
+
+        monkeypatch.setattr(socket.socket, "accept", exhausted)
+        async with visitor(mux) as (reader, writer):
+            writer.write(encode_frame(check("first")))
+            assert await hear(reader) == b"first"
+        assert tries <= 6
+        await resident.owners[0].lost.wait()
+        resident.seat.leave()

@@ -146,7 +146,7 @@ def test_unanswered_requests_are_forgotten_by_age_and_by_number() -> None:
 def test_leaving_frees_everything() -> None:
     stage = Stage()
     member = Member(stage, "first")
-    stage.routes.add_ufrag(member.seat, "restarted")
+    stage.routes.set_ufrags(member.seat, ["first", "restarted"])
     stage.arrive(check("first"), PEER)
     member.meet(OTHER)
     member.send(question())
@@ -162,7 +162,7 @@ def test_leaving_frees_everything() -> None:
     with pytest.raises(MuxError):
         stage.routes.attach(Place(member.seat, stage.port, print))
     with pytest.raises(MuxError):
-        stage.routes.add_ufrag(member.seat, "another")
+        stage.routes.set_ufrags(member.seat, ["another"])
     Member(stage, "first")
 
 
@@ -201,11 +201,13 @@ def test_collisions_and_too_many_are_refused() -> None:
     with pytest.raises(MuxError):
         Member(stage, "third")
     with pytest.raises(MuxError):
-        stage.routes.add_ufrag(second.seat, "first")
-    stage.routes.add_ufrag(second.seat, "second")
-    stage.routes.add_ufrag(second.seat, "more")
-    with pytest.raises(MuxError):
-        stage.routes.add_ufrag(second.seat, "most")
+        stage.routes.set_ufrags(second.seat, ["second", "first"])
+    stage.routes.set_ufrags(second.seat, ["second", "second"])
+    stage.routes.set_ufrags(second.seat, ["second", "more"])
+    for none_or_too_many in ([], ["second", "more", "most"]):
+        with pytest.raises(MuxError):
+            stage.routes.set_ufrags(second.seat, none_or_too_many)
+    assert stage.routes.stats().ufrags == 3
     stage.routes.leave(first.seat)
     Member(stage, "third")
 
@@ -213,12 +215,10 @@ def test_collisions_and_too_many_are_refused() -> None:
 def test_a_restart_adds_a_fragment_and_drops_the_old_one() -> None:
     stage = Stage()
     member = Member(stage, "old")
-    stage.routes.add_ufrag(member.seat, "new")
+    stage.routes.set_ufrags(member.seat, ["old", "new"])
     assert member.hears(check("old"))
     assert member.hears(check("new"))
-    stage.routes.drop_ufrag(member.seat, "old")
-    stage.routes.drop_ufrag(member.seat, "unknown")
-    stage.routes.drop_ufrag(member.seat, "new")  # The last one stays until the session leaves.
+    stage.routes.set_ufrags(member.seat, ["new"])
     assert not member.hears(check("old"))
     assert member.hears(check("new"))
     assert stage.routes.stats().ufrags == 1

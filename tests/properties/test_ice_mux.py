@@ -52,11 +52,13 @@ class MuxMachine(RuleBasedStateMachine):
         seat = self.members[name].seat
         known = new in self.members or new in self.extra.values()
         try:
-            self.stage.routes.add_ufrag(seat, new)
+            self.stage.routes.set_ufrags(seat, [name, new])
         except MuxError:
-            assert known or len(seat.ufrags) == LIMITS["max_ufrags"]
+            assert known
+            assert new not in (name, self.extra.get(name))
         else:
             assert not known or new in (name, self.extra.get(name))
+            self.extra.pop(name, None)
             if new != name:
                 self.extra[name] = new
 
