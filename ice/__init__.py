@@ -14,11 +14,12 @@ from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, State
 from ice.exchange import Exchange, ExchangeError
+from ice.mux_config import MuxConfig
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 
 if TYPE_CHECKING:
-    from ice.aio import Path, Session, StreamExchange, connect, exchange_pair
+    from ice.aio import Mux, Path, Session, StreamExchange, connect, exchange_pair
 
 __all__ = [
     "Candidate",
@@ -33,6 +34,8 @@ __all__ = [
     "IceConfig",
     "IceError",
     "IceTransportPolicy",
+    "Mux",
+    "MuxConfig",
     "PairState",
     "Path",
     "Role",
@@ -44,7 +47,7 @@ __all__ = [
     "exchange_pair",
 ]
 
-_ASYNCIO_SHELL = frozenset({"Path", "Session", "StreamExchange", "connect", "exchange_pair"})
+_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "StreamExchange", "connect", "exchange_pair"})
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ __all__ = [
     "ConsentLostError",
     "FailureReason",
     "IceError",
+    "MuxError",
     "NoPathError",
     "RelayLostError",
     "SessionClosedError",
@@ -53,6 +54,10 @@ class RelayLostError(ConsentLostError):
 
 class SessionClosedError(IceError):
     """The session was closed by its owner."""
+
+
+class MuxError(IceError):
+    """A mux is full or closed, or the user name fragment is another session's already."""
 
 
 class CandidateError(IceError, ValueError):

@@ -78,6 +78,11 @@ class AgentRooms:
         return self._generations.current.local
 
     @property
+    def local_ufrags(self) -> list[str]:
+        """The user name fragments that checks of the peer may begin with: more than one while ICE restarts."""
+        return [generation.local.ufrag for generation in self._generations]
+
+    @property
     def state(self) -> State:
         """The state of the session."""
         return self._lifecycle.state

@@ -7,11 +7,11 @@ from the network makes a machine raise; only a caller's misuse does.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from stun.address import FiveTuple
+from stun.lazy_queue import LazyQueue
 
 __all__ = ["Deadline", "Machine", "Outbox", "Release", "StreamMachine", "Transmit", "earliest"]
 
@@ -84,8 +84,8 @@ class Outbox(Generic[EffectT, EventT]):
     __slots__ = ("effects", "events")
 
     def __init__(self) -> None:
-        self.effects: deque[EffectT] = deque()
-        self.events: deque[EventT] = deque()
+        self.effects: LazyQueue[EffectT] = LazyQueue()
+        self.events: LazyQueue[EventT] = LazyQueue()
 
     def next_effect(self) -> EffectT | None:
         """Return and remove the oldest effect, or None."""

@@ -1,7 +1,8 @@
-"""The asyncio shell of ICE: sessions on sockets, ``connect``, and exchanges over streams."""
+"""The asyncio shell of ICE: sessions on sockets of their own or shared ones, ``connect``, exchanges over streams."""
 
 from ice.aio.connect import Path, connect
 from ice.aio.exchange import ExchangeConfig, MemoryExchange, StreamExchange, exchange_pair
+from ice.aio.mux import Mux
 from ice.aio.session import Session
 
-__all__ = ["ExchangeConfig", "MemoryExchange", "Path", "Session", "StreamExchange", "connect", "exchange_pair"]
+__all__ = ["ExchangeConfig", "MemoryExchange", "Mux", "Path", "Session", "StreamExchange", "connect", "exchange_pair"]

@@ -9,12 +9,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ice.agent import Agent
+from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
+from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
 from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import Base
 from ice.config import IceConfig
-from ice.events import Event
+from ice.errors import MuxError
+from ice.events import Event, Restarted
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.relay import FetchCredentials, OpenLink, Relay
 from ice.tcp import Connect
@@ -58,14 +61,22 @@ class AgentDriver(Driver[Event]):
         put: takes the peer's data.
         traffic: where discarded datagrams are counted.
         config: the settings.
+
+        Raises:
+            MuxError: the network is shared, and has no room.
         """
-        super().__init__(agent, network, on_event, on_effect=self._perform)
+        super().__init__(agent, network, self._notice, on_effect=self._perform)
+        self._tell = on_event
         self.links: dict[FiveTuple, ServerLink] = {}
         """The open ways to TURN servers."""
-        self.finished = asyncio.Event()
+        self.finished = Flag()
         """Set when everything is closed."""
         self.tcp = TcpDriver(agent, network, config.tcp, self.pump, put, traffic)
         """The connections of TCP candidates."""
+        self.seat: NetworkSeat | None = None
+        """The session's place on a network that it shares with others; its user name fragments are told there."""
+        if isinstance(network, SharedNetwork):
+            self.seat = network.join(agent.local_description.ufrag)
         self._put = put
         self._traffic = traffic
         self._mdns = config.mdns
@@ -82,7 +93,7 @@ class AgentDriver(Driver[Event]):
             OSError: the address cannot be bound, or the session is over.
         """
         receive, open_to = self._base_receiver()
-        socket = await self.network.bind(wanted, receive)
+        socket = await (self.seat or self.network).bind(wanted, receive)
         if self._closed or self.machine.state.is_over:
             socket.close()
             raise OSError("the session is closed")
@@ -105,6 +116,7 @@ class AgentDriver(Driver[Event]):
             bound.close()
         self.sockets.clear()
         self.tcp.close()
+        self._leave()
         for task in self._tasks:
             task.cancel()
         if self.machine.relays.is_idle:
@@ -120,6 +132,7 @@ class AgentDriver(Driver[Event]):
             self._retired = None
         super().close()
         self.tcp.close()
+        self._leave()
         for path in list(self.links):
             self._close_link(path)
         for task in self._tasks:
@@ -127,6 +140,18 @@ class AgentDriver(Driver[Event]):
         if self._names is not None:
             self._names.end()
         self.finished.set()
+
+    def _leave(self) -> None:
+        if self.seat is not None:
+            self.seat.leave()
+
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, Restarted) and self.seat is not None:
+            try:
+                self.seat.set_ufrags(self.machine.local_ufrags)
+            except MuxError as error:  # One in 2^48: the peer's checks get lost, ours find the way without.
+                logger.warning("checks of the restarted session do not reach it: %s", error)
+        self._tell(event)
 
     # -- data --
 

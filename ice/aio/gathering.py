@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ice.agent import Agent
 from ice.aio.binding import bind_in_range, hosts_to_bind
+from ice.aio.flag import Flag
 from ice.aio.relays import find_relays
 from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import TcpType
@@ -52,7 +53,7 @@ class Gatherer:
         self._bind = bind
         self._pump = pump
         self._tcp = tcp
-        self._answered = asyncio.Event()
+        self._answered = Flag()
 
     def note_answer(self) -> None:
         """A server has answered: names that have not resolved yet only get ``gathering_grace`` from now on."""

@@ -9,15 +9,17 @@ from ice.errors import IceError
 
 __all__ = ["Inbox"]
 
+_NOTHING: deque[bytes] = deque(maxlen=0)
+
 
 class Inbox:
     """A queue of at most ``limit`` datagrams. When it is full the oldest makes room: in a datagram service late data is
     worth less than fresh data."""
 
-    __slots__ = ("_error", "_waiters", "bytes", "packets", "queue", "taken")
+    __slots__ = ("_error", "_limit", "_waiters", "bytes", "packets", "queue", "taken")
 
     def __init__(self, limit: int) -> None:
-        self.queue: deque[bytes] = deque(maxlen=limit)
+        self.queue = _NOTHING  # An empty deque takes 760 bytes, which a session that is only waiting can do without.
         """What waits; who takes from it directly counts that in ``taken``."""
         self.packets = 0
         """Datagrams that were ever put in."""
@@ -25,7 +27,8 @@ class Inbox:
         """Their bytes."""
         self.taken = 0
         """Datagrams that were taken out."""
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._limit = limit
+        self._waiters: list[asyncio.Future[None]] = []
         self._error: IceError | None = None
 
     def __len__(self) -> int:
@@ -38,6 +41,8 @@ class Inbox:
 
     def put(self, data: bytes) -> None:
         """Add a datagram and wake a reader."""
+        if self.queue is _NOTHING:
+            self.queue = deque(maxlen=self._limit)
         self.queue.append(data)  # The queue drops its oldest item when it is full.
         self.packets += 1
         self.bytes += len(data)
@@ -83,7 +88,7 @@ class Inbox:
 
     def _wake_one(self) -> None:
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter = self._waiters.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
                 return

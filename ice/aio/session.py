@@ -10,6 +10,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from ice.agent import Agent
 from ice.aio.driver import AgentDriver, Send
+from ice.aio.flag import Flag
 from ice.aio.gathering import Gatherer, stun_servers
 from ice.aio.inbox import Inbox
 from ice.aio.stats import SessionStats, Traffic
@@ -38,6 +39,8 @@ from stun.network import ConnectableSocket, DatagramSocket, Network
 __all__ = ["Session"]
 
 logger = logging.getLogger("ice")
+
+_SYSTEM = random.SystemRandom()  # It has no state, but takes 2.5 KB all the same: one serves every session.
 
 
 class Session(AsyncIOEventEmitter):
@@ -71,13 +74,13 @@ class Session(AsyncIOEventEmitter):
         self._config = config or IceConfig()
         self._network = network or UdpNetwork()
         self._servers = stun_servers(self._config)
-        self._rng = rng or random.SystemRandom()
+        self._rng = rng or _SYSTEM
         self._agent = Agent(self._config, role, rng=self._rng)
         self._driver: AgentDriver | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
-        self._gathered = asyncio.Event()
-        self._decided = asyncio.Event()
+        self._gathered = Flag()
+        self._decided = Flag()
         self._reason: FailureReason | None = None
         self._local_candidates: list[Candidate] = []
         self._remote_candidates: list[Candidate] = []

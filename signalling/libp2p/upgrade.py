@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import random
-from collections import deque
 from dataclasses import dataclass
 
 from signalling.errors import DecodeError
@@ -19,6 +18,7 @@ from signalling.libp2p.noise import NOISE_PROTOCOL, NoiseFailed, NoiseHandshake,
 from signalling.libp2p.peer_id import PeerId
 from signalling.libp2p.roles import Role
 from signalling.libp2p.yamux import YAMUX_PROTOCOL
+from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Outbox
 
 __all__ = ["Upgrade", "UpgradeDone", "UpgradeFailed"]
@@ -168,7 +168,7 @@ class Upgrade(Outbox[bytes, UpgradeDone | UpgradeFailed]):
             self._fail(str(error))
             return b""
 
-    def _collect(self, effects: deque[bytes], transport: NoiseTransport | None) -> None:
+    def _collect(self, effects: LazyQueue[bytes], transport: NoiseTransport | None) -> None:
         """Move a child's bytes to ours, through ``transport`` once the stream is secured."""
         if effects:
             data = b"".join(effects)

@@ -28,17 +28,29 @@ _NO_OFFLOAD = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.
 
 
 class SegmentedSender:
-    """Sends datagrams on one connected socket: the first of a turn of the loop at once, the rest together at its end.
+    """Sends datagrams to one peer: the first of a turn of the loop at once, the rest together at its end.
 
     Args:
-        bound: the socket, connected and non-blocking.
+        bound: the socket, non-blocking.
         send_one: sends one datagram and returns whether the kernel took it.
         lost: told how many datagrams the kernel did not take after :meth:`send` had said yes.
         config: limits.
         loop: whose turns are meant.
+        peer: where to, as the socket wants it; None for one that is connected.
     """
 
-    __slots__ = ("_bound", "_config", "_loop", "_lost", "_queue", "_queued_bytes", "_send_one", "_turn", "_whole_from")
+    __slots__ = (
+        "_bound",
+        "_config",
+        "_loop",
+        "_lost",
+        "_peer",
+        "_queue",
+        "_queued_bytes",
+        "_send_one",
+        "_turn",
+        "_whole_from",
+    )
 
     def __init__(
         self,
@@ -47,8 +59,10 @@ class SegmentedSender:
         lost: Callable[[int], None],
         config: OffloadConfig,
         loop: asyncio.AbstractEventLoop,
+        peer: tuple[str, int] | tuple[str, int, int, int] | None = None,
     ) -> None:
         self._bound = bound
+        self._peer = peer
         self._send_one = send_one
         self._lost = lost
         self._config = config
@@ -101,7 +115,7 @@ class SegmentedSender:
             self._lost(sum([not self._send_one(data) for data in run]))
             return
         try:
-            self._bound.sendmsg(run, [(_SOL_UDP, _UDP_SEGMENT, _SIZE.pack(size))])
+            self._bound.sendmsg(run, [(_SOL_UDP, _UDP_SEGMENT, _SIZE.pack(size))], 0, self._peer)
         except OSError as error:
             if error.errno in _NO_OFFLOAD:
                 self._whole_from = size

@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import ifaddr
@@ -101,6 +102,26 @@ class UdpSocket:
         _share_port(twin, False)
         return _ConnectedSocket(twin, self._receiver, self._config, self._loop)
 
+    def lane(self, remote: tuple[str, int]) -> DatagramSocket | None:
+        """Return a way to send to one peer on this very socket that takes several datagrams to the kernel at a time.
+
+        None where the system cannot do that. It opens no file; what arrives is not affected. It has to be closed before
+        this socket.
+        """
+        if self._closed or sys.platform != "linux" or not self._config.offload.enabled:
+            return None
+        return _Lane(self.local, self._sender_to(remote))
+
+    def _sender_to(self, remote: tuple[str, int]) -> SegmentedSender:
+        peer, send_one = self._peer_address(remote), partial(self._send_to, remote)
+        return SegmentedSender(self._socket, send_one, self._lost, self._config.offload, self._loop, peer)
+
+    def _send_to(self, remote: tuple[str, int], data: bytes) -> bool:
+        return self.send(data, remote)
+
+    def _lost(self, count: int) -> None:
+        self.send_failures += count
+
     def _peer_address(self, remote: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, int]:
         return remote[0], remote[1]
 
@@ -188,9 +209,6 @@ class _ConnectedSocket(UdpSocket):
             self._together.close()
         super().close()
 
-    def _lost(self, count: int) -> None:
-        self.send_failures += count
-
     def _send_one(self, data: bytes) -> bool:
         try:
             self._send(data)
@@ -201,6 +219,24 @@ class _ConnectedSocket(UdpSocket):
             self.send_failures += 1
             return False
         return True
+
+
+class _Lane:
+    """The way to one peer on a socket that others send on, too; see :meth:`UdpSocket.lane`."""
+
+    __slots__ = ("_together", "local")
+
+    def __init__(self, local: TransportAddress, together: SegmentedSender) -> None:
+        self.local = local
+        self._together = together
+
+    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+        """As of :class:`UdpSocket`; ``remote`` is the peer that it is for."""
+        return self._together.send(data)
+
+    def close(self) -> None:
+        """Send what waits; harmless twice."""
+        self._together.close()
 
 
 class _Ipv6Socket(UdpSocket):

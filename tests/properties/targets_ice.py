@@ -7,6 +7,7 @@ from ice.description import Description
 from ice.errors import CandidateError
 from ice.roles import Role
 from stun.address import FiveTuple
+from tests.ice.mux_stage import OTHER, PEER, Member, Stage
 from tests.ice.stepper import A, B, Side, Wire, describe, tell_candidates
 
 THEIRS = Description("theirs", "their-password-their-password")
@@ -45,3 +46,17 @@ def fuzz_ice_agent(data: bytes) -> None:
         side.agent.receive_datagram(data, FiveTuple(B, A), 1.0)
         side.agent.handle_timeout(1.5)
         assert side.agent.state is before
+
+
+def fuzz_ice_mux(data: bytes) -> None:
+    """No datagram of a stranger upsets a mux, gets a route or is remembered."""
+    stage = Stage()
+    member = Member(stage, "first")
+    member.trusts = False
+    member.meet(PEER)
+    before = len(member.heard)
+    stage.arrive(data, OTHER)
+    stats = stage.routes.stats()
+    assert len(member.heard) - before + sum(stats.dropped.values()) == 1
+    assert (stats.addresses, stats.awaited) == (1, 0)
+    stage.arrive(data, PEER)

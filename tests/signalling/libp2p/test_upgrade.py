@@ -55,7 +55,7 @@ def test_one_round_trip_and_a_half_secure_and_multiplex() -> None:
     assert flight(b, a)
     ours = done(a)
     early = ours.transport.encrypt(b"first frame")
-    a.effects[-1] += early
+    a.effects.append(early)
     assert flight(a, b)
     theirs = done(b)
     assert theirs.received == b"first frame"
@@ -114,7 +114,7 @@ def test_the_end_of_the_stream_ends_it_at_every_stage(flights: int, config: Upgr
     for sender, receiver in order[:flights]:
         flight(sender, receiver)
     for machine in (a, b):
-        finished = isinstance(machine.events[0] if machine.events else None, UpgradeDone)
+        finished = isinstance(next(iter(machine.events), None), UpgradeDone)
         machine.receive_data(b"", 0.0)
         assert isinstance(machine.next_event(), UpgradeDone if finished else UpgradeFailed)
 

@@ -210,7 +210,7 @@ async def test_connections_are_paths(host: str) -> None:
     assert heard == ["opened", "data b'hello'"]
     (back,) = server.connections
     assert back == FiveTuple(path.remote, path.local, path.protocol)
-    listening.effects += [Transmit(b"bye", back), Release(back)]
+    listening.effects.extend([Transmit(b"bye", back), Release(back)])
     server.pump()
     await settle(said, 3)
     assert said == ["opened", "data b'bye'", "data b''"]

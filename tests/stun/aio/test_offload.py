@@ -27,7 +27,10 @@ class FakeSocket:
         self.calls: list[list[bytes]] = []
         self.refuses: int | None = None
 
-    def sendmsg(self, run: list[bytes], ancillary: list[tuple[int, int, bytes]]) -> None:
+    def sendmsg(
+        self, run: list[bytes], ancillary: list[tuple[int, int, bytes]], flags: int, peer: tuple[str, int] | None
+    ) -> None:
+        assert (flags, peer) == (0, None)
         if self.refuses is not None:
             raise OSError(self.refuses, "refused")
         [(_, _, size)] = ancillary
@@ -113,7 +116,7 @@ def test_every_datagram_leaves_once_in_order_and_every_run_can_be_cut(sizes: lis
     stage = Stage()
     order: list[bytes] = []
     stage.sender._send_one = lambda data: order.append(data) is None  # type: ignore[assignment,misc]
-    stage.socket.sendmsg = lambda run, _: order.extend(check_run(run))  # type: ignore[method-assign]
+    stage.socket.sendmsg = lambda run, *_: order.extend(check_run(run))  # type: ignore[method-assign]
     datagrams = [bytes([n]) * size for n, size in enumerate(sizes)]
     for data in datagrams:
         assert stage.sender.send(data)
@@ -184,6 +187,43 @@ async def test_a_crowd_arrives_whole_and_in_order_through_real_sockets(host: str
     assert peer._coalesced.is_on
     for end in (twin, ours, peer):
         end.close()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_lanes_to_several_peers_share_one_socket(host: str) -> None:
+    ears = [Ear(), Ear()]
+    ours, peers = bind(host, Ear()), [bind(host, ear) for ear in ears]
+    lanes = [ours.lane(peer.local) for peer in peers]
+    sent: list[list[bytes]] = [[], []]
+    for turn in range(10):
+        for n in range(30):
+            for index, (lane, peer) in enumerate(zip(lanes, peers, strict=True)):
+                assert lane is not None
+                assert lane.local == ours.local
+                sent[index].append(bytes([index, turn, n]) * (300 if n % 7 else 90))
+                assert lane.send(sent[index][-1], peer.local)
+        for index, ear in enumerate(ears):
+            await ear.wait(len(sent[index]))
+    for index, ear in enumerate(ears):
+        assert ear.heard == [(data, tuple(ours.local)) for data in sent[index]]
+    for lane in lanes:
+        assert lane is not None
+        lane.close()
+    for end in (ours, *peers):
+        end.close()
+    assert ours.lane(peers[0].local) is None
+
+
+def test_lanes_are_for_systems_that_can() -> None:
+    async def ask() -> object:
+        config = UdpConfig(offload=OffloadConfig(enabled=False))
+        ours = UdpNetwork(config).bind_now(TransportAddress("127.0.0.1", 0), Ear())
+        try:
+            return ours.lane(("127.0.0.1", 9))
+        finally:
+            ours.close()
+
+    assert asyncio.run(ask()) is None
 
 
 async def test_joint_reading_ends_when_datagrams_come_alone() -> None:

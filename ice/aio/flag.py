@@ -1,0 +1,40 @@
+"""An event to wait for that costs next to nothing while nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["Flag"]
+
+
+class Flag:
+    """As :class:`asyncio.Event`, which holds 760 bytes for its waiters even when there are none."""
+
+    __slots__ = ("_is_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and let everyone go on who waits."""
+        self._is_set = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def clear(self) -> None:
+        """Unset it; who was woken goes on all the same."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Return when it is set, at once if it is."""
+        if self._is_set:
+            return
+        if self._waiter is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._waiter)  # It is everyone's: one who is cancelled must not cancel it.
