@@ -15,7 +15,7 @@ from ice.description import Description
 from tests.interop.json_peer import JsonPeer, json_peer
 from tests.tools import JS_FOLDER, ROOT, libnice
 
-__all__ = ["IcePeer", "gather_then_meet", "libnice_peer", "talk", "trickle_and_meet", "werift_peer"]
+__all__ = ["IcePeer", "gather_then_meet", "libnice_peer", "restart_and_meet", "talk", "trickle_and_meet", "werift_peer"]
 
 Filter = Callable[[Candidate], bool]
 HERE = ROOT / "tests" / "interop"
@@ -131,6 +131,30 @@ async def trickle_and_meet(session: ice.Session, peer: IcePeer, only: Filter = e
 
     # The programs take commands in their order: it gathers before it connects.
     await both(peer.gather(), session.connect(), peer.connect(), tell_ours(), tell_theirs())
+
+
+async def restart_and_meet(session: ice.Session, peer: IcePeer, *, ours_first: bool) -> None:
+    """Restart ICE, begun by us or by the peer, until both have a pair of the new generation."""
+    found: asyncio.Queue[Candidate | None] = asyncio.Queue()
+    described: asyncio.Queue[Description] = asyncio.Queue()
+    selected: asyncio.Queue[object] = asyncio.Queue()
+    session.on("candidate", found.put_nowait)
+    session.on("restart", described.put_nowait)
+    session.on("selectedpair", selected.put_nowait)
+    if ours_first:
+        session.restart()
+    session.set_remote_description(await peer.restart())
+    await peer.remote(await described.get())
+    await peer.gather()
+    while (ours := await found.get()) is not None:
+        await peer.tell(ours)
+    await peer.tell(None)
+    session.send(b"on the old pair")
+    assert await peer.receive() == b"on the old pair"
+    for theirs in peer.candidates:
+        session.add_remote_candidate(theirs)
+    session.add_remote_candidate(None)
+    await both(peer.connect(), selected.get())
 
 
 async def both(*parts: Awaitable[Any]) -> None:

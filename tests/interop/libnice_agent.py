@@ -106,6 +106,12 @@ class Peer:
         return {}
 
     def do_gather(self):
+        candidates = self.agent.get_local_candidates(self.stream, COMPONENT)
+        if candidates:  # A restart keeps them, and tells none of them again.
+            for candidate in candidates:
+                self.found(self.agent, candidate)
+            self.gathered()
+            return
         assert self.agent.gather_candidates(self.stream)
 
     def do_candidate(self, sdp):

@@ -23,6 +23,7 @@ from tests.interop.ice_peer import (
     IcePeer,
     gather_then_meet,
     libnice_peer,
+    restart_and_meet,
     talk,
     trickle_and_meet,
     werift_peer,
@@ -142,6 +143,19 @@ async def test_a_role_conflict(stage: Stage, role: Role) -> None:
         await agree(session, peer)
         if stage.name != "libnice":  # That tells the role it was given, not the one it has.
             assert await peer.role() is session.role.other
+
+
+@pytest.mark.parametrize("first", ["we", "they"])
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_restart(stage: Stage, role: Role, first: str) -> None:
+    async with stage.pair(role) as (session, peer):
+        await gather_then_meet(session, peer)
+        before = session.local_description
+        for _ in range(2):
+            await restart_and_meet(session, peer, ours_first=first == "we")
+            await talk(session, peer)
+        assert session.local_description.ufrag != before.ufrag
+        await agree(session, peer)
 
 
 async def test_early_checks_are_answered_before_we_know_its_description(stage: Stage) -> None:
