@@ -99,6 +99,7 @@ async def agree(session: ice.Session, peer: IcePeer) -> None:
     assert (selected.local.address, selected.remote.address) == (remote.address, local.address)
 
 
+@pytest.mark.matrix("{peer_name}", "host candidates, {meeting}")
 @pytest.mark.parametrize("meeting", MEETINGS)
 @pytest.mark.parametrize("role", list(Role))
 async def test_host_candidates(stage: Stage, role: Role, meeting: str) -> None:
@@ -112,6 +113,7 @@ async def test_host_candidates(stage: Stage, role: Role, meeting: str) -> None:
         assert set(session.stats().agent.dropped) <= {"remote candidate: known already"}
 
 
+@pytest.mark.matrix("{peer_name}", "reflexive candidates")
 @pytest.mark.parametrize("role", list(Role))
 async def test_reflexive_candidates_of_our_stun_server(stage: Stage, role: Role) -> None:
     """The peer's host candidates are kept from us; on loopback its reflexive ones lead to the same place."""
@@ -124,6 +126,7 @@ async def test_reflexive_candidates_of_our_stun_server(stage: Stage, role: Role)
         await talk(session, peer)
 
 
+@pytest.mark.matrix("{peer_name}", "candidates of our side only (peer-reflexive)")
 @pytest.mark.parametrize("role", list(Role))
 async def test_candidates_of_our_side_only(stage: Stage, role: Role) -> None:
     """The peer is found by its checks: peer-reflexive."""
@@ -135,6 +138,7 @@ async def test_candidates_of_our_side_only(stage: Stage, role: Role) -> None:
         assert selected.remote.type is CandidateType.PEER_REFLEXIVE
 
 
+@pytest.mark.matrix("{peer_name}", "both begin in one role")
 @pytest.mark.parametrize("role", list(Role))
 async def test_a_role_conflict(stage: Stage, role: Role) -> None:
     async with stage.pair(role, theirs=role) as (session, peer):
@@ -145,19 +149,21 @@ async def test_a_role_conflict(stage: Stage, role: Role) -> None:
             assert await peer.role() is session.role.other
 
 
-@pytest.mark.parametrize("first", ["we", "they"])
+@pytest.mark.matrix("{peer_name}", "restart that {first}")
+@pytest.mark.parametrize("first", ["we begin", "it begins"])
 @pytest.mark.parametrize("role", list(Role))
 async def test_a_restart(stage: Stage, role: Role, first: str) -> None:
     async with stage.pair(role) as (session, peer):
         await gather_then_meet(session, peer)
         before = session.local_description
         for _ in range(2):
-            await restart_and_meet(session, peer, ours_first=first == "we")
+            await restart_and_meet(session, peer, ours_first=first == "we begin")
             await talk(session, peer)
         assert session.local_description.ufrag != before.ufrag
         await agree(session, peer)
 
 
+@pytest.mark.matrix("{peer_name}", "checks before we know its description", role="controlled")
 async def test_early_checks_are_answered_before_we_know_its_description(stage: Stage) -> None:
     async with stage.pair(Role.CONTROLLED) as (session, peer):
         await asyncio.gather(session.gather(), peer.gather())
@@ -190,6 +196,7 @@ def relayed(server: Coturn, protocol: str, authority: Authority) -> IceConfig:
     return IceConfig(turn_servers=[turn], transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
 
 
+@pytest.mark.matrix("{peer_name}", "both relayed by coturn", over="{protocol}")
 @needs_coturn
 @pytest.mark.parametrize("protocol", RELAYS["werift"])
 @pytest.mark.parametrize("role", list(Role))

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,12 @@ class Cell:
     relay: str
 
     @property
+    def transport_name(self) -> str:
+        return self.transport.upper()
+
+    @property
     def name(self) -> str:
-        return f"{self.controlling.name} to {self.controlled.name}, {self.transport.upper()}, {self.relay}"
+        return f"{self.controlling.name} to {self.controlled.name}, {self.transport_name}, {self.relay}"
 
     @property
     def expected(self) -> Outcome:
@@ -145,9 +149,15 @@ def outcome(reports: list[dict[str, Any]], hosts: list[str]) -> Outcome:
     return Outcome.PUNCHED
 
 
+@pytest.mark.matrix(
+    grid="{cell.transport_name}, {cell.relay}", row="{cell.controlling.name}", column="{cell.controlled.name}"
+)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
-def test_it_ends_as_the_oracle_says(played: dict[str, Any], cell: Cell) -> None:
+def test_it_ends_as_the_oracle_says(
+    played: dict[str, Any], cell: Cell, record_property: Callable[[str, object], None]
+) -> None:
     reports, hosts = played[cell.name]
+    record_property("outcome", outcome(reports, hosts))
     assert outcome(reports, hosts) is cell.expected, reports
     assert RELAYS[cell.relay] is None or cell.expected is not Outcome.NONE
     for report in reports:
