@@ -99,6 +99,13 @@ apt_want() {
   warn "not installed: ${lacking[*]} (as root: apt-get install ${lacking[*]})"
 }
 
+# ensure_libnice: its bindings for the system's own Python; there is no command to look for.
+ensure_libnice() {
+  /usr/bin/python3 -c 'import gi; gi.require_version("Nice", "0.1")' 2>/dev/null && return 0
+  apt_install python3-gi gir1.2-nice-0.1 && return 0
+  warn "not installed: libnice (as root: apt-get install python3-gi gir1.2-nice-0.1)"
+}
+
 # ---------------------------------------------------------------- Python
 
 python_is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
@@ -165,7 +172,7 @@ ensure_venv() {
   printf '%s\n' "$want" >"$VENV/.installed-$extra"
 }
 
-# ---------------------------------------------------------------- Node.js and js-libp2p
+# ---------------------------------------------------------------- Node.js, js-libp2p and werift
 
 node_is_new_enough() {
   have node && have npm && [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" -ge "$OLDEST_NODE" ]
@@ -207,8 +214,9 @@ ensure_js_peers() {
   want=$(hash_of "$JS_PEERS/package.json" "$JS_PEERS/package-lock.json")
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
   [ -f "$JS_PEERS/package-lock.json" ] && command=ci
-  say "installing the js-libp2p peers with npm $command"
-  if ! npm_in_peers "$command" && ! npm_in_peers "$command"; then
+  say "installing the js-libp2p and werift peers with npm $command"
+  # The second time without the lock, which `npm ci` refuses once package.json has moved on.
+  if ! npm_in_peers "$command" && ! npm_in_peers install; then
     warn "npm failed (log: $CACHE/npm.log); the js-libp2p tests are named at the end"
     return 0
   fi

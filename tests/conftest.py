@@ -54,6 +54,12 @@ def node_webrtc(node_modules: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def libnice_python() -> Path:
+    """The Python that runs libnice; the test is skipped where its bindings are not installed."""
+    return _path_or_skip(tools.libnice())
+
+
+@pytest.fixture(scope="session")
 def chromium_path() -> Path:
     """The Chromium executable; the test is skipped where there is none."""
     return _path_or_skip(tools.chromium())

@@ -79,6 +79,18 @@ def node_webrtc() -> Tool:
 
 
 @functools.cache
+def libnice() -> Tool:
+    """Return the system's Python where it has the bindings of libnice, an ICE agent with TCP candidates."""
+    system = Path("/usr/bin/python3")
+    script = "import gi; gi.require_version('Nice', '0.1'); from gi.repository import Nice"
+    try:
+        ended = subprocess.run([system, "-c", script], capture_output=True, timeout=60, check=False).returncode
+    except (OSError, subprocess.SubprocessError):
+        ended = 1
+    return Tool("libnice", None if ended else system, "install the Debian packages python3-gi and gir1.2-nice-0.1")
+
+
+@functools.cache
 def chromium() -> Tool:
     """Return Chromium (or Chrome), which the page's tests drive."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -110,7 +122,7 @@ def python_package(module: str, distribution: str | None = None) -> Tool:
     return Tool(f"the Python package {distribution or module}", path, f"pip install {distribution or module}")
 
 
-ALL: tuple[Callable[[], Tool], ...] = (node, node_modules, node_webrtc, chromium, namespaces, nftables)
+ALL: tuple[Callable[[], Tool], ...] = (node, node_modules, node_webrtc, libnice, chromium, namespaces, nftables)
 """What `python -m tests.tools` reports on."""
 
 

@@ -81,6 +81,7 @@ async def talk(session: Session, connection: aioice.Connection) -> None:
         assert await session.receive() == b"\x20" * size
 
 
+@pytest.mark.matrix("aioice", "host candidates of IPv{family}, told at once")
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("role", list(Role))
 async def test_with_all_candidates_at_once(role: Role, family: int) -> None:
@@ -96,6 +97,7 @@ async def test_with_all_candidates_at_once(role: Role, family: int) -> None:
         assert session.role is role
 
 
+@pytest.mark.matrix("aioice", "host candidates, trickled")
 @pytest.mark.parametrize("role", list(Role))
 async def test_with_trickled_candidates(role: Role) -> None:
     async with pair(role) as (session, connection):
@@ -124,6 +126,7 @@ async def test_with_trickled_candidates(role: Role) -> None:
         await talk(session, connection)
 
 
+@pytest.mark.matrix("aioice", "candidates of our side only (peer-reflexive)")
 @pytest.mark.parametrize("role", list(Role))
 async def test_with_candidates_of_one_side_only(role: Role) -> None:
     """The other side is found by its checks: peer-reflexive."""
@@ -139,6 +142,7 @@ async def test_with_candidates_of_one_side_only(role: Role) -> None:
         await talk(session, connection)
 
 
+@pytest.mark.matrix("aioice", "both begin in one role")
 @pytest.mark.parametrize("role", list(Role))
 async def test_a_role_conflict(role: Role) -> None:
     async with pair(role, theirs=role) as (session, connection):
@@ -148,6 +152,7 @@ async def test_a_role_conflict(role: Role) -> None:
         await talk(session, connection)
 
 
+@pytest.mark.matrix("aioice", "checks before we know its description", role="controlled")
 async def test_early_checks_of_aioice_are_answered_before_we_know_its_description() -> None:
     async with pair(Role.CONTROLLED) as (session, connection):
         await asyncio.gather(session.gather(), connection.gather_candidates())

@@ -92,6 +92,12 @@ async def turn_service() -> AsyncIterator[Stage]:
             yield Stage(service, host)
 
 
+@pytest.mark.matrix(
+    "Chromium",
+    "data channels, relayed by our TURN server; our candidates: {ours}",
+    over="{transport}",
+    role="controlled",
+)
 @pytest.mark.parametrize("ours", ["all", "relay"])
 @pytest.mark.parametrize("transport", [TransportProtocol.UDP, TransportProtocol.TCP])
 async def test_chromium_by_relay_alone(chromium_path: Path, transport: TransportProtocol, ours: str) -> None:

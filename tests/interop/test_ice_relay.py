@@ -74,6 +74,7 @@ async def no_allocation_left(server: Coturn, released: int) -> None:
     raise AssertionError("an allocation was not given back")
 
 
+@pytest.mark.matrix("coturn", "two of our sessions, relayed candidates only", over="{ours} and {theirs}")
 @pytest.mark.parametrize("theirs", PROTOCOLS)
 @pytest.mark.parametrize("ours", PROTOCOLS)
 async def test_relay_to_relay(tmp_path: Path, ours: str, theirs: str) -> None:
@@ -179,6 +180,7 @@ async def test_a_direct_path_is_preferred(tmp_path: Path) -> None:
             await talk(first, second)
 
 
+@pytest.mark.matrix("aioice", "both relayed by coturn")
 @pytest.mark.parametrize("role", list(ice.Role))
 async def test_aioice_with_relays_on_the_other_side(tmp_path: Path, role: ice.Role) -> None:
     async with coturn(tmp_path, *STATIC_USER) as server:

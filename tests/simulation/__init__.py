@@ -21,7 +21,16 @@ from tests.simulation.nat_behaviour import (
     StraySyn,
     Translation,
 )
-from tests.simulation.oracle import NatClass, Reach, combine, direct_path_possible, nat_class, reach
+from tests.simulation.oracle import (
+    NatClass,
+    Outcome,
+    Reach,
+    best_outcome,
+    combine,
+    direct_path_possible,
+    nat_class,
+    reach,
+)
 from tests.simulation.realm import Fate, Realm
 from tests.simulation.router import NatRouter
 from tests.simulation.tcp import SimulatedConnection, SimulatedTcp
@@ -41,6 +50,7 @@ __all__ = [
     "NatClass",
     "NatMapping",
     "NatRouter",
+    "Outcome",
     "Packet",
     "PayloadRewriting",
     "Pooling",
@@ -60,6 +70,7 @@ __all__ = [
     "Translation",
     "VirtualTimeLoop",
     "World",
+    "best_outcome",
     "combine",
     "direct_path_possible",
     "nat_class",

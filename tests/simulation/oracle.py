@@ -1,4 +1,4 @@
-"""Who can reach whom through which NATs over UDP: what every traversal test is measured against.
+"""Who can reach whom through which NATs: what every traversal test is measured against.
 
 The table comes from a laboratory with real sockets; the rules for the classes that it leaves out come from asking, step
 by step, which mapping each side can learn. ``tests/simulation/test_oracle.py`` plays it all through the NATs.
@@ -7,12 +7,13 @@ by step, which mapping each side can learn. ``tests/simulation/test_oracle.py`` 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from stun.address import TransportProtocol
 from tests.simulation.nat_behaviour import Filtering, Mapping, NatBehaviour, PortAllocation, PortSharing
 
-__all__ = ["NatClass", "Reach", "combine", "direct_path_possible", "nat_class", "reach"]
+__all__ = ["NatClass", "Outcome", "Reach", "best_outcome", "combine", "direct_path_possible", "nat_class", "reach"]
 
 
 class Reach(enum.Enum):
@@ -24,6 +25,17 @@ class Reach(enum.Enum):
     BIRTHDAY_BOTH = "BB: birthday probing from both sides"
     PRACTICALLY_NEVER = "X"
     NEVER = "N: never over UDP"
+
+
+class Outcome(enum.StrEnum):
+    """What two agents end on, the best first."""
+
+    DIRECT = "direct"
+    """One of them is reached at its own address."""
+    PUNCHED = "punched"
+    """Each is reached through what it opened in its own NATs."""
+    RELAYED = "relayed"
+    NONE = "none"
 
 
 class NatClass(enum.Enum):
@@ -90,6 +102,34 @@ def reach(a: NatBehaviour | None, b: NatBehaviour | None) -> Reach:
 def direct_path_possible(a: NatBehaviour | None, b: NatBehaviour | None) -> bool:
     """Whether plain simultaneous punching, as ICE does it, ends on a direct path."""
     return reach(a, b) is Reach.DIRECT
+
+
+def best_outcome(
+    a: Sequence[NatBehaviour], b: Sequence[NatBehaviour], transports: Collection[TransportProtocol], *, relay: bool
+) -> Outcome:
+    """Return what agents behind ``a`` and ``b`` (the NATs of each side; none stands for the open internet) end on.
+
+    Over UDP they punch. Over TCP the side behind NATs calls the open one, or both call at the same time (simultaneous
+    open, RFC 6544), which takes of mapping and filtering what punching takes; that UDP is blocked is no matter then.
+
+    Args:
+        a: the NATs of one side.
+        b: the NATs of the other, which are others.
+        transports: what both sides have host and reflexive candidates for.
+        relay: whether each side reaches a TURN server, over whatever passes its NATs.
+    """
+    found = {_without_relay(combine(a), combine(b), transport) for transport in transports}
+    if relay:
+        found.add(Outcome.RELAYED)
+    return next((outcome for outcome in Outcome if outcome in found), Outcome.NONE)
+
+
+def _without_relay(a: NatBehaviour | None, b: NatBehaviour | None, transport: TransportProtocol) -> Outcome:
+    if transport.is_stream:
+        a, b = (nat and replace(nat, udp_blocked=False) for nat in (a, b))
+    if not direct_path_possible(a, b):
+        return Outcome.NONE
+    return Outcome.DIRECT if a is None or b is None else Outcome.PUNCHED
 
 
 def _seen_mapping(nat: NatBehaviour) -> Mapping:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from stun.address import TransportAddress
+from stun.address import TransportAddress, TransportProtocol
 from tests.simulation import (
     Filtering,
     Host,
     Mapping,
     NatBehaviour,
     NatClass,
+    Outcome,
     PortAllocation,
     Reach,
     World,
+    best_outcome,
     combine,
     direct_path_possible,
     nat_class,
     reach,
 )
+
+UDP, TCP = TransportProtocol.UDP, TransportProtocol.TCP
 
 LABORATORY = {
     "open": (None, "D D D D D N"),
@@ -139,3 +144,33 @@ EVERY_PAIR = list(
 def test_the_simulated_nats_do_what_the_oracle_says(a: NatBehaviour | None, b: NatBehaviour | None) -> None:
     assert punch(a, b) is direct_path_possible(a, b)
     assert punch(b, a) is direct_path_possible(b, a)
+
+
+PLAIN, RANDOM, BLOCKED = (
+    NatBehaviour.linux_masquerade(),
+    NatBehaviour.linux_masquerade_random(),
+    replace(NatBehaviour.linux_masquerade(), udp_blocked=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "udp", "tcp"),
+    [
+        ([], [], Outcome.DIRECT, Outcome.DIRECT),
+        ([], [RANDOM], Outcome.DIRECT, Outcome.DIRECT),
+        ([], [BLOCKED], Outcome.NONE, Outcome.DIRECT),
+        ([PLAIN], [PLAIN], Outcome.PUNCHED, Outcome.PUNCHED),
+        ([PLAIN, PLAIN], [PLAIN], Outcome.PUNCHED, Outcome.PUNCHED),
+        ([PLAIN], [RANDOM], Outcome.NONE, Outcome.NONE),
+        ([BLOCKED], [PLAIN], Outcome.NONE, Outcome.PUNCHED),
+        ([BLOCKED], [RANDOM], Outcome.NONE, Outcome.NONE),
+    ],
+)
+def test_the_best_outcome(a: list[NatBehaviour], b: list[NatBehaviour], udp: Outcome, tcp: Outcome) -> None:
+    order = list(Outcome)
+    for first, second in ((a, b), (b, a)):
+        assert best_outcome(first, second, {UDP}, relay=False) is udp
+        assert best_outcome(first, second, {TCP}, relay=False) is tcp
+        assert best_outcome(first, second, {UDP, TCP}, relay=False) is min(udp, tcp, key=order.index)
+        assert best_outcome(first, second, {UDP}, relay=True) is min(udp, Outcome.RELAYED, key=order.index)
+        assert best_outcome(first, second, (), relay=True) is Outcome.RELAYED

@@ -1,0 +1,149 @@
+"""Two sessions in two network namespaces, many pairs at a time: ``python -m tests.interop.nat_cells``.
+
+Standard input has one JSON array of cells, each ``{"id", "sides": [side, side]}``, where a side has the keywords of
+:class:`Side`. A line of output is what came of one cell: ``{"id", "sides": [report, report]}``. Every side is a process
+of its own, forked from this one, which has imported everything; the two tell each other their candidates over a pair of
+sockets that passes by all namespaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import socket
+import ssl
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ice.aio import Path, StreamExchange, connect
+from ice.config import IceConfig
+from ice.errors import IceError
+from ice.roles import Role
+from turn.config import TurnServerConfig
+
+__all__ = ["Side", "run_all"]
+
+CLONE_NEWNET = 0x40000000
+MESSAGES = 20
+PROCESSES = 24
+"""Cells at a time. Those that are given first should be the ones without a path: they only wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two sessions of a cell."""
+
+    namespace: str
+    role: str
+    stun: str | None = None
+    turn: str | None = None
+    """The URL of a TURN server."""
+    trust: str | None = None
+    """A PEM file with the authority that signed its certificate."""
+    user: str = "maria"
+    password: str = "secret"
+    patience: float = 15.0
+    """Seconds after which there is no path."""
+
+    def config(self) -> IceConfig:
+        servers = []
+        if self.turn is not None:
+            trust = ssl.create_default_context(cafile=self.trust) if self.trust else None
+            servers = [
+                TurnServerConfig(url=self.turn, username=self.user, password=self.password, ssl_context=trust),
+            ]
+        return IceConfig(
+            stun_servers=[self.stun] if self.stun else [],
+            turn_servers=servers,
+            include_ipv6=False,
+            relay_patience=2.0,  # The machine is busy with the other cells.
+            pac_timeout=self.patience,
+            checking_timeout=self.patience,
+        )
+
+
+async def meet(side: Side, signalling: socket.socket) -> dict[str, Any]:
+    """Connect, pass some messages to and fro, and tell what the path was."""
+    begun = time.monotonic()
+    reader, writer = await asyncio.open_connection(sock=signalling)
+    exchange = StreamExchange(reader, writer)
+    role = Role(side.role)
+    try:
+        async with connect(exchange, role=role, config=side.config()) as path:
+            took = time.monotonic() - begun
+            async with asyncio.timeout(20):
+                await (_ask(path) if role is Role.CONTROLLING else _echo(path))
+            selected = path.selected_pair
+            assert selected is not None
+            return {
+                "local": [selected.local.type.value, selected.local.address.host],
+                "remote": [selected.remote.type.value, selected.remote.address.host],
+                "transport": selected.local.transport,
+                "seconds": round(took, 3),
+            }
+    except (IceError, TimeoutError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    finally:
+        writer.close()
+
+
+async def _ask(path: Path) -> None:
+    for number in range(MESSAGES):
+        await path.send(b"%d" % number)
+        assert await path.receive() == b"%d" % number
+    await path.send(b"bye")
+
+
+async def _echo(path: Path) -> None:
+    while (data := await path.receive()) != b"bye":
+        await path.send(data)
+
+
+def run_side(side: dict[str, Any], signalling: socket.socket) -> dict[str, Any]:
+    """Move this process to the side's namespace and play it."""
+    made = Side(**side)
+    handle = os.open(f"/run/netns/{made.namespace}", os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(handle, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+    os.close(handle)
+    return asyncio.run(meet(made, signalling))
+
+
+def run_cell(cell: dict[str, Any]) -> dict[str, Any]:
+    """Play both sides of a cell, each in a process of its own."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    first, second = cell["sides"]
+    child = os.fork()
+    if not child:
+        ours.close()
+        os.write(writing, json.dumps(run_side(second, theirs)).encode())
+        os._exit(0)
+    theirs.close()
+    os.close(writing)
+    report = run_side(first, ours)
+    with os.fdopen(reading, "rb") as pipe:
+        other = pipe.read()
+    os.waitpid(child, 0)
+    return {"id": cell["id"], "sides": [report, json.loads(other or b'{"error": "the process died"}')]}
+
+
+def run_all(cells: list[dict[str, Any]], processes: int = PROCESSES) -> None:
+    """Play the cells and print a line for each as it ends."""
+    gc.freeze()  # What has been imported is looked at by no child's collector, and so stays shared.
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        for outcome in pool.imap_unordered(run_cell, cells, chunksize=1):
+            sys.stdout.write(json.dumps(outcome) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    run_all(json.load(sys.stdin))
