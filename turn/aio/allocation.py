@@ -379,7 +379,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._inbox.close(error)
         self._attempts.close(error)
         for stream in self._streams:
-            stream.abort()
+            stream.lose(error)
         self._streams.clear()
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
