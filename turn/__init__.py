@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from turn.client import TurnClient
 from turn.config import (
+    AccessToken,
     ChannelPolicy,
     Credentials,
     EvenPort,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from turn.aio import PeerStream, TurnAllocation, allocate
 
 __all__ = [
+    "AccessToken",
     "ChannelPolicy",
     "Credentials",
     "EvenPort",

@@ -137,7 +137,7 @@ def _set_up_logging(as_json: bool, verbose: bool) -> None:
 
 async def _serve(settings: ServiceSettings, options: argparse.Namespace) -> int:
     _set_up_logging(options.json or settings.log_format == "json", options.verbose)
-    made_up = not settings.users and not settings.shared_secrets
+    made_up = not settings.users and not settings.shared_secrets and settings.service.tokens is None
     if made_up:
         settings = replace(settings, users={"user": secrets.token_urlsafe(16)})
     stop = asyncio.Event()

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from stun import attributes as att
 from stun.auth import Anonymous, Authenticator, LongTermClient, Verdict
 from stun.integrity import long_term_key
-from stun.message import Message
+from stun.message import Message, Method
 from stun.values import PasswordAlgorithm
-from turn.config import Credentials
+from turn.config import AccessToken, Credentials
+from turn.third_party import WITH_TOKEN, ThirdPartyClient
 
 __all__ = ["Authentication", "Signed"]
 
@@ -31,51 +32,83 @@ class Signed(NamedTuple):
 class Authentication:
     """The client's side of the long-term mechanism, for one server."""
 
-    def __init__(self, credentials: Credentials | None) -> None:
+    def __init__(self, credentials: Credentials | None, *, third_party: bool = False) -> None:
         """Args:
         credentials: None sends unsigned requests, which servers without users take.
+        third_party: whether access tokens can be had, which servers that take them are then shown instead (RFC 7635).
 
         Raises:
             ValueError: they are no OpaqueStrings, or the user name is too long to be sent.
         """
         self._current: Authenticator = _authenticator(credentials)
+        if third_party:
+            self._current = ThirdPartyClient(None if credentials is None else self._current)
         self._next: Credentials | None = None
+        self._fresh: ThirdPartyClient | None = None
+        """Signs with a token that the server has not seen yet: what carries tokens has to bring it there first."""
 
     @property
     def signed(self) -> Signed:
-        """What a request that is serialized now will be signed with."""
+        """What most requests that are serialized now will be signed with."""
         return Signed(self._current, self._current.token)
+
+    def signed_for(self, method: Method) -> Signed:
+        """What a request of a method that is serialized now will be signed with."""
+        if self._fresh is not None and method in WITH_TOKEN:
+            return Signed(self._fresh, self._fresh.token)
+        return self.signed
+
+    @property
+    def server_name(self) -> str | None:
+        """What a server that takes tokens calls itself; None for others, and before it was heard of."""
+        current = self._current
+        return current.server_name if isinstance(current, ThirdPartyClient) and current.delegate is None else None
+
+    @property
+    def is_renewable(self) -> bool:
+        """Whether new credentials would help: not where tokens were to be had and the server takes none."""
+        return not isinstance(self._current, ThirdPartyClient) or self.server_name is not None
 
     @property
     def uses_sha256(self) -> bool:
         """Whether requests are signed with MESSAGE-INTEGRITY-SHA256."""
-        return isinstance(self._current, LongTermClient) and self._current.algorithm is PasswordAlgorithm.SHA256
+        current = self._current
+        if isinstance(current, ThirdPartyClient):
+            current = current.delegate or current
+        return isinstance(current, LongTermClient) and current.algorithm is PasswordAlgorithm.SHA256
 
-    def serialize(self, request: Message, fingerprint: bool) -> bytes:
-        """Return the request's bytes, signed once the server has asked for it."""
-        return self._current.serialize(request, fingerprint)
-
-    def adopt(self, credentials: Credentials) -> None:
+    def adopt(self, credentials: Credentials | AccessToken) -> None:
         """Use these from now on.
 
         Raises:
             ValueError: they cannot be sent.
         """
+        if isinstance(credentials, AccessToken):
+            self._current = self._with(credentials)
+            self._fresh = None
+            return
         self._current = _authenticator(credentials)
         self._next = None
 
-    def hold(self, credentials: Credentials) -> None:
-        """Use these once the server refuses those in use.
+    def hold(self, credentials: Credentials | AccessToken) -> None:
+        """Use these once the server refuses those in use; a token with the next request that carries one.
 
         Raises:
             ValueError: they cannot be sent.
         """
+        if isinstance(credentials, AccessToken):
+            self._fresh = self._with(credentials)
+            return
         _authenticator(credentials)
         self._next = credentials
 
     def judge(self, response: Message, signed: Signed) -> Verdict:
         """Judge a response to a request that was signed with ``signed``."""
         verdict = signed.authenticator.judge(response, signed.token)
+        if signed.authenticator is self._fresh:
+            if verdict is Verdict.ACCEPT:
+                self._current, self._fresh = self._fresh, None
+            return verdict
         if signed.authenticator is not self._current:
             # Other credentials are in use by now: what the old ones met no longer counts.
             return Verdict.RETRY if verdict is Verdict.REFUSED else verdict
@@ -88,6 +121,11 @@ class Authentication:
         other = copy.copy(self)
         other._current = copy.copy(self._current)
         return other
+
+    def _with(self, access: AccessToken) -> ThirdPartyClient:
+        if not isinstance(self._current, ThirdPartyClient) or self.server_name is None:
+            raise ValueError("the server takes no access tokens")
+        return (self._fresh or self._current).with_access(access)
 
     def _switch(self, response: Message, credentials: Credentials) -> Verdict:
         error = response.error

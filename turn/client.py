@@ -14,7 +14,7 @@ from stun.errors import StunParseError
 from stun.machine import Deadline, Release, Transmit
 from stun.message import MessageClass, parse
 from turn.allocation import AllocationState
-from turn.config import Credentials, RelayTransport, TurnServerConfig
+from turn.config import AccessToken, Credentials, RelayTransport, TurnServerConfig
 from turn.errors import TurnError, TurnFramingError, TurnUnreachableError
 from turn.events import TurnEvent
 from turn.framing import TurnStreamDecoder
@@ -222,8 +222,10 @@ class TurnClient:
         self._rooms.allocation.move(path)
         self._work(now)
 
-    def renew(self, credentials: Credentials, now: float) -> None:
+    def renew(self, credentials: Credentials | AccessToken, now: float) -> None:
         """Take new credentials, for the first request that the server refuses the old ones for.
+
+        An access token goes to the server at once, with a Refresh (RFC 7635 section 9).
 
         Raises:
             ValueError: the credentials cannot be sent.
@@ -233,6 +235,8 @@ class TurnClient:
             self._rooms.auth.adopt(credentials)
         else:
             self._rooms.auth.hold(credentials)
+            if isinstance(credentials, AccessToken):
+                self._rooms.allocation.probe()
         self._rooms.renewal.known(credentials.lifetime, now)
         requests.resume(now)
         self._work(now)

@@ -11,12 +11,14 @@ from stun.config import ResolverConfig, StreamConfig, TransactionConfig
 from stun.uri import Scheme, ServerUri
 
 __all__ = [
+    "AccessToken",
     "ChannelPolicy",
     "CredentialProvider",
     "Credentials",
     "EvenPort",
     "RedirectPolicy",
     "RelayTransport",
+    "TokenProvider",
     "TurnClientConfig",
     "TurnServerConfig",
 ]
@@ -36,6 +38,24 @@ class Credentials:
 
 CredentialProvider = Callable[[], Awaitable[Credentials]]
 """Fetches credentials, at first and again before or when they run out; where it raises it is asked again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What an authorization server hands out for one TURN server (RFC 7635 section 4.1)."""
+
+    kid: str
+    """The name of the key that the token was made with; sent as USERNAME."""
+    token: bytes = field(repr=False)
+    """ACCESS-TOKEN, opaque to us; where it came as text it was Base64."""
+    mac_key: bytes = field(repr=False)
+    """The key that requests are signed with, 20 bytes; it has to come over TLS."""
+    lifetime: float | None = None
+    """Seconds from now for which it is good (``expires_in``); None when that is not known."""
+
+
+TokenProvider = Callable[[str], Awaitable[AccessToken]]
+"""Fetches a token for the TURN server of that name, at first and again before it runs out or when it is refused."""
 
 
 class RelayTransport(enum.IntEnum):
@@ -177,6 +197,8 @@ class TurnServerConfig:
     """The user's password."""
     credentials: CredentialProvider | None = None
     """Fetches credentials that expire, instead of ``username`` and ``password``."""
+    access_tokens: TokenProvider | None = None
+    """Fetches tokens for servers that take them (RFC 7635); ``username`` and ``password`` are for those that do not."""
     families: tuple[int, ...] = (4,)
     """Address families of the relayed addresses: ``(4,)``, ``(6,)``, or ``(4, 6)`` for one of each (7.1)."""
     transport: RelayTransport = RelayTransport.UDP
@@ -211,6 +233,8 @@ class TurnServerConfig:
             raise ValueError("a user name needs a password and the other way round")
         if self.username is not None and self.credentials is not None:
             raise ValueError("either fixed credentials or a provider")
+        if self.access_tokens is not None and self.credentials is not None:
+            raise ValueError("either tokens or credentials that expire")
         self._check_attributes()
 
     def _check_attributes(self) -> None:

@@ -157,6 +157,9 @@ class MoveFailed:
 class CredentialsWanted:
     """The credentials run out soon, or the server has refused them: answer with ``renew`` or ``renewal_failed``."""
 
+    server_name: str | None = None
+    """For whom an access token is wanted (RFC 7635 section 6.1); None where a name and a password are."""
+
 
 TurnEvent = (
     Allocated

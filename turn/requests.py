@@ -29,6 +29,7 @@ from turn.errors import (
     TurnTimeoutError,
     error_of_code,
 )
+from turn.third_party import ThirdPartyClient
 
 __all__ = ["Ask", "Outcome", "Requests"]
 
@@ -188,9 +189,9 @@ class Requests(Generic[C]):
             message = Message(ask.method, MessageClass.REQUEST, new_transaction_id(self._rng), list(ask.attributes))
             if self._config.software is not None and ask.method in _WITH_SOFTWARE:
                 message.add(att.SOFTWARE, self._config.software)
-            request.signed = self._auth.signed
+            request.signed = self._auth.signed_for(ask.method)
             try:
-                wire = self._auth.serialize(message, self._config.fingerprint)
+                wire = request.signed.authenticator.serialize(message, self._config.fingerprint)
             except ValueError as error:
                 # A server may have us echo a realm or a ticket that is longer than what may be sent.
                 text = f"{ask.method.name} cannot be written as the server wants it: {error}"
@@ -223,12 +224,15 @@ class Requests(Generic[C]):
         if SecurityFeature.PASSWORD_ALGORITHMS in promised and att.PASSWORD_ALGORITHMS not in response:
             text = "the challenge promises password algorithms and has none: somebody bids us down"
             self._fail(request, TurnDowngradeError(text, server=self._server, code=error.code if error else None))
-        elif error is not None and error.code == 401 and self._renewable and not request.waited:
+        elif error is not None and error.code == 401 and self._may_wait(request):
             request.waited = True
             self._parked.append(request)
             self.wants_credentials = True
         else:
             self._fail(request, self._error_of(response, request))
+
+    def _may_wait(self, request: _Request[C]) -> bool:
+        return self._renewable and self._auth.is_renewable and not request.waited
 
     def _error_of(self, response: Message, request: _Request[C]) -> TurnError:
         error = response.error
@@ -237,7 +241,9 @@ class Requests(Generic[C]):
         details: list[str] = []
         if error.code == 401 and request.signed.token is None:
             text = f"the server wants a user name and a password ({error})"
-            if not isinstance(request.signed.authenticator, Anonymous):
+            if isinstance(request.signed.authenticator, ThirdPartyClient):
+                text = f"the server takes no access tokens ({error})"
+            elif not isinstance(request.signed.authenticator, Anonymous):
                 text = f"the server's challenge offers nothing that we can sign with ({error})"
             return TurnCredentialsError(text, server=self._server, code=401)
         if error.code == 420:

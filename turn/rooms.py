@@ -52,15 +52,14 @@ class Rooms:
         self.outbox: Outbox[Transmit | Release, TurnEvent] = Outbox()
         self.dropped = 0
         """Indications that made no sense."""
-        self.auth = Authentication(credentials)
+        self.auth = Authentication(credentials, third_party=config.access_tokens is not None)
         self.allocation = Allocation(config, server, path)
         self.permissions = Permissions(tuning, server)
         self.channels = Channels(tuning, server)
         self.connections = PeerConnections(tuning, server)
         self.renewal = Renewal(tuning)
-        self.requests: Requests[Any] = Requests(
-            tuning, server, self.auth, rng, renewable=config.credentials is not None
-        )
+        renewable = config.credentials is not None or config.access_tokens is not None
+        self.requests: Requests[Any] = Requests(tuning, server, self.auth, rng, renewable=renewable)
         tables = self.channels.heads, self.channels.peers, self.permissions.open
         self.data = DataPlane(config, *tables, path.protocol.is_stream, rng)
         self._config = config
@@ -206,7 +205,7 @@ class Rooms:
         self.permissions.events.clear()
         closing = self.allocation.state in (AllocationState.CLOSING, AllocationState.DEAD)
         if not closing and self.renewal.is_due(now, self.requests.wants_credentials):
-            events.append(CredentialsWanted())
+            events.append(CredentialsWanted(self.auth.server_name))
 
     def _settle(self, event: PermissionGranted | PermissionFailed) -> None:
         if isinstance(event, PermissionFailed):

@@ -304,7 +304,7 @@ def test_a_realm_that_is_too_long_to_echo_is_a_failure_and_not_an_exception(leng
     stage.feed(request.failure(401, "No", (long_realm, b"r" * length), (att.NONCE, b"n")).serialize())
     stage.pump()
     error = failure(stage)
-    assert isinstance(error, errors.TurnProtocolError)
+    assert isinstance(error, errors.TurnCredentialsError)
     assert str(SERVER) in str(error)
     assert stage.client.next_timeout() is None
 

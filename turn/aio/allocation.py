@@ -12,7 +12,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from stun.address import FiveTuple, TransportAddress
 from stun.network import Network
-from turn.aio.credentials import fetch_credentials
+from turn.aio.credentials import fetch_credentials, fetch_token
 from turn.aio.driver import ClientDriver, DataSink
 from turn.aio.inbox import Inbox
 from turn.aio.peer_stream import PeerStream, open_peer_stream
@@ -325,8 +325,8 @@ class TurnAllocation(AsyncIOEventEmitter):
                 logger.warning("the allocation is lost: %s", error)
                 self._tell("lost", error)
                 self._end(error)
-            case CredentialsWanted():
-                self.look_after(self._renew())
+            case CredentialsWanted(server_name):
+                self.look_after(self._renew(server_name))
             case _:
                 self._peer_event(event)
 
@@ -361,11 +361,18 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _renew(self) -> None:
+    async def _renew(self, server_name: str | None) -> None:
+        client = self._driver.client
         try:
-            credentials = await fetch_credentials(self.config)
-            assert credentials is not None  # there is a provider, or nobody would have asked
-            self._driver.client.renew(credentials, self._now())
+            if server_name is not None:
+                client.renew(await fetch_token(self.config, server_name), self._now())
+            else:
+                credentials = await fetch_credentials(self.config)
+                assert credentials is not None  # there is a provider, or nobody would have asked
+                client.renew(credentials, self._now())
+        except ValueError as error:
+            problem = TurnCredentialsError(f"the access token cannot be sent: {error}", server=client.server)
+            client.renewal_failed(problem, self._now())
         except TurnCredentialsError as error:
             logger.warning("%s", error)
             self._driver.client.renewal_failed(error, self._now())
@@ -379,7 +386,7 @@ class TurnAllocation(AsyncIOEventEmitter):
         self._inbox.close(error)
         self._attempts.close(error)
         for stream in self._streams:
-            stream.abort()
+            stream.lose(error)
         self._streams.clear()
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()

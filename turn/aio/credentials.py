@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from turn.authentication import Authentication
-from turn.config import CredentialProvider, Credentials, TurnServerConfig
+from turn.config import AccessToken, Credentials, TurnServerConfig
 from turn.errors import TurnCredentialsError
 
-__all__ = ["fetch_credentials"]
+__all__ = ["fetch_credentials", "fetch_token"]
+
+T = TypeVar("T")
 
 
 async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
@@ -17,7 +21,9 @@ async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
     Raises:
         TurnCredentialsError: the provider has failed, in whatever way, or takes too long, or they cannot be sent.
     """
-    credentials = config.fixed_credentials if config.credentials is None else await _ask(config, config.credentials)
+    credentials = config.fixed_credentials
+    if config.credentials is not None:
+        credentials = await _ask(config, config.credentials, Credentials, "credentials")
     try:
         Authentication(credentials)
     except ValueError as error:
@@ -25,8 +31,20 @@ async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
     return credentials
 
 
-async def _ask(config: TurnServerConfig, provider: CredentialProvider) -> Credentials:
-    async def ask() -> Credentials:
+async def fetch_token(config: TurnServerConfig, server_name: str) -> AccessToken:
+    """Return an access token for the server that calls itself ``server_name`` (RFC 7635 section 6.1).
+
+    Raises:
+        TurnCredentialsError: there is no provider, it has failed, in whatever way, or takes too long.
+    """
+    provider = config.access_tokens
+    if provider is None:
+        raise TurnCredentialsError("nobody hands out access tokens", server=config.url)
+    return await _ask(config, lambda: provider(server_name), AccessToken, "an access token")
+
+
+async def _ask(config: TurnServerConfig, provider: Callable[[], Awaitable[object]], kind: type[T], what: str) -> T:
+    async def ask() -> object:
         return await provider()  # A provider may also raise before there is anything to await.
 
     asking = asyncio.ensure_future(ask())
@@ -34,17 +52,17 @@ async def _ask(config: TurnServerConfig, provider: CredentialProvider) -> Creden
     try:
         await asyncio.wait([asking], timeout=patience)
         if not asking.done():
-            raise TurnCredentialsError(f"no credentials within {patience:g} s", server=config.url)
+            raise TurnCredentialsError(f"no answer about {what} within {patience:g} s", server=config.url)
     finally:
         asking.cancel()
     # The provider is the application's, and so are its exceptions: they are reported, not caught by name.
     if asking.cancelled():
-        raise TurnCredentialsError("asking for credentials was cancelled", server=config.url)
+        raise TurnCredentialsError(f"asking for {what} was cancelled", server=config.url)
     error = asking.exception()
     if error is not None:
-        raise TurnCredentialsError(f"no credentials could be had: {error}", server=config.url) from error
-    credentials = asking.result()
-    if not isinstance(credentials, Credentials):
-        text = f"the provider has to return turn.Credentials, not {type(credentials).__name__}"
+        raise TurnCredentialsError(f"{what} could not be had: {error}", server=config.url) from error
+    answer = asking.result()
+    if not isinstance(answer, kind):
+        text = f"the provider has to return turn.{kind.__name__}, not {type(answer).__name__}"
         raise TurnCredentialsError(text, server=config.url)
-    return credentials
+    return answer

@@ -11,7 +11,7 @@ from stun.aio.link import ALPN_TURN
 from stun.aio.tls import client_context, describe_certificate_error
 from stun.machine import Transmit
 from turn.client import TurnClient
-from turn.errors import TurnTimeoutError, TurnTlsError, TurnUnreachableError
+from turn.errors import TurnError, TurnTimeoutError, TurnTlsError, TurnUnreachableError
 from turn.tcp_client import BindFailed, Bound, DataConnection
 
 __all__ = ["PeerStream", "open_peer_stream"]
@@ -34,6 +34,7 @@ class PeerStream:
         """The peer's transport address, as the server sees it."""
         self._reader = reader
         self._writer = writer
+        self._lost: TurnError | None = None
 
     @property
     def is_closing(self) -> bool:
@@ -44,18 +45,26 @@ class PeerStream:
         """Return the next bytes; ``b""`` at the peer's end.
 
         Raises:
-            ConnectionError: the connection was reset.
+            ConnectionError: the connection was reset, or (a TurnError) the allocation ended before the peer did.
         """
-        return await self._reader.read(max_bytes)
+        data = await self._reader.read(max_bytes)
+        if not data and self._lost is not None:
+            raise self._lost.again()
+        return data
 
     async def read_exactly(self, count: int) -> bytes:
         """Return exactly so many bytes.
 
         Raises:
-            ConnectionError: the connection was reset.
+            ConnectionError: as of :meth:`read`.
             asyncio.IncompleteReadError: the peer ended before.
         """
-        return await self._reader.readexactly(count)
+        try:
+            return await self._reader.readexactly(count)
+        except asyncio.IncompleteReadError as error:
+            if self._lost is None:
+                raise
+            raise self._lost.again() from error
 
     async def write(self, data: bytes) -> None:
         """Send bytes; returns when there is room for more.
@@ -90,6 +99,13 @@ class PeerStream:
     def abort(self) -> None:
         """Close at once, without sending what waits."""
         self._writer.transport.abort()
+
+    def lose(self, error: TurnError) -> None:
+        """The allocation is gone: close at once, and let nobody take that for the peer's end."""
+        if not isinstance(error, ConnectionError):
+            error = TurnUnreachableError(f"the allocation is gone ({error})", code=error.code)
+        self._lost = error
+        self.abort()
 
     async def __aenter__(self) -> PeerStream:
         return self

@@ -22,10 +22,12 @@ _CODES = {4: AddressFamily.IPV4, 6: AddressFamily.IPV6}
 _PROTOCOLS = {17: TransportProtocol.UDP, 6: TransportProtocol.TCP}
 
 
-def granted_lifetime(state: ServerState, wanted: int | None) -> float:
-    """Return the seconds that a client gets who asks for ``wanted`` (sections 7.2 and 8.2)."""
+def granted_lifetime(state: ServerState, request: Request) -> float:
+    """Return the seconds that a client gets (sections 7.2 and 8.2), no more than its token has (RFC 7635 section 9)."""
     times = state.config.times
-    return min(max(times.default_lifetime, float(wanted or 0)), times.max_lifetime)
+    wanted = request.message.get(att.LIFETIME) or 0
+    granted = min(max(times.default_lifetime, wanted), times.max_lifetime)
+    return granted if request.grant is None else min(granted, max(1.0, request.grant.ends - request.now))
 
 
 class _RefusedError(Exception):
@@ -111,7 +113,7 @@ class AllocateRoom:
         families = [reserved.address.family] if reserved is not None else self._families(message)
         if att.MOBILITY_TICKET in message:
             self._check_mobility(message)
-        pending = _Pending(request, granted_lifetime(state, message.get(att.LIFETIME)))
+        pending = _Pending(request, granted_lifetime(state, request))
         missing = [family for family in families if not state.ports.has_family(family)]
         pending.errors = [AddressErrorCode(_CODES[family], 440, "Address Family not Supported") for family in missing]
         pending.waiting = set(families) - set(missing)
@@ -238,6 +240,7 @@ class AllocateRoom:
         allocation = Allocation(
             number, request.path, request.auth.username, request.identity, request.source, request.now
         )
+        allocation.grant = request.grant
         allocation.relays = pending.relays
         for relay in pending.relays.values():
             relay.allocation = allocation

@@ -6,6 +6,7 @@ from typing import Any
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from turn.service.quota import TokenBucket
+from turn.service.tokens import Grant
 
 __all__ = ["Allocation", "AllocationTable", "Channel", "Door", "Relay"]
 
@@ -64,6 +65,7 @@ class Allocation:
         "channel_of",
         "channels",
         "created",
+        "grant",
         "identity",
         "latest_refresh",
         "number",
@@ -96,6 +98,8 @@ class Allocation:
         """Who the user is, whatever name credentials of limited time give it."""
         self.source = source
         """The address that its quota is counted for."""
+        self.grant: Grant | None = None
+        """The access token that it lives on (RFC 7635), if it does."""
         self.created = now
         self.relays: dict[int, Relay] = {}
         """By family, 4 or 6."""

@@ -6,10 +6,19 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from stun.address import TransportAddress
+from turn.access_token import TokenKey
 from turn.framing import CHANNEL_MAX, CHANNEL_MAX_RFC_5766
 from turn.service.policy import PeerPolicyConfig
 
-__all__ = ["RelayHost", "RelayLimits", "RelayTimes", "StreamLimits", "TurnServiceConfig", "UnauthenticatedLimits"]
+__all__ = [
+    "RelayHost",
+    "RelayLimits",
+    "RelayTimes",
+    "StreamLimits",
+    "TokenConfig",
+    "TurnServiceConfig",
+    "UnauthenticatedLimits",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +136,24 @@ class UnauthenticatedLimits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TokenConfig:
+    """Whose access tokens are taken (RFC 7635)."""
+
+    server_name: str
+    """THIRD-PARTY-AUTHORIZATION: what the server calls itself to authorization servers (6.1); tokens are tied to it."""
+    keys: tuple[TokenKey, ...]
+    """The keys shared with authorization servers (4.1); several while one is being replaced."""
+    delta: float = 5.0
+    """Seconds by which clocks may differ (7: 5)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.server_name) <= 255 or not self.keys or self.delta < 0:
+            raise ValueError("tokens need the name of this server (at most 255 characters) and a key")
+        if len({key.kid for key in self.keys}) < len(self.keys):
+            raise ValueError("two token keys have one name")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TurnServiceConfig:
     """Everything that the TURN server does not find out by itself."""
 
@@ -156,6 +183,8 @@ class TurnServiceConfig:
     """Whether DONT-FRAGMENT can be honoured; without it the attribute is unknown to the server."""
     sha256: bool = True
     """Whether SHA-256 credentials are offered beside MD5 (RFC 8489 section 14.11)."""
+    tokens: TokenConfig | None = None
+    """Whose access tokens are taken (RFC 7635); None takes none."""
     nonce_lifetime: float = 600.0
     """Seconds for which a nonce is fresh (RFC 8656 section 5: at most an hour)."""
     alternates: tuple[TransportAddress, ...] = ()

@@ -50,7 +50,7 @@ class RefreshRoom:
             answer = state.succeed(request, (att.LIFETIME, 0), *extra)
             self._delete(request, allocation, families)
             return answer
-        lifetime = granted_lifetime(state, wanted)
+        lifetime = granted_lifetime(state, request)
         for family in families:
             allocation.relays[family].expires = request.now + lifetime
         state.watch(allocation)

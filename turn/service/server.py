@@ -13,7 +13,7 @@ from typing import Any
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.attributes import Attribute
-from stun.auth_server import LongTermServer, LongTermServerConfig, Refused
+from stun.auth_server import LongTermServerConfig, Refused
 from stun.errors import StunParseError
 from stun.machine import Deadline, Transmit, earliest
 from stun.message import Message, MessageClass, Method, parse
@@ -34,13 +34,12 @@ from turn.service.state import Request, ServerState
 from turn.service.stats import TurnServerStats
 from turn.service.streams import StreamRoom
 from turn.service.tcp import TcpRoom
+from turn.service.tokens import TokenDoor
 
 __all__ = ["TurnServer"]
 
-_NOT_UNDERSTOOD: frozenset[Attribute[Any]] = frozenset(
-    {att.CHANGE_REQUEST, att.PADDING, att.RESPONSE_PORT, att.ACCESS_TOKEN}
-)
-"""What only servers of RFC 5780 and RFC 7635 understand."""
+_BEHAVIOUR: frozenset[Attribute[Any]] = frozenset({att.CHANGE_REQUEST, att.PADDING, att.RESPONSE_PORT})
+"""What only servers of RFC 5780 understand."""
 
 
 class TurnServer:
@@ -52,12 +51,17 @@ class TurnServer:
         users: UserStore,
         rng: random.Random,
         listening: tuple[str, ...] = (),
+        unix_time: Callable[[], float] | None = None,
     ) -> None:
         """Args:
         config: what to offer, and limits.
         users: who may have allocations.
         rng: ports, tickets, nonce secrets, connection ids; ``random.SystemRandom`` outside of tests.
         listening: the IP addresses that the server listens on, which are no peers; those of relays are known.
+        unix_time: tells the time in Unix seconds, for access tokens (RFC 7635); nothing else needs it.
+
+        Raises:
+            ValueError: ``config`` has tokens, and there is no ``unix_time``.
         """
         self.config = config
         hosts = {relay.host for relay in config.relays} | {
@@ -72,7 +76,8 @@ class TurnServer:
             username_anonymity=users.knows_hashes,
             nonce_lifetime=config.nonce_lifetime,
         )
-        self._auth = LongTermServer(long_term, users, rng)
+        self._door = TokenDoor(config.tokens, long_term, users, rng, unix_time)
+        self._not_understood = _BEHAVIOUR if config.tokens is not None else _BEHAVIOUR | {att.ACCESS_TOKEN}
         limits = config.unauthenticated
         self._budget = ByteBudget(limits.excess_rate, limits.excess_burst, limits.sources)
         self._failures = RateLimiter(limits.failure_rate, limits.failure_burst, limits.sources)
@@ -315,7 +320,7 @@ class TurnServer:
         request = self._authenticated(message, path, now)
         if request is None:
             return
-        unknown = message.unknown_required(_NOT_UNDERSTOOD)
+        unknown = message.unknown_required(self._not_understood)
         if unknown:
             self._state.fail(request, 420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown))
         elif message.method is Method.CONNECTION_BIND:
@@ -330,7 +335,7 @@ class TurnServer:
         self._tcp.bind(request, b"".join([*(behind or []), self._streams.rest(request.path)]))
 
     def _answer_binding(self, message: Message, path: FiveTuple, now: float) -> None:
-        unknown = message.unknown_required(_NOT_UNDERSTOOD)
+        unknown = message.unknown_required(self._not_understood)
         if unknown:
             self.stats.errors[420] += 1
             response = message.failure(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown))
@@ -349,16 +354,22 @@ class TurnServer:
         if existing is None and is_guessing:
             self.stats.guesses += 1
             return None
-        verdict = self._auth.check(message, path.remote, now)
+        grant = self._door.grant_of(message, existing.grant if existing is not None else None, now)
+        verdict = self._door.check(message, path.remote, grant, now)
         if isinstance(verdict, Refused) and (owner := self._nonce_owner(message, path)) is not None:
-            elsewhere = self._auth.check(message, owner, now)
-            verdict = verdict if isinstance(elsewhere, Refused) else elsewhere
+            owners = self._door.grant_of(message, owner.grant, now)
+            elsewhere = self._door.check(message, owner.path.remote, owners, now)
+            if owners is not None or not isinstance(elsewhere, Refused):
+                verdict, grant = elsewhere, owners
         if not isinstance(verdict, Refused):
-            identity = self._users.identity(verdict.username)
+            identity = self._users.identity(verdict.username) if grant is None else grant.identity
+            if grant is not None and existing is not None and existing.grant is not None:
+                # Whoever has a fresh nonce for this path and a good token is its client with a newer one (section 9).
+                identity, existing.grant = existing.identity, grant
             if is_guessing and existing is not None and existing.identity != identity:
                 self.stats.guesses += 1
                 return None
-            return Request(message, path, verdict, identity, now)
+            return Request(message, path, verdict, identity, now, grant)
         if verdict.response is None:
             return None
         error = verdict.response.error
@@ -370,15 +381,12 @@ class TurnServer:
         self._answer_stranger(message, verdict.response, path, now)
         return None
 
-    def _nonce_owner(self, message: Message, path: FiveTuple) -> TransportAddress | None:
-        """Return the other client address that the request's nonce may have been made for.
-
-        A data connection (RFC 6062) comes from another port of its client, which has the control connection's nonce.
-        """
+    def _nonce_owner(self, message: Message, path: FiveTuple) -> Allocation | None:
+        """Return whose nonce a data connection (RFC 6062) may have: its control connection has another client port."""
         number = message.get(att.CONNECTION_ID) if message.method is Method.CONNECTION_BIND else None
         allocation = self._tcp.allocation_of(number) if number is not None else None
         if allocation is not None and allocation.path.remote.host == path.remote.host:
-            return allocation.path.remote
+            return allocation
         return None
 
     def _answer_stranger(self, message: Message, response: Message, path: FiveTuple, now: float) -> None:

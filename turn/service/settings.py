@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from stun.address import TransportAddress, TransportProtocol
+from turn.access_token import TokenKey
 from turn.errors import TurnConfigError
 from turn.service.config import (
     RelayHost,
     RelayLimits,
     RelayTimes,
     StreamLimits,
+    TokenConfig,
     TurnServiceConfig,
     UnauthenticatedLimits,
 )
@@ -192,10 +195,28 @@ def _service(top: _Table, table: Callable[[str], _Table]) -> TurnServiceConfig:
         nonce_lifetime=float(top.take("nonce_lifetime", (int, float), 600.0)),
         alternates=tuple(_address(text) for text in top.texts("alternates")),
         software=top.take("software", str),
+        tokens=_tokens(table("tokens")),
     )
     relay.finish()
     peers.finish()
     return config
+
+
+def _tokens(table: _Table) -> TokenConfig | None:
+    """Read whose access tokens are taken: ``server_name``, ``keys`` (Base64 by name) and ``delta``."""
+    name, delta = table.take("server_name", str), float(table.take("delta", (int, float), 5.0))
+    given = table.texts("keys")
+    table.finish()
+    if name is None and not given:
+        return None
+    keys: list[TokenKey] = []
+    for text in given:
+        kid, _, encoded = text.partition(":")
+        try:
+            keys.append(TokenKey(kid=kid, key=base64.b64decode(encoded, validate=True)))
+        except ValueError as error:
+            raise TurnConfigError(f"tokens.keys: {kid!r} needs <name>:<Base64 of 32 bytes>") from error
+    return TokenConfig(server_name=name or "", keys=tuple(keys), delta=delta)
 
 
 def _numbers(kind: type[Any], table: _Table) -> Any:

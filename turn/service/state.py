@@ -21,6 +21,7 @@ from turn.service.policy import PeerPolicy, Refusal
 from turn.service.ports import RelayPorts
 from turn.service.quota import CountQuota, TokenBucket
 from turn.service.stats import TurnServerStats
+from turn.service.tokens import Grant
 from turn.timetable import Timetable
 
 __all__ = ["Request", "ServerState"]
@@ -38,6 +39,8 @@ class Request:
     identity: str
     """Who the user is, whatever name credentials of limited time give it."""
     now: float
+    grant: Grant | None = None
+    """What lets in the holder of an access token (RFC 7635)."""
 
     @property
     def source(self) -> str:

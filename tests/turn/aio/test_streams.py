@@ -49,7 +49,27 @@ async def test_what_is_still_open_ends_with_the_allocation() -> None:
         async with turn.allocate(config(fake)) as allocation:
             stream = await allocation.connect(PEER)
         assert stream.is_closing
+        with pytest.raises(errors.TurnClosedError):
+            await stream.read()
         await stream.close()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_lost_allocation_is_not_taken_for_the_end_of_the_peer(refused: bool) -> None:
+    async with tcp_fake() as fake, turn.allocate(config(fake)) as allocation:
+        stream = await allocation.connect(PEER)
+        await stream.write(b"before")
+        assert await stream.read_exactly(3) == b"bef"
+        if refused:
+            fake.server.refuse(Method.CREATE_PERMISSION, 437)
+            with pytest.raises(errors.TurnAllocationMismatchError):
+                await allocation.permit("203.0.113.9")
+        else:
+            fake.writers[0].close()
+        with pytest.raises(errors.TurnUnreachableError, match=r"437" if refused else "closed the connection"):
+            await stream.read_exactly(100)
+        with pytest.raises(ConnectionError):
+            await stream.read()
 
 
 async def test_two_connections_to_one_peer_at_a_time() -> None:

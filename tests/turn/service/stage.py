@@ -22,6 +22,8 @@ SERVER = TransportAddress("198.51.100.1", 3478)
 RELAY4, RELAY6 = "198.51.100.1", "2001:db8:1::1"
 PEER = TransportAddress("203.0.113.7", 7000)
 PEER6 = TransportAddress("2001:db8:7::7", 7000)
+UNIX = 1_700_000_000.0
+"""What the server's clock shows at monotonic 0."""
 USERS = {"alice": "wonder", "bob": "builder"}
 RELAYS = (RelayHost(host=RELAY4), RelayHost(host=RELAY6))
 Pair = tuple[Attribute[Any], Any]
@@ -33,7 +35,7 @@ class Stage:
     def __init__(self, *, users: UserStore | None = None, seed: int = 1, **settings: Any) -> None:
         config = TurnServiceConfig(**{"realm": "example.org", "relays": RELAYS, **settings})
         store = users or StaticUsers("example.org", USERS)
-        self.server = TurnServer(config, store, random.Random(seed), (SERVER.host,))
+        self.server = TurnServer(config, store, random.Random(seed), (SERVER.host,), unix_time=lambda: UNIX + self.now)
         self.now = 1000.0
         self.sent: list[tuple[FiveTuple, bytes]] = []
         """To clients, since it was last taken."""

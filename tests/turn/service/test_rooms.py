@@ -9,10 +9,11 @@ import random
 import pytest
 
 from stun.address import TransportAddress, TransportProtocol
+from turn.access_token import TokenKey
 from turn.aio.service.log import JsonFormatter, KeyValueFormatter
 from turn.errors import TurnConfigError
 from turn.service.allocation import Allocation
-from turn.service.config import RelayHost, RelayTimes, TurnServiceConfig
+from turn.service.config import RelayHost, RelayTimes, TokenConfig, TurnServiceConfig
 from turn.service.mobility import Ticket, TicketBox
 from turn.service.ports import RelayPorts
 from turn.service.quota import ByteBudget, CountQuota, TokenBucket
@@ -163,6 +164,10 @@ allow = ["10.0.0.0/8"]
 alice = "wonder"
 [credentials]
 shared_secrets = ["north", "south"]
+[tokens]
+server_name = "relay.example.org"
+keys = ["north:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="]
+delta = 2
 [metrics]
 listen = "127.0.0.1:9641"
 [log]
@@ -180,6 +185,8 @@ def test_a_file() -> None:
     assert (service.ports, service.mobility, service.sha256) == ((50000, 60000), True, False)
     assert service.limits.allocations_per_user == 3
     assert settings.shared_secrets == ("north", "south")
+    key = TokenKey(kid="north", key=bytes(range(32)))
+    assert service.tokens == TokenConfig(server_name="relay.example.org", keys=(key,), delta=2.0)
     assert settings.metrics is not None
 
 
@@ -198,6 +205,10 @@ def test_a_file() -> None:
         ('realm = "x"\n[peers]\nallow = ["1.2.3.4/8"]', "host bits"),
         ('realm = "x"\n[users]\nalice = 5', "password"),
         ('realm = "x"\n[log]\nformat = "xml"', "text or json"),
+        ('realm = "x"\n[tokens]\nserver_name = "n"', "tokens need"),
+        ('realm = "x"\n[tokens]\nkeys = ["north:AAEC"]', "Base64 of 32 bytes"),
+        ('realm = "x"\n[tokens]\nkeys = ["north:!"]', "Base64 of 32 bytes"),
+        ('realm = "x"\n[tokens]\nkey = "north"', "unknown setting: tokens.key"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(text: str, problem: str) -> None:

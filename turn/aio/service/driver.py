@@ -7,6 +7,7 @@ import errno
 import logging
 import random
 import ssl
+import time
 from collections.abc import Callable
 
 from OpenSSL import SSL
@@ -62,7 +63,7 @@ class TurnServerDriver:
         listening: the IP addresses that will be listened on, and all others of this host.
         on_event: takes the server's events.
         """
-        self.server = TurnServer(config, users, random.SystemRandom(), listening)
+        self.server = TurnServer(config, users, random.SystemRandom(), listening, unix_time=time.time)
         self.counters = SocketCounters()
         """What the UDP sockets have done."""
         self.udp: dict[TransportAddress, ClientSocket] = {}

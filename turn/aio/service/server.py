@@ -192,8 +192,8 @@ def _users(settings: ServiceSettings) -> UserStore:
         stores.append(StaticUsers(realm, settings.users))
     if settings.shared_secrets:
         stores.append(SharedSecretUsers(realm, settings.shared_secrets, time.time))
-    if not stores:
-        raise ValueError("nobody could sign in: there are neither users nor shared secrets")
+    if not stores and settings.service.tokens is None:
+        raise ValueError("nobody could sign in: there are neither users nor shared secrets nor token keys")
     return Users(*stores)
 
 

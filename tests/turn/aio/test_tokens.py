@@ -1,0 +1,106 @@
+"""Access tokens over sockets: our client and our server, tokens that run out, peers over TCP, providers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+
+import turn
+from stun.address import TransportAddress, TransportProtocol
+from tests.turn.aio.service.running import config_for, running, udp_echo
+from turn import errors
+from turn.access_token import TokenContents, TokenKey, seal_token
+from turn.config import AccessToken, RelayTransport, TurnClientConfig
+from turn.service.config import TokenConfig
+
+KEY = TokenKey(kid="north", key=bytes(range(32)))
+TOKENS = TokenConfig(server_name="relay.example.org", keys=(KEY,))
+EAGER = TurnClientConfig(credentials_margin=0.5, credentials_timeout=0.2)
+
+
+class Issuer:
+    """An authorization server."""
+
+    def __init__(self, lifetime: int) -> None:
+        self.given = 0
+        self._lifetime = lifetime
+
+    async def __call__(self, server_name: str) -> AccessToken:
+        self.given += 1
+        contents = TokenContents(os.urandom(20), time.time(), self._lifetime)
+        sealed = seal_token(KEY, server_name, contents, os.urandom(12))
+        return AccessToken(KEY.kid, sealed, contents.mac_key, float(self._lifetime))
+
+
+async def echoed(allocation: turn.TurnAllocation, peer: TransportAddress, data: bytes) -> None:
+    allocation.send(data, peer)
+    async with asyncio.timeout(5):
+        assert await allocation.receive() == (data, peer)
+
+
+@pytest.mark.parametrize("protocol", [TransportProtocol.UDP, TransportProtocol.TCP])
+async def test_tokens_that_end_under_a_live_allocation(protocol: TransportProtocol) -> None:
+    issuer = Issuer(lifetime=2)
+    async with running(tokens=TOKENS) as service, udp_echo() as peer:
+        config = config_for(service, protocol, username=None, password=None, access_tokens=issuer, client=EAGER)
+        async with turn.allocate(config) as allocation:
+            await echoed(allocation, peer, b"before")
+            await asyncio.sleep(4.5)
+            assert allocation.error is None
+            await allocation.permit("127.0.0.77")
+            await echoed(allocation, peer, b"after")
+            assert issuer.given >= 3
+
+
+async def test_connections_to_peers() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        await writer.drain()
+        writer.close()
+
+    peers = await asyncio.start_server(echo, "127.0.0.1", 0)
+    address = TransportAddress(*peers.sockets[0].getsockname())
+    async with running(tokens=TOKENS) as service:
+        config = config_for(
+            service,
+            TransportProtocol.TCP,
+            username=None,
+            password=None,
+            access_tokens=Issuer(600),
+            transport=RelayTransport.TCP,
+        )
+        async with turn.allocate(config) as allocation, await allocation.connect(address) as stream:
+            await stream.write(b"hello")
+            assert await stream.read_exactly(5) == b"hello"
+    peers.close()
+    await peers.wait_closed()
+
+
+async def test_providers_that_fail() -> None:
+    async def raises(server_name: str) -> AccessToken:
+        raise LookupError(f"{server_name} is not ours")
+
+    async def hangs(server_name: str) -> AccessToken:
+        await asyncio.sleep(1e6)
+        raise AssertionError("nobody waits for so long")
+
+    async def nothing(server_name: str) -> AccessToken:
+        return None  # type: ignore[return-value]
+
+    async def unsendable(server_name: str) -> AccessToken:
+        return AccessToken("k" * 600, b"token", bytes(20))
+
+    async with running(tokens=TOKENS) as service:
+        for provider, text in (
+            (raises, r"relay\.example\.org is not ours"),
+            (hangs, r"within 0\.2 s"),
+            (nothing, "turn.AccessToken, not NoneType"),
+            (unsendable, "cannot be sent"),
+        ):
+            config = config_for(service, username=None, password=None, access_tokens=provider, client=EAGER)
+            with pytest.raises(errors.TurnCredentialsError, match=text) as caught:
+                await turn.allocate(config)
+            assert "127.0.0.1" in caught.value.server
