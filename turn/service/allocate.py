@@ -177,11 +177,22 @@ class AllocateRoom:
     def _check_capacity(self, request: Request) -> None:
         state = self._state
         if state.draining or len(state.allocations) + len(self._pending) >= state.config.limits.allocations:
-            family = request.path.local.family
-            elsewhere = [address for address in state.config.alternates if address.family == family]
-            if elsewhere:
-                raise _RefusedError(300, "Try Alternate", (att.ALTERNATE_SERVER, elsewhere[0]))
+            pairs = self._elsewhere(request.path)
+            if pairs:
+                raise _RefusedError(300, "Try Alternate", *pairs)
             raise _RefusedError(508, "Insufficient Capacity")
+
+    def _elsewhere(self, path: FiveTuple) -> list[Pair]:
+        """Return what a 300 says (RFC 8489 section 10); nothing without an address of the request's family."""
+        config = self._state.config
+        of_family = sorted(config.alternates, key=lambda address: address.family != path.local.family)
+        if not of_family or of_family[0].family != path.local.family:
+            return []
+        pairs: list[Pair] = [(att.ALTERNATE_SERVER, address) for address in of_family]
+        is_secure = path.protocol in (TransportProtocol.TLS, TransportProtocol.DTLS)
+        if config.alternate_domain is not None and is_secure:
+            pairs.append((att.ALTERNATE_DOMAIN, config.alternate_domain))
+        return pairs
 
     def _refuse(self, request: Request, code: int, reason: str, *pairs: Pair) -> None:
         self._state.fail(request, code, reason, *pairs)

@@ -21,6 +21,10 @@ __all__ = [
 ]
 
 
+_MAX_TEXT = 509
+"""Bytes of a text on the wire (RFC 8489 section 14.3)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RelayHost:
     """An address of this host that relayed transport addresses are made on."""
@@ -188,11 +192,14 @@ class TurnServiceConfig:
     nonce_lifetime: float = 600.0
     """Seconds for which a nonce is fresh (RFC 8656 section 5: at most an hour)."""
     alternates: tuple[TransportAddress, ...] = ()
-    """Where an Allocate is sent on to (300) while this server drains or is full: one address of each family."""
+    """Where an Allocate is sent on to (300) while this server drains or is full: one address of each family, of which
+    that of the request's family comes first (RFC 8489 section 10)."""
+    alternate_domain: str | None = None
+    """The name in the certificate of ``alternates`` where it is not this server's (RFC 8489 section 10)."""
     rfc5766_channels: bool = True
     """Whether channels 0x5000..0x7FFF may be bound, as clients of RFC 5766 do (RFC 8656 section 12 reserves them)."""
     software: str | None = None
-    """SOFTWARE in responses; None tells nobody."""
+    """SOFTWARE in responses, fewer than 128 characters (RFC 8489 section 14.14); None tells nobody."""
 
     def __post_init__(self) -> None:
         first, last = self.ports
@@ -200,6 +207,12 @@ class TurnServiceConfig:
             raise ValueError(f"{first}..{last} is no range of ports")
         if not 0 < self.nonce_lifetime <= 3600:
             raise ValueError("a nonce lives for an hour at most")
+        for name, text in (("realm", self.realm), ("software", self.software)):
+            if text is not None and not (0 < len(text) < 128 and len(text.encode()) <= _MAX_TEXT):
+                raise ValueError(f"{name} has to have 1 to 127 characters")
+        domain = self.alternate_domain
+        if domain is not None and not (domain.isascii() and 0 < len(domain) < 256):
+            raise ValueError("alternate_domain has to be a host name, in ASCII")
 
     @property
     def last_channel(self) -> int:

@@ -194,6 +194,7 @@ def _service(top: _Table, table: Callable[[str], _Table]) -> TurnServiceConfig:
         sha256=top.take("sha256", bool, True),
         nonce_lifetime=float(top.take("nonce_lifetime", (int, float), 600.0)),
         alternates=tuple(_address(text) for text in top.texts("alternates")),
+        alternate_domain=top.take("alternate_domain", str),
         software=top.take("software", str),
         tokens=_tokens(table("tokens")),
     )

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from stun import attributes as att
-from stun.address import TransportAddress
+from stun.address import TransportAddress, TransportProtocol
+from stun.integrity import Integrity
 from stun.message import Message, MessageClass, Method, parse
 from tests.turn.service.stage import PEER, RELAY4, RELAY6, RELAYS, SERVER, TCP, UDP, Pair, Stage, StageClient
 from turn.service.config import RelayLimits, RelayTimes
@@ -224,6 +225,33 @@ def test_draining_and_alternates() -> None:
     assert response.error.code == 300
     assert response.get(att.ALTERNATE_SERVER) == elsewhere
     assert old.refresh().get(att.LIFETIME) == 600
+
+
+def test_a_redirect_names_both_families_and_over_tls_the_name_in_the_certificate() -> None:
+    other4, other6 = TransportAddress("198.51.100.2", 3478), TransportAddress("2001:db8:2::2", 3478)
+    stage = Stage(alternates=(other6, other4), alternate_domain="other.example.org")
+    stage.server.drain()
+
+    def redirect(client: StageClient) -> Message:
+        response = client.allocate()
+        assert response.error is not None
+        assert response.error.code == 300
+        assert response.integrity is Integrity.SHA256
+        return response
+
+    over_udp = redirect(StageClient(stage))
+    assert over_udp.get_all(att.ALTERNATE_SERVER) == [other4, other6]
+    assert att.ALTERNATE_DOMAIN not in over_udp
+    over6 = redirect(StageClient(stage, host="2001:db8::9", local=TransportAddress(RELAY6, 3478)))
+    assert over6.get_all(att.ALTERNATE_SERVER) == [other6, other4]
+    for port, protocol in ((1, TransportProtocol.TLS), (2, TransportProtocol.DTLS)):
+        assert (
+            redirect(StageClient(stage, port=port, protocol=protocol)).get(att.ALTERNATE_DOMAIN) == "other.example.org"
+        )
+    # Nobody is sent on to a server that has no address of the family that was used.
+    only6 = Stage(alternates=(other6,))
+    only6.server.drain()
+    assert StageClient(only6).code(Method.ALLOCATE, (att.REQUESTED_TRANSPORT, 17)) == 508
 
 
 def test_refresh_prolongs_and_deletes() -> None:

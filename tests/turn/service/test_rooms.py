@@ -138,6 +138,13 @@ def test_configurations_are_checked() -> None:
         TurnServiceConfig(realm="x", ports=(5, 5))
     with pytest.raises(ValueError, match="lifetime"):
         RelayTimes(default_lifetime=4000)
+    for setting in ("realm", "software"):
+        for text in ("", "x" * 128, "\U0001f98a" * 128):
+            with pytest.raises(ValueError, match=setting):
+                TurnServiceConfig(**{"realm": "x", setting: text})
+    for name in ("", "é.example.org", "x" * 256):
+        with pytest.raises(ValueError, match="alternate_domain"):
+            TurnServiceConfig(realm="x", alternate_domain=name)
     with pytest.raises(ValueError, match="hour"):
         TurnServiceConfig(realm="x", nonce_lifetime=3601)
     with pytest.raises(ValueError, match="family"):
