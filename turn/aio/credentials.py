@@ -15,13 +15,19 @@ __all__ = ["fetch_credentials", "fetch_token"]
 T = TypeVar("T")
 
 
-async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
+async def fetch_credentials(config: TurnServerConfig, *, takes_tokens: bool = False) -> Credentials | None:
     """Return the credentials of a configuration, of its provider if it has one.
+
+    Args:
+        config: of the server.
+        takes_tokens: whether the caller fetches access tokens too, once the server has asked for one.
 
     Raises:
         TurnCredentialsError: the provider has failed, in whatever way, or takes too long, or they cannot be sent.
     """
     credentials = config.fixed_credentials
+    if credentials is None and config.access_tokens is not None and not takes_tokens:
+        raise TurnCredentialsError("access tokens are for turn.allocate alone", server=config.url)
     if config.credentials is not None:
         credentials = await _ask(config, config.credentials, Credentials, "credentials")
     try:

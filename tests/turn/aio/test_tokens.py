@@ -13,7 +13,8 @@ from stun.address import TransportAddress, TransportProtocol
 from tests.turn.aio.service.running import config_for, running, udp_echo
 from turn import errors
 from turn.access_token import TokenContents, TokenKey, seal_token
-from turn.config import AccessToken, RelayTransport, TurnClientConfig
+from turn.aio.credentials import fetch_credentials
+from turn.config import AccessToken, RelayTransport, TurnClientConfig, TurnServerConfig
 from turn.service.config import TokenConfig
 
 KEY = TokenKey(kid="north", key=bytes(range(32)))
@@ -104,3 +105,11 @@ async def test_providers_that_fail() -> None:
             with pytest.raises(errors.TurnCredentialsError, match=text) as caught:
                 await turn.allocate(config)
             assert "127.0.0.1" in caught.value.server
+
+
+async def test_who_cannot_fetch_tokens_is_told_so() -> None:
+    config = TurnServerConfig(url="turn:h", access_tokens=Issuer(60))
+    with pytest.raises(errors.TurnCredentialsError, match=r"turn\.allocate alone"):
+        await fetch_credentials(config)
+    named = TurnServerConfig(url="turn:h", access_tokens=Issuer(60), username="maria", password="secret")
+    assert await fetch_credentials(named) == named.fixed_credentials
