@@ -49,6 +49,7 @@ VALUES: dict[Attribute[Any], st.SearchStrategy[Any]] = {
     att.RESERVATION_TOKEN: st.binary(min_size=8, max_size=8),
     att.PRIORITY: u32,
     att.USE_CANDIDATE: st.just(True),
+    att.NOMINATION: u32,
     att.PADDING: st.binary(max_size=1500),
     att.RESPONSE_PORT: u16,
     att.CONNECTION_ID: u32,
