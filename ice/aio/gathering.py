@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ice.agent import Agent
+from ice.aio.driver import AgentDriver
 from ice.aio.relays import find_relays
-from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import TcpType
 from ice.config import IceConfig, IceTransportPolicy
 from ice.interfaces import usable_addresses
@@ -27,9 +27,6 @@ _SCHEME = re.compile(r"(stuns?|turns?):(?!\d+$)", re.IGNORECASE)
 
 logger = logging.getLogger("ice")
 
-Bind = Callable[[TransportAddress], Awaitable[None]]
-"""Binds a socket and makes it a base of the agent; raises OSError."""
-
 
 class Gatherer:
     """One session's gathering, up to the point where the agent can finish alone."""
@@ -41,18 +38,16 @@ class Gatherer:
         servers: Sequence[ServerUri],
         network: Network,
         rng: random.Random,
-        bind: Bind,
-        pump: Callable[[], None],
-        tcp: TcpDriver,
+        driver: AgentDriver,
     ) -> None:
         self._agent = agent
         self._servers = servers
         self._rng = rng
         self._config = config
         self._network = network
-        self._bind = bind
-        self._pump = pump
-        self._tcp = tcp
+        self._bind = driver.bind_base
+        self._pump = driver.pump
+        self._tcp = driver.tcp
         self._answered = asyncio.Event()
 
     def note_answer(self) -> None:
