@@ -317,7 +317,7 @@ class TcpPaths:
 
     def _open(self, connection: _Connection, now: float) -> None:
         config, path = self._config, connection.path
-        is_opener = connection.attempts == 0 and self._tcp_type(path) is TcpType.SIMULTANEOUS_OPEN
+        is_opener = connection.attempts % 2 == 0 and self._tcp_type(path) is TcpType.SIMULTANEOUS_OPEN
         ttl = config.opener_ttl if is_opener else None
         connection.attempts += 1
         connection.phase = _Phase.OPENING

@@ -48,8 +48,9 @@ class TcpConfig:
     retry_most: float = 0.24
     """The longest one. The pause is random between the two, so that sooner or later two SYNs cross on their way."""
     opener_ttl: int | None = None
-    """The IP time to live of the first SYN of a simultaneous open, or None for an ordinary one. One that ends between
-    the two NATs opens ours and does not provoke the peer's; how far that is only the application can know."""
+    """The IP time to live of every other SYN of a simultaneous open, the first among them, or None for ordinary ones
+    only. One that ends between the two NATs opens ours and does not provoke the peer's; how far that is only the
+    application can know."""
     opener_timeout: float = 0.3
     """How long an attempt with ``opener_ttl`` is left alone before an ordinary one follows."""
     redial_first: float = 0.1

@@ -6,16 +6,15 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from ice.agent import Agent
 from ice.aio.binding import bind_in_range, hosts_to_bind
+from ice.aio.driver import AgentDriver
 from ice.aio.flag import Flag
 from ice.aio.relays import find_relays
-from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import TcpType
 from ice.config import IceConfig
-from stun.address import TransportAddress
 from stun.aio.resolve import locate
 from stun.errors import StunUriError
 from stun.network import Network
@@ -26,9 +25,6 @@ __all__ = ["Gatherer", "stun_servers"]
 _SCHEME = re.compile(r"(stuns?|turns?):(?!\d+$)", re.IGNORECASE)
 
 logger = logging.getLogger("ice")
-
-Bind = Callable[[TransportAddress], Awaitable[None]]
-"""Binds a socket and makes it a base of the agent; raises OSError."""
 
 
 class Gatherer:
@@ -41,18 +37,16 @@ class Gatherer:
         servers: Sequence[ServerUri],
         network: Network,
         rng: random.Random,
-        bind: Bind,
-        pump: Callable[[], None],
-        tcp: TcpDriver,
+        driver: AgentDriver,
     ) -> None:
         self._agent = agent
         self._servers = servers
         self._rng = rng
         self._config = config
         self._network = network
-        self._bind = bind
-        self._pump = pump
-        self._tcp = tcp
+        self._bind = driver.bind_base
+        self._pump = driver.pump
+        self._tcp = driver.tcp
         self._answered = Flag()
 
     def note_answer(self) -> None:

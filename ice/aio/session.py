@@ -300,16 +300,7 @@ class Session(AsyncIOEventEmitter):
             raise self._failure(self._reason)
         if self._gathering is None:
             driver = self._driver_now()
-            self._gatherer = Gatherer(
-                self._agent,
-                self._config,
-                self._servers,
-                self._network,
-                self._rng,
-                driver.bind_base,
-                driver.pump,
-                driver.tcp,
-            )
+            self._gatherer = Gatherer(self._agent, self._config, self._servers, self._network, self._rng, driver)
             self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
 
     def _on_event(self, event: Event) -> None:
