@@ -46,6 +46,26 @@ def test_ice_connect_says_why_it_cannot_connect() -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.timeout(60)
+def test_peers_share_the_port_of_ice_mux_server() -> None:
+    with start(str(EXAMPLES / "ice_mux_server.py"), "--loopback") as server:
+        try:
+            assert server.stdout is not None
+            announced = re.fullmatch(r"signalling on TCP port (\d+)\n", server.stdout.readline())
+            assert announced is not None
+            command = [str(EXAMPLES / "ice_connect.py"), "connect", "localhost", announced[1], "--loopback"]
+            callers = [start(*command) for _ in range(3)]
+            heard = [caller.communicate(timeout=30)[0] for caller in callers]
+            ports = {re.fullmatch(r"a peer is there: \d at port (\d+)\n", server.stdout.readline())[1] for _ in heard}
+        finally:
+            server.kill()
+    assert len(ports) == 1
+    for caller, output in zip(callers, heard, strict=True):
+        assert caller.returncode == 0, output
+        assert f":{next(iter(ports))} (host)" in output.splitlines()[0]
+        assert [f"received: hello {number} from the listener" for number in range(3)] == output.splitlines()[1:]
+
+
 def test_every_example_has_a_test() -> None:
     tested = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     untested = [path.name for path in EXAMPLES.glob("*.py") if path.name not in tested]
