@@ -50,6 +50,7 @@ class AgentRooms:
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
         self._local = LocalCandidates(config, self.names.alias)
+        self._mapped: dict[tuple[Base, TransportAddress], str] = {}
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -67,10 +68,9 @@ class AgentRooms:
 
     def _make_generation(self) -> Generation:
         description = generate_description(self._config, self._rng)
-        args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
-        generation = Generation(*args)
-        generation.remotes.veil = self.names.veil
-        return generation
+        made = Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        made.remotes.veil = self.names.veil
+        return made
 
     @property
     def local_description(self) -> Description:
