@@ -8,7 +8,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from ice.all_checks import AllChecks
-from ice.candidate import Base, Candidate
+from ice.candidate import Base, Candidate, TcpType
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.errors import FailureReason
@@ -104,6 +104,11 @@ class AgentRooms:
     def local_candidates(self) -> list[Candidate]:
         """The candidates found so far that the peer is to be told."""
         return list(self._candidates)
+
+    @property
+    def mappable_bases(self) -> list[Base]:
+        """The bases that a router can let peers in to: all but those that connections are only opened from."""
+        return [base for base in self._local.bases if self._local.tcp_types.get(base) is not TcpType.ACTIVE]
 
     @property
     def remote_candidates(self) -> list[Candidate]:

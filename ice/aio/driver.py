@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ice.agent import Agent
 from ice.aio.mdns import NameService
+from ice.aio.portmapping import PortMapping
 from ice.aio.stats import Traffic
 from ice.candidate import Base
+from ice.config import IceConfig
 from ice.events import Event
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.mdns_config import MdnsConfig
+from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped
 from ice.relay import FetchCredentials, OpenLink, Relay
 from stun.address import FiveTuple, TransportAddress
 from stun.aio import Driver
@@ -67,6 +71,7 @@ class AgentDriver(Driver[Event]):
         self._mdns = mdns or MdnsConfig()
         self._tasks: set[asyncio.Task[None]] = set()
         self._names: NameService | None = None
+        self._mapping: PortMapping | None = None
         self._retired: asyncio.TimerHandle | None = None
 
     # -- life --
@@ -118,8 +123,9 @@ class AgentDriver(Driver[Event]):
             self._close_link(path)
         for task in self._tasks:
             task.cancel()
-        if self._names is not None:
-            self._names.end()
+        for outside in (self._names, self._mapping):
+            if outside is not None:
+                outside.end()
         self.finished.set()
 
     # -- data --
@@ -206,8 +212,26 @@ class AgentDriver(Driver[Event]):
     async def freed(self) -> None:
         """Return when everything is closed and what the network was told is taken back."""
         await self.finished.wait()
-        if self._names is not None:
-            await self._names.ended()
+        for outside in (self._names, self._mapping):
+            if outside is not None:
+                await outside.ended()
+
+    def port_mapping(self, config: IceConfig, rng: random.Random) -> PortMapping | None:
+        """Return what has bases mapped by the router, where the settings allow that; it ends with the session."""
+        if config.portmap.enabled and not config.relays_only and self._mapping is None:
+            self._mapping = PortMapping(config.portmap, self.network, rng, self._on_mapping)
+        return self._mapping
+
+    def _on_mapping(self, event: MapperEvent) -> None:
+        agent, now = self.machine, self._loop.time()
+        match event:
+            case PortMapped(base, external, gateway):
+                agent.add_mapped_address(base, external, gateway, now)
+            case PortUnmapped(base, external):
+                agent.remove_mapped_address(base, external, now)
+            case PortMappingFailed(base, reason):
+                logger.info("no port is mapped for %s: %s", base.address, reason)
+        self.pump()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)

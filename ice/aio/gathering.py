@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ice.agent import Agent
 from ice.aio.binding import bind_in_range, hosts_to_bind
+from ice.aio.portmapping import PortMapping
 from ice.aio.relays import find_relays
 from ice.config import IceConfig
 from stun.address import TransportAddress
@@ -40,6 +41,7 @@ class Gatherer:
         rng: random.Random,
         bind: Bind,
         pump: Callable[[], None],
+        mapping: PortMapping | None = None,
     ) -> None:
         self._agent = agent
         self._servers = servers
@@ -48,6 +50,7 @@ class Gatherer:
         self._network = network
         self._bind = bind
         self._pump = pump
+        self._mapping = mapping
         self._answered = asyncio.Event()
 
     def note_answer(self) -> None:
@@ -68,6 +71,8 @@ class Gatherer:
             if self._config.turn_servers:
                 relays = find_relays(self._agent, self._config, self._network, self._rng, self._pump)
                 group.create_task(relays, name="ice: find TURN servers")
+            if self._mapping is not None:
+                group.create_task(self._mapping.map(self._agent.mappable_bases), name="ice: map ports")
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 

@@ -50,6 +50,7 @@ class PortMapping:
         self.failures: dict[Base, str] = {}
         """Why what is not mapped is not."""
         self._settled = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
 
     async def map(self, bases: list[Base]) -> None:
         """Ask for all of these, and return when each was answered, or after ``config.patience``."""
@@ -80,9 +81,14 @@ class PortMapping:
     async def _client(self, host: str, gateway: str) -> _Client | None:
         if host not in self._by_host:
             try:
-                self._by_host[host] = await _Client.open(self, host, gateway)
+                client = await _Client.open(self, host, gateway)
             except OSError as error:
                 logger.info("no port of %s is mapped: %s", host, error)
+                return None
+            if self._closing:
+                client.close()
+                return None
+            self._by_host[host] = client
         return self._by_host.get(host)
 
     def heard(self, event: MapperEvent) -> None:
@@ -98,11 +104,21 @@ class PortMapping:
         if not self._closing:
             self._tell(event)
 
-    async def close(self) -> None:
-        """Have all mappings deleted; waits for the router at most ``config.close_timeout``. Harmless twice."""
-        self._closing = True
+    def end(self) -> None:
+        """The session is over: have all mappings deleted; :meth:`ended` waits for it. Harmless twice."""
+        if not self._closing:
+            self._closing = True
+            self._settled.set()
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name="ice: unmap ports")
+
+    async def _end(self) -> None:
         clients, self._by_host = list(self._by_host.values()), {}
         await asyncio.gather(*(client.end(self._config.close_timeout) for client in clients))
+
+    async def ended(self) -> None:
+        """Return when the router has confirmed it, or after ``config.close_timeout``."""
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
 
     # -- for the clients --
 

@@ -298,7 +298,14 @@ class Session(AsyncIOEventEmitter):
         if self._gathering is None:
             driver = self._driver_now()
             self._gatherer = Gatherer(
-                self._agent, self._config, self._servers, self._network, self._rng, driver.bind_base, driver.pump
+                self._agent,
+                self._config,
+                self._servers,
+                self._network,
+                self._rng,
+                driver.bind_base,
+                driver.pump,
+                driver.port_mapping(self._config, self._rng),
             )
             self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ice.candidate import Base
+from ice.portmap import ssdp
 from ice.portmap.config import PortmapConfig
 from ice.portmap.probe import PortMapper as Found
 from ice.portmap.probe import PortMapperProtocol, PortmapProbe, ProbeConfig, ProbeFinished
@@ -57,6 +58,9 @@ def is_installed() -> bool:
 
 class UpnpGateway:
     """The router of one network, found when it is first needed."""
+
+    group = ssdp.GROUP
+    """Where searches go."""
 
     def __init__(self, config: PortmapConfig, local_host: str, gateway: str, network: Network) -> None:
         self._config = config
@@ -165,7 +169,7 @@ class UpnpGateway:
         driver: Driver[Found | ProbeFinished] = Driver(PortmapProbe(ProbeConfig(sends=2)), self._network, on_event)
         try:
             local = await driver.bind(TransportAddress(self._local_host, 0))
-            driver.machine.search(local, loop.time())  # type: ignore[attr-defined]
+            driver.machine.search(local, loop.time(), self.group)  # type: ignore[attr-defined]
             driver.pump()
             await over
         finally:
