@@ -130,8 +130,7 @@ class Agent(AgentCandidates):
             remotes.reject(Rejection.CONCLUDED)
             return
         if remotes.lacks_only_an_address(candidate):
-            self.names.take(candidate, now)
-            self._hear_names(now)
+            self.names.take(candidate, remotes, now)
             return
         taken = remotes.add(candidate)
         if taken is None:
@@ -245,8 +244,8 @@ class Agent(AgentCandidates):
 
     def _settle(self, now: float) -> None:
         self._hear_relays(now)
-        self._hear_names(now)
         self._hear_peers(now)
+        self._hear_names(now)
         self._finish_gathering()
         if self.state.is_over:
             return
@@ -313,6 +312,16 @@ class Agent(AgentCandidates):
             else:
                 self._drops["relayed: not from the peer"] += 1
 
+    def _hear_names(self, now: float) -> None:
+        names = self.names
+        while names.ready:
+            candidate, remotes = names.ready.popleft()
+            for generation in self._generations:
+                if generation.remotes is remotes:
+                    self._take_candidate(generation, candidate, now)
+        while names.tellable:
+            self._found(names.tellable.popleft())
+
     def _role_changed(self) -> None:
         for generation in self._generations:
             generation.checking.role_changed()
@@ -344,7 +353,7 @@ class Agent(AgentCandidates):
     # -- drained by the driver --
 
     def next_effect(self) -> Transmit | Connect | RelayEffect | NameEffect | None:
-        """Return the next packet to send, or what is to become of connections, relays or names, or None.
+        """Return the next packet to send, what is to become of connections, or what relays and names want, or None.
 
         That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
         """
@@ -368,7 +377,7 @@ class Agent(AgentCandidates):
         if self.state.is_over:
             return relays  # Servers are still told that their allocations are not needed.
         tcp = (self._tcp.next_timeout(), self._tcp_gathering.next_timeout())
-        return earliest(relays, *tcp, self.names.next_timeout(), self._lifecycle.next_timeout(), *self._deadlines())
+        return earliest(relays, self.names.next_timeout(), *tcp, self._lifecycle.next_timeout(), *self._deadlines())
 
     def _deadlines(self) -> Iterator[Deadline]:
         if (at := self._gathering.next_timeout()) is not None:

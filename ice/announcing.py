@@ -82,10 +82,13 @@ class AgentCandidates(TcpInputs):
         hosts = self._gathering.restart(now)
         self._tcp_gathering.restart(self._gathering.servers, now)
         self.relays.restart(now)
-        known = [host for host in hosts if self._config.tells_hosts and not self.names.holds_back(host, now)]
+        known = hosts if self._config.tells_hosts else []
+        known = [host for host in known if not self.names.holds_back(host, now)]
         relayed = [self._local.own[base] for base in self.relays.by_base if base in self._local.own]
         for candidate in [*known, *relayed]:
             self._found(candidate)
+        for (base, mapped), gateway in list(self._mapped.items()):
+            self.add_mapped_address(base, mapped, gateway, now)
         self._outbox.effects.extend(self._gathering.handle_timeout(now))
         self._finish_gathering()
 
@@ -109,6 +112,27 @@ class AgentCandidates(TcpInputs):
         waiting = self.relays.is_gathering or self._tcp_gathering.is_pending or self.names.is_publishing
         if not waiting and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
+
+    # -- what routers map --
+
+    def add_mapped_address(self, base: Base, mapped: TransportAddress, gateway: str, now: float) -> None:
+        """The router ``gateway`` lets everybody reach ``base`` at ``mapped``: a candidate, until gathering is complete.
+
+        After that it is told with the next generation, and lets the peer's checks in all the same.
+        """
+        if self.state.is_over or base not in self._local.hosts:
+            return
+        self._mapped[base, mapped] = gateway
+        candidate = self._local.add_reflexive(base, mapped, TransportAddress(gateway, 0))
+        if candidate is not None and not self._gathering.complete:
+            self._found(candidate)
+
+    def remove_mapped_address(self, base: Base, mapped: TransportAddress, now: float) -> None:
+        """The router maps it no longer; it is not told again. What is in use goes on until the peer is silent."""
+        self._mapped.pop((base, mapped), None)
+        self._candidates = [
+            candidate for candidate in self._candidates if (candidate.base_key, candidate.address) != (base, mapped)
+        ]
 
     # -- what servers and the machine do to our bases --
 
@@ -143,15 +167,6 @@ class AgentCandidates(TcpInputs):
                 case CandidateErrorFound() as error:
                     self._emit(error)
 
-    def _hear_names(self, now: float) -> None:
-        names = self.names
-        while names.rejected:
-            self._generations.current.remotes.reject(names.rejected.popleft())
-        while names.ready:
-            self.add_remote_candidate(names.ready.popleft(), now)
-        while names.tellable:
-            self._found(names.tellable.popleft())
-
     def _lose_base(self, base: Base, reason: FailureReason | None, now: float) -> None:
         """Let the pairs of a base fail. Losing the one in use ends the session for ``reason``, if there is no other."""
         is_in_use = self.selected_path is not None and Base.of(self.selected_path) == base
@@ -170,10 +185,6 @@ class AgentCandidates(TcpInputs):
     def _emit(self, event: Event | None) -> None:
         if event is not None:
             self._outbox.events.append(event)
-
-    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
-        """Take one of the peer's candidates."""
-        raise NotImplementedError
 
     def _settle(self, now: float) -> None:
         """Let the rooms work together after an input."""

@@ -101,7 +101,7 @@ class Candidate:
     @property
     def as_told(self) -> Candidate:
         """What may leave this side: of a candidate that has a name, nothing but the name."""
-        return self if self.alias is None else replace(self, address=self.alias, alias=None, base=None)
+        return self if self.alias is None else replace(self, address=self.alias, alias=None)
 
     @property
     def protocol(self) -> TransportProtocol:

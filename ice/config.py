@@ -11,6 +11,7 @@ from typing import Self
 from ice.exposure import ExposureMode, PortRange
 from ice.life_config import FailoverConfig, UpgradeConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
+from ice.portmap.config import PortmapConfig
 from ice.tcp_config import TcpConfig
 from stun.network import Interface
 from turn.config import RelayTransport, TurnServerConfig
@@ -80,6 +81,8 @@ class IceConfig:
     """Candidates over TCP (RFC 6544)."""
     mdns: MdnsConfig = field(default_factory=MdnsConfig)
     """Names instead of addresses in candidates: resolving the peer's, publishing ours."""
+    portmap: PortmapConfig = field(default_factory=PortmapConfig)
+    """Having the router map our ports (PCP, NAT-PMP, UPnP); off by default."""
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ice.candidate import Candidate, CandidateType, NamedAddress
 from ice.config import IceConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
-from ice.remote import Rejection
+from ice.remote import Rejection, RemoteCandidates
 from stun.address import TransportAddress
 from stun.machine import Deadline
 
@@ -58,32 +58,34 @@ class WithdrawName:
 NameEffect = ResolveName | PublishName | WithdrawName
 
 
+_Waiting = tuple[Candidate, RemoteCandidates]
+
+
 class _PeerNames:
     """The names that the peer told, what is asked about them and what was answered."""
 
     def __init__(self, config: MdnsConfig) -> None:
         self._config = config
-        self.waiting: dict[str, list[Candidate]] = {}
+        self.waiting: dict[str, list[_Waiting]] = {}
         self._queue: deque[str] = deque()
         self._open: dict[str, float] = {}
         self._next_at = 0.0
         self.hosts: dict[str, str] = {}
         """What names have resolved to."""
         self._refused: dict[str, Rejection] = {}
-        self.ready: deque[Candidate] = deque()
-        self.rejected: deque[Rejection] = deque()
+        self.ready: deque[_Waiting] = deque()
 
-    def take(self, candidate: Candidate, name: str) -> None:
+    def take(self, candidate: Candidate, remotes: RemoteCandidates, name: str) -> None:
         if name in self.hosts or name in self._refused:
-            self._conclude(candidate, name)
+            self._conclude(candidate, remotes, name)
         elif self._count() >= self._config.max_candidates:
-            self.rejected.append(Rejection.LIMIT)
+            remotes.reject(Rejection.LIMIT)
         elif name in self.waiting:
-            self.waiting[name].append(candidate)
+            self.waiting[name].append((candidate, remotes))
         elif len(self.waiting) + len(self.hosts) + len(self._refused) >= self._config.max_names:
-            self.rejected.append(Rejection.LIMIT)
+            remotes.reject(Rejection.LIMIT)
         else:
-            self.waiting[name] = [candidate]
+            self.waiting[name] = [(candidate, remotes)]
             self._queue.append(name)
 
     def _count(self) -> int:
@@ -97,16 +99,16 @@ class _PeerNames:
             self.hosts[name] = hosts.pop()
         else:  # Section 3.2.1: a name that stands for several addresses is none of a candidate's.
             self._refused[name] = Rejection.AMBIGUOUS if hosts else Rejection.UNRESOLVED
-        for candidate in self.waiting.pop(name, ()):
-            self._conclude(candidate, name)
+        for candidate, remotes in self.waiting.pop(name, ()):
+            self._conclude(candidate, remotes, name)
 
-    def _conclude(self, candidate: Candidate, name: str) -> None:
+    def _conclude(self, candidate: Candidate, remotes: RemoteCandidates, name: str) -> None:
         host, alias = self.hosts.get(name), candidate.address
         if host is None:
-            self.rejected.append(self._refused[name])
+            remotes.reject(self._refused[name])
             return
         assert isinstance(alias, NamedAddress)
-        self.ready.append(replace(candidate, address=TransportAddress(host, alias.port), alias=alias))
+        self.ready.append((replace(candidate, address=TransportAddress(host, alias.port), alias=alias), remotes))
 
     def run(self, now: float) -> list[str]:
         """Give up what is overdue, and return the names to ask for now."""
@@ -135,8 +137,8 @@ class _PeerNames:
 class Names:
     """The names of one session, the peer's and ours.
 
-    Inputs of the driver end in ``settle(now)``, with which the agent takes :attr:`ready`, :attr:`rejected` and
-    :attr:`tellable` and drains :meth:`next_effect`.
+    Inputs of the driver end in ``settle(now)``, with which the agent takes :attr:`ready` and :attr:`tellable` and
+    drains :meth:`next_effect`. What does not resolve is rejected where it came from.
     """
 
     def __init__(self, config: IceConfig, rng: random.Random, settle: Callable[[float], None]) -> None:
@@ -162,28 +164,23 @@ class Names:
     # -- the peer's --
 
     @property
-    def ready(self) -> deque[Candidate]:
-        """Candidates of the peer, resolved: ``address`` is where to send to, ``alias`` what is shown."""
+    def ready(self) -> deque[_Waiting]:
+        """Candidates of the peer, resolved, and whose they are: ``address`` is where to send to, ``alias`` is shown."""
         return self._peer.ready
-
-    @property
-    def rejected(self) -> deque[Rejection]:
-        """Why candidates of the peer were dropped, one each."""
-        return self._peer.rejected
 
     @property
     def is_resolving(self) -> bool:
         """Whether candidates of the peer wait for their names."""
         return bool(self._peer.waiting)
 
-    def take(self, candidate: Candidate, now: float) -> None:
-        """Take a candidate of the peer that has a name instead of an address, and resolve it."""
+    def take(self, candidate: Candidate, remotes: RemoteCandidates, now: float) -> None:
+        """Take a candidate of the peer that has a name instead of an address, and resolve it for ``remotes``."""
         name = candidate.address.host.lower()
         if self._resolves and is_mdns_name(name):
-            self._peer.take(candidate, name)
+            self._peer.take(candidate, remotes, name)
             self.handle_timeout(now)
         else:
-            self._peer.rejected.append(Rejection.NAME)
+            remotes.reject(Rejection.NAME)
 
     def resolved(self, name: str, addresses: Sequence[str], now: float) -> None:
         """Answer to ResolveName: IP literals, none for a name that nobody answered."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from ice.all_checks import AllChecks
-from ice.candidate import Base, Candidate
+from ice.candidate import Base, Candidate, TcpType
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.errors import FailureReason
@@ -50,6 +50,7 @@ class AgentRooms:
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
         self._local = LocalCandidates(config, self.names.alias)
+        self._mapped: dict[tuple[Base, TransportAddress], str] = {}
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -67,10 +68,9 @@ class AgentRooms:
 
     def _make_generation(self) -> Generation:
         description = generate_description(self._config, self._rng)
-        args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
-        generation = Generation(*args)
-        generation.remotes.veil = self.names.veil
-        return generation
+        made = Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        made.remotes.veil = self.names.veil
+        return made
 
     @property
     def local_description(self) -> Description:
@@ -109,6 +109,11 @@ class AgentRooms:
     def local_candidates(self) -> list[Candidate]:
         """The candidates found so far that the peer is to be told."""
         return list(self._candidates)
+
+    @property
+    def mappable_bases(self) -> list[Base]:
+        """The bases that a router can let peers in to: all but those that connections are only opened from."""
+        return [base for base in self._local.bases if self._local.tcp_types.get(base) is not TcpType.ACTIVE]
 
     @property
     def remote_candidates(self) -> list[Candidate]:

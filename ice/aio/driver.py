@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ice.agent import Agent
 from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
+from ice.aio.portmapping import PortMapping
 from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
 from ice.aio.tcp_driver import TcpDriver
@@ -19,6 +21,7 @@ from ice.config import IceConfig
 from ice.errors import MuxError
 from ice.events import Event, Restarted
 from ice.mdns import PublishName, ResolveName, WithdrawName
+from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped
 from ice.relay import FetchCredentials, OpenLink, Relay
 from ice.tcp import Connect
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -82,6 +85,7 @@ class AgentDriver(Driver[Event]):
         self._mdns = config.mdns
         self._tasks: set[asyncio.Task[None]] = set()
         self._names: NameService | None = None
+        self._mapping: PortMapping | None = None
         self._retired: asyncio.TimerHandle | None = None
 
     # -- life --
@@ -137,8 +141,9 @@ class AgentDriver(Driver[Event]):
             self._close_link(path)
         for task in self._tasks:
             task.cancel()
-        if self._names is not None:
-            self._names.end()
+        for outside in (self._names, self._mapping):
+            if outside is not None:
+                outside.end()
         self.finished.set()
 
     def _leave(self) -> None:
@@ -244,8 +249,26 @@ class AgentDriver(Driver[Event]):
     async def freed(self) -> None:
         """Return when everything is closed and what the network was told is taken back."""
         await self.finished.wait()
-        if self._names is not None:
-            await self._names.ended()
+        for outside in (self._names, self._mapping):
+            if outside is not None:
+                await outside.ended()
+
+    def port_mapping(self, config: IceConfig, rng: random.Random) -> PortMapping | None:
+        """Return what has bases mapped by the router, where the settings allow that; it ends with the session."""
+        if config.portmap.enabled and not config.relays_only and self._mapping is None:
+            self._mapping = PortMapping(config.portmap, self.network, rng, self._on_mapping)
+        return self._mapping
+
+    def _on_mapping(self, event: MapperEvent) -> None:
+        agent, now = self.machine, self._loop.time()
+        match event:
+            case PortMapped(base, external, gateway):
+                agent.add_mapped_address(base, external, gateway, now)
+            case PortUnmapped(base, external):
+                agent.remove_mapped_address(base, external, now)
+            case PortMappingFailed(base, reason):
+                logger.info("no port is mapped for %s: %s", base.address, reason)
+        self.pump()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)

@@ -47,6 +47,7 @@ class Gatherer:
         self._bind = driver.bind_base
         self._pump = driver.pump
         self._tcp = driver.tcp
+        self._mapping = driver.port_mapping(config, rng)
         self._answered = Flag()
 
     def note_answer(self) -> None:
@@ -69,6 +70,8 @@ class Gatherer:
             if self._config.turn_servers:
                 relays = find_relays(self._agent, self._config, self._network, self._rng, self._pump)
                 group.create_task(relays, name="ice: find TURN servers")
+            if self._mapping is not None:
+                group.create_task(self._mapping.map(self._agent.mappable_bases), name="ice: map ports")
         self._agent.end_of_stun_servers(loop.time())
         self._pump()
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from ice.aio import Session
-from ice.candidate import CandidateType
+from ice.candidate import Candidate, CandidateType, NamedAddress
 from ice.config import IceConfig, IceTransportPolicy
 from ice.errors import FailureReason, NoPathError, RelayLostError
 from ice.events import CandidateErrorFound, ErrorStage, State
+from ice.mdns_config import MdnsConfig, MdnsMode
+from ice.portmap.config import PortmapConfig
 from ice.relay import RelayState
 from stun.message import Method, parse
 from tests.ice.sessions import STUN, Pair, pair
-from tests.simulation import NatBehaviour, World, direct_path_possible, virtual_time
+from tests.simulation import NatBehaviour, SimulatedNetwork, World, direct_path_possible, virtual_time
 from tests.simulation.nat import Packet
 from tests.simulation.realm import Fate
 from tests.simulation.stun_server import stun_server
@@ -82,6 +85,49 @@ async def test_by_relay_exactly_where_there_is_no_direct_path(first: str, second
             assert RELAYS[0] not in addresses
         else:
             assert CandidateType.RELAYED in types
+
+
+class ListeningAir:
+    """Multicast DNS that only notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def resolve(self, name: str, timeout: float) -> list[str]:
+        self.asked.append(name)
+        return []
+
+    async def publish(self, name: str, host: str) -> None:
+        self.asked.append(name)
+
+    def withdraw(self, name: str) -> None:
+        self.asked.append(name)
+
+    async def close(self) -> None:
+        pass
+
+
+@virtual_time
+async def test_relay_only_asks_nobody_for_names_and_maps_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1)
+    turn = turn_server(world, RELAYS[0])
+    sent: list[Packet] = []
+    world.observers.append(lambda now, packet, fate: sent.append(packet) if fate is Fate.SENT else None)
+    air = ListeningAir()
+    monkeypatch.setattr(SimulatedNetwork, "multicast_names", lambda self: air, raising=False)
+    config = replace(
+        RELAYED, mdns=MdnsConfig(mode=MdnsMode.PUBLISH), portmap=PortmapConfig(enabled=True, gateway="198.51.100.254")
+    )
+    async with pair((None, None), config, world=world) as both:
+        name = "3c1b9d6e-3a6f-4a3c-9d0a-0a8f6b1c2d3e.local"
+        named = Candidate("1", 1, "udp", 2122194687, NamedAddress(name, 9), CandidateType.HOST)
+        both.controlling.add_remote_candidate(named)
+        await both.connect()
+        await talk(both)
+        assert both.controlling.stats().agent.dropped == {"remote candidate: a name instead of an address": 1}
+    assert air.asked == []
+    own = {address for host in both.hosts for address in host.addresses}
+    assert {packet.destination for packet in sent if packet.source.host in own} == {turn.address}
 
 
 @virtual_time
