@@ -11,6 +11,7 @@ from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import Event, PairSelected, Restarted, RoleChanged, State
+from ice.failover import Doubt
 from ice.generation import Generation
 from ice.mdns import NameEffect
 from ice.relays import RelayEffect
@@ -264,9 +265,9 @@ class Agent(AgentCandidates):
         self._tcp.run(self._checks, now)
         self._outbox.effects.extend(checking.outbox.effects)
         checking.outbox.effects.clear()
-        if checking.suspects and generation is self._generations.carrying:
-            self._upkeep.liveness.suspect(now)
-        checking.suspects = False
+        if checking.doubt is not Doubt.NONE and generation is self._generations.carrying:
+            self._upkeep.liveness.doubt(checking.doubt, now)
+        checking.doubt = Doubt.NONE
         while (event := checking.outbox.next_event()) is not None:
             self._outbox.events.append(event)
             if isinstance(event, PairSelected):

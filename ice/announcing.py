@@ -151,6 +151,12 @@ class AgentCandidates(TcpInputs):
         if not self.state.is_over:
             self._settle(now)
 
+    def remove_tcp_bases(self, host: str, now: float) -> None:
+        """As :meth:`remove_local_base` for all that TCP has on an address."""
+        for address, protocol in self._local.bases[:]:
+            if protocol is TransportProtocol.TCP and address.host == host:
+                self.remove_local_base(address, now, protocol)
+
     def _hear_relays(self, now: float) -> None:
         relays = self.relays
         while relays.news:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ice.candidate import Base
 from ice.checks import CheckResult, Outcome
 from ice.events import PairSelected, RoleChanged
+from ice.failover import Doubt
 from ice.pair import COUNTERPARTS, CandidatePair, PairState
 from ice.pairing import Pairing
 from ice.responder import ReceivedCheck
@@ -46,6 +47,8 @@ class Checking(Pairing):
         pair.responses_sent += 1
         if check.use_candidate:
             pair.nomination = max(pair.nomination, check.nomination)
+        if self.selected is not None and self.selected.path != pair.path and self.doubt is Doubt.NONE:
+            self.doubt = Doubt.HINT
         if pair.state is PairState.SUCCEEDED and not (check.use_candidate and self._is_stale(pair, now)):
             if check.use_candidate and pair.valid is not None:
                 self._nominated(pair.valid, pair.nomination, now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ice.exposure import ExposureMode, PortRange
-from ice.life_config import FailoverConfig, UpgradeConfig
+from ice.life_config import FailoverConfig, RoamingConfig, UpgradeConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.portmap.config import PortmapConfig
 from ice.tcp_config import TcpConfig
@@ -127,6 +127,9 @@ class IceConfig:
     """How a session that has a path looks for a better one."""
     failover: FailoverConfig = field(default_factory=FailoverConfig)
     """How a session notices early that its path is dead."""
+
+    roaming: RoamingConfig = field(default_factory=RoamingConfig)
+    """How a session follows the addresses of its machine."""
 
     gathering_timeout: float = 5.0
     """After this, gathering is complete without the servers that have not answered."""

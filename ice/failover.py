@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import enum
+import math
 from collections.abc import Callable
 
 from ice.consent import Consent
 from ice.life_config import FailoverConfig
 from stun.machine import Deadline, Transmit
 
-__all__ = ["Liveness"]
+__all__ = ["Doubt", "Liveness"]
+
+
+class Doubt(enum.Enum):
+    """What a check of the peer on another path than the selected one says about that one."""
+
+    NONE = enum.auto()
+    HINT = enum.auto()
+    """It came on a spare pair: it may be its turn, or the peer's way out of a dead one."""
+    STRONG = enum.auto()
+    """It came from an address that is new."""
 
 
 class Liveness:
@@ -21,6 +33,7 @@ class Liveness:
     __slots__ = (
         "_busy",
         "_config",
+        "_hinted_at",
         "_probe_at",
         "_probes",
         "_received",
@@ -40,7 +53,8 @@ class Liveness:
         self._busy = False
         self._sampled_at = 0.0
         self._silent_since: float | None = None
-        self._suspected_at = 0.0
+        self._suspected_at = -math.inf
+        self._hinted_at = -math.inf
         self._probes = 0
         self._probe_at = 0.0
 
@@ -55,9 +69,14 @@ class Liveness:
         self._silent_since = None
         self._probes = 0
 
-    def suspect(self, now: float) -> None:
+    def doubt(self, doubt: Doubt, now: float) -> None:
         """There is a reason to doubt that the path is alive: probe it, but not again and again."""
-        if self._silent_since is None and now >= self._suspected_at + self._config.silence_after:
+        if doubt is Doubt.NONE:
+            return
+        self._hinted_at = now
+        if self._silent_since is not None:
+            self._probe_at = min(self._probe_at, now)
+        elif doubt is Doubt.STRONG and now >= self._suspected_at + self._config.silence_after:
             self._silent_since = self._probe_at = self._suspected_at = now
 
     def _sample(self, consent: Consent, now: float) -> None:
@@ -70,7 +89,8 @@ class Liveness:
             self._heard()
         elif self._busy and self._silent_since is None:
             self._silent_since = now
-            self._probe_at = now + self._config.silence_after
+            is_hinted = now < self._hinted_at + 2 * self._config.sample_interval
+            self._probe_at = now if is_hinted else now + self._config.silence_after
         self._received, self._sent, self._sampled_at = received, sent, now
 
     def handle_timeout(self, consent: Consent, now: float) -> Transmit | None:

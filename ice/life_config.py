@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FailoverConfig", "UpgradeConfig"]
+__all__ = ["FailoverConfig", "RoamingConfig", "UpgradeConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,3 +81,23 @@ class FailoverConfig:
             raise ValueError("probe_interval must not be under 500 ms (RFC 8445 section 14.3)")
         if self.sample_interval <= 0 or self.silence_after <= 0 or self.probes < 1:
             raise ValueError("sample_interval, silence_after and probes must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoamingConfig:
+    """How a session follows the addresses of its machine (continual gathering). Times are in seconds."""
+
+    enabled: bool = True
+    """Whether addresses that appear become bases, and those that vanish stop being ones, after the first gathering."""
+    watch: bool = True
+    """Whether the system is asked to tell of changes, where it can (Linux); if not, or elsewhere, it is polled."""
+    poll_interval: float = 10.0
+    """How often interfaces are listed where the system does not tell."""
+    settle_time: float = 0.3
+    """How long after a change they are listed: changes come in crowds."""
+    attempts: int = 10
+    """How often an address that cannot be bound is tried."""
+
+    def __post_init__(self) -> None:
+        if self.poll_interval <= 0 or self.settle_time < 0.05 or self.attempts < 1:
+            raise ValueError("poll_interval and attempts must be positive, settle_time not under 50 ms")

@@ -10,6 +10,7 @@ from ice.checks import CheckClient, Credentials
 from ice.config import IceConfig
 from ice.description import Description
 from ice.events import PairSelected, RoleChanged
+from ice.failover import Doubt
 from ice.local import LocalCandidates
 from ice.moving import Moving
 from ice.nomination import Nomination
@@ -41,11 +42,11 @@ class Pairing:
         "_tcp",
         "accepted",
         "checklist",
+        "doubt",
         "moving",
         "outbox",
         "selected",
         "selected_is_fresh",
-        "suspects",
     )
 
     def __init__(
@@ -78,8 +79,8 @@ class Pairing:
         """The valid pair in use."""
         self.selected_is_fresh = True
         """Whether the peer answers on it; the owner of the consent tells, with :meth:`note_life`."""
-        self.suspects = False
-        """Whether the peer has come from a new address: a reason to look whether it is still at the old one."""
+        self.doubt = Doubt.NONE
+        """What the peer's latest checks say about the selected path; whoever reads it sets it back."""
 
     # -- pairs --
 
@@ -124,7 +125,8 @@ class Pairing:
         if not spares.add(pair, selected, now, soon=reached or not self.selected_is_fresh):
             self.checklist.drop(pair)
             return None
-        self.suspects = self.suspects or reached
+        if reached:
+            self.doubt = Doubt.STRONG
         if not spares.is_better(pair, selected):
             self.checklist.fail(pair)  # Its checks are for the spares to send.
         return pair

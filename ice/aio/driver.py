@@ -105,6 +105,15 @@ class AgentDriver(Driver[Event]):
         self.machine.add_local_base(socket.local, self._loop.time())
         open_to(socket.local)
 
+    def unbind_base(self, base: TransportAddress) -> None:
+        """The address of a base is gone: close its socket."""
+        if (socket := self.sockets.pop(base, None)) is not None:
+            socket.close()
+        now = self._loop.time()
+        self.machine.remove_local_base(base, now)
+        self.machine.remove_tcp_bases(base.host, now)
+        self.pump()
+
     def pump(self) -> None:
         """As of the base; a driver that has retired ends with the last answer of a server."""
         super().pump()

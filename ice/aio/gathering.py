@@ -59,7 +59,7 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         directly = not self._config.relays_only
         if directly:
-            hosts = await hosts_to_bind(self._network, self._config)
+            hosts = await self.hosts()
             await self._bind_all(hosts)
             self._listen_all(hosts)
         self._agent.begin_gathering(loop.time())
@@ -73,6 +73,20 @@ class Gatherer:
             if self._mapping is not None:
                 group.create_task(self._mapping.map(self._agent.mappable_bases), name="ice: map ports")
         self._agent.end_of_stun_servers(loop.time())
+        self._pump()
+
+    async def hosts(self) -> Sequence[str]:
+        """Return the addresses of the machine that are to be bases, as of now."""
+        return [] if self._config.relays_only else await hosts_to_bind(self._network, self._config)
+
+    async def add_host(self, host: str) -> None:
+        """Make bases of an address that has appeared.
+
+        Raises:
+            OSError: no socket can be bound to it, or not yet.
+        """
+        await bind_in_range(self._bind, host, self._config, self._rng)
+        self._listen_all([host])
         self._pump()
 
     async def _bind_all(self, hosts: Sequence[str]) -> None:

@@ -9,10 +9,12 @@ import random
 from pyee.asyncio import AsyncIOEventEmitter
 
 from ice.agent import Agent
-from ice.aio.driver import AgentDriver, Send
+from ice.aio.driver import AgentDriver
 from ice.aio.flag import Flag
 from ice.aio.gathering import Gatherer, stun_servers
 from ice.aio.inbox import Inbox
+from ice.aio.roaming import Roaming
+from ice.aio.route import Route
 from ice.aio.stats import SessionStats, Traffic
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
@@ -32,9 +34,9 @@ from ice.events import (
 )
 from ice.pair import CandidatePair
 from ice.roles import Role
-from stun.address import FiveTuple
+from stun.address import TransportAddress
 from stun.aio import UdpNetwork
-from stun.network import ConnectableSocket, DatagramSocket, Network
+from stun.network import Network
 
 __all__ = ["Session"]
 
@@ -79,6 +81,7 @@ class Session(AsyncIOEventEmitter):
         self._driver: AgentDriver | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
+        self._roaming: Roaming | None = None
         self._gathered = Flag()
         self._decided = Flag()
         self._reason: FailureReason | None = None
@@ -88,11 +91,7 @@ class Session(AsyncIOEventEmitter):
         self._traffic = Traffic()
         self._agent.set_traffic(lambda: (self._inbox.packets, self._traffic.packets_sent))
         self._selections = 0
-        self._send: Send = _no_socket
-        self._peer: tuple[str, int] | None = None
-        self._path: FiveTuple | None = None
-        self._own_socket: DatagramSocket | None = None
-        self._sent_first = 0
+        self._route = Route(self._config.own_socket_after)
 
     # -- what is known ---------------------------------------------------------------------------------------------
 
@@ -255,10 +254,10 @@ class Session(AsyncIOEventEmitter):
         """
         if not data:
             raise ValueError("an ICE path carries no empty datagrams")
-        if self._peer is None:
+        route, traffic = self._route, self._traffic
+        if route.peer is None:
             raise self._no_path()
-        traffic = self._traffic
-        if self._send(data, self._peer):
+        if route.send(data, route.peer):
             traffic.packets_sent += 1
             traffic.bytes_sent += len(data)
         else:
@@ -301,7 +300,21 @@ class Session(AsyncIOEventEmitter):
         if self._gathering is None:
             driver = self._driver_now()
             self._gatherer = Gatherer(self._agent, self._config, self._servers, self._network, self._rng, driver)
-            self._gathering = asyncio.create_task(self._gatherer.run(), name="ice: gathering")
+            self._gathering = asyncio.create_task(self._gather(self._gatherer, driver), name="ice: gathering")
+
+    async def _gather(self, gatherer: Gatherer, driver: AgentDriver) -> None:
+        await gatherer.run()
+        bases = driver.sockets.keys
+        self._roaming = Roaming(
+            self._config.roaming, self._network, gatherer.hosts, lambda: list(bases()), gatherer.add_host, self._unbind
+        )
+        if self._reason is None:
+            self._roaming.start()
+
+    def _unbind(self, base: TransportAddress) -> None:
+        """The address of a base is gone."""
+        self._route.cut(base)
+        self._driver_now().unbind_base(base)
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -315,10 +328,10 @@ class Session(AsyncIOEventEmitter):
                 self._gathered.set()
             case PairSelected(pair):
                 self._selections += 1
-                self._route()
+                self._route.follow(self._agent.selected_path, self._driver_now())
                 self._tell("selectedpair", pair)
             case StateChanged(_, new, reason):
-                self._route()
+                self._route.follow(self._agent.selected_path, self._driver_now())
                 self._tell("statechange", new)
                 if new.is_over:
                     self._end(reason or FailureReason.CHECKS_FAILED)
@@ -335,44 +348,14 @@ class Session(AsyncIOEventEmitter):
             case RoleChanged():
                 pass  # The role is a property.
 
-    def _route(self) -> None:
-        """Point :meth:`send` at the selected path."""
-        path = self._agent.selected_path
-        if path == self._path:
-            return
-        self._unroute()
-        if path is None:
-            return
-        driver = self._driver_now()
-        relayed = driver.sender(path)
-        if relayed is not None:
-            self._path, self._peer, self._send = path, path.remote, relayed
-        elif path.local in driver.sockets:
-            self._path, self._peer, self._send = path, path.remote, self._send_first
-
-    def _send_first(self, data: bytes, remote: tuple[str, int]) -> bool:
-        """Send while it is not known whether the path is worth a socket of its own."""
-        socket = self._driver_now().sockets[self._path.local] if self._path is not None else None
-        if socket is None:
-            return False
-        self._sent_first += 1
-        if self._sent_first > self._config.own_socket_after:
-            self._own_socket = socket.connect(remote) if isinstance(socket, ConnectableSocket) else None
-            self._send = (self._own_socket or socket).send
-        return socket.send(data, remote)
-
-    def _unroute(self) -> None:
-        if self._own_socket is not None:
-            self._own_socket.close()
-        self._path, self._peer, self._own_socket, self._send = None, None, None, _no_socket
-        self._sent_first = 0
-
     def _end(self, reason: FailureReason) -> None:
         """The session is over: free what it holds and tell everyone who waits, the listeners first."""
         if self._reason is not None:
             return
         self._reason = reason
-        self._unroute()
+        self._route.close()
+        if self._roaming is not None:
+            self._roaming.stop()
         if self._driver is not None:
             self._driver.retire()
         self._tell("closed", reason)
@@ -387,7 +370,3 @@ class Session(AsyncIOEventEmitter):
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _no_socket(data: bytes, remote: tuple[str, int]) -> bool:
-    return False

@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import ifaddr
 
 from stun.address import TransportAddress
 from stun.aio.ipv6_flags import temporary_addresses
+from stun.aio.netlink import watch_interfaces
 from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
 from stun.network import DatagramReceiver, DatagramSocket, Interface
@@ -299,6 +300,10 @@ class UdpNetwork:
                 zone = f"%{name}" if ipaddress.ip_address(host).is_link_local else ""
                 found.append(Interface(name, host + zone, ip.network_prefix, host in temporary))
         return found
+
+    def watch_interfaces(self, changed: Callable[[], None]) -> Callable[[], None] | None:
+        """Have ``changed`` called from the loop after every change of interfaces; None where the system cannot tell."""
+        return watch_interfaces(changed)
 
     async def resolve(self, host: str, port: int) -> Sequence[TransportAddress]:
         """Return the addresses of ``host`` (a name or an IP literal), both families, in the resolver's order.
