@@ -76,7 +76,6 @@ class Relays:
         self.problems = Problems(config)
         """Why relayed candidates are missing."""
         self.tcp = RelayedTcp(self._drain)
-        """What TCP allocations do for TCP pairs."""
         self.unpermitted = 0
         """Datagrams that were not sent because the permission had run out."""
 
@@ -375,12 +374,10 @@ class Relays:
         relay.release_at = None
         for base in relay.ends():
             self.by_base.pop(base, None)
-        if relay.client is None:
-            relay.state = RelayState.RELEASED
-            return
-        relay.state = RelayState.RELEASING
-        relay.client.close(now)
-        self._drain(relay, now)
+        relay.state = RelayState.RELEASED if relay.client is None else RelayState.RELEASING
+        if relay.client is not None:
+            relay.client.close(now)
+            self._drain(relay, now)
 
     def _forget(self, relay: Relay) -> None:
         """The way to the server is of no more use."""
