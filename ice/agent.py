@@ -250,14 +250,12 @@ class Agent(AgentCandidates):
         self._finish_gathering()
         if self.state.is_over:
             return
+        self._run_tcp_gathering(now)
         for generation in self._generations:
             self._drain(generation, now)
-        self._run_tcp_gathering(now)
-        for room in (self._tcp, self._tcp_gathering):
-            self._outbox.effects.extend(room.effects)
-            room.effects.clear()
         if self.state is not State.NEW:
             self._judge(now)
+        self._drain_tcp(now)
 
     def _drain(self, generation: Generation, now: float) -> None:
         checking = generation.checking
@@ -346,7 +344,7 @@ class Agent(AgentCandidates):
         for generation in self._generations:
             generation.stop()
         self._gathering.stop()
-        self._close_tcp()
+        self._close_tcp(now)
         self.relays.close(now)
         self.names.close()
         self._sources.clear()
@@ -359,7 +357,8 @@ class Agent(AgentCandidates):
         That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
         """
         while (effect := self._outbox.next_effect()) is not None:
-            if not isinstance(effect, Transmit) or Base.of(effect.path) not in self.relays.by_base:
+            is_packet = isinstance(effect, Transmit) and not effect.path.protocol.is_stream
+            if not isinstance(effect, Transmit) or not is_packet or Base.of(effect.path) not in self.relays.by_base:
                 return effect
             self.relays.send(effect.data, effect.path)
         return self.relays.next_effect() or self.names.next_effect()

@@ -14,7 +14,7 @@ from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.portmap.config import PortmapConfig
 from ice.tcp_config import TcpConfig
 from stun.network import Interface
-from turn.config import RelayTransport, TurnServerConfig
+from turn.config import TurnServerConfig
 
 __all__ = ["IceConfig", "IceTransportPolicy"]
 
@@ -163,8 +163,6 @@ class IceConfig:
     def __post_init__(self) -> None:
         for network in self.excluded_networks:
             ipaddress.ip_network(network)  # Raises ValueError now rather than when a candidate comes.
-        if any(server.transport is not RelayTransport.UDP for server in self.turn_servers):
-            raise ValueError("relayed candidates are UDP: a TURN server with TCP allocations is of no use here")
         if self.port_range is not None:
             PortRange(*self.port_range).check()
         if self.relays_only and not self.turn_servers:

@@ -15,8 +15,8 @@ from ice.priority import (
     relay_preference,
     tcp_preference,
 )
-from ice.relay import RelayTarget
-from stun.address import TransportAddress
+from ice.relay import ACTIVE_PORT, RelayTarget
+from stun.address import TransportAddress, TransportProtocol
 
 __all__ = ["LocalCandidates"]
 
@@ -106,15 +106,32 @@ class LocalCandidates:
         self._revealed.append(known)
         return known
 
-    def add_relayed(self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget) -> Candidate | None:
-        """Return the relayed candidate, a base by itself; None when it is redundant (sections 5.1.1.2 and 5.1.3)."""
-        base = Base(relayed)
-        if base in self.own:
-            return None
-        self._preferences[base] = relay_preference(target.protocol)
-        candidate = self._make(CandidateType.RELAYED, base, relayed, target.server.host, mapped)
-        self.own[base] = candidate
-        return candidate
+    def add_relayed(
+        self, relayed: TransportAddress, mapped: TransportAddress, target: RelayTarget, *, tcp: bool = False
+    ) -> list[Candidate]:
+        """Return the relayed candidates of an allocation, which are bases by themselves (section 5.1.1.2).
+
+        It is one over UDP, an active and a passive one over TCP (RFC 6544 section 4.1), or none that is not redundant
+        (section 5.1.3) and wanted.
+        """
+        bases: list[tuple[Base, TcpType | None]] = [(Base(relayed), None)]
+        preference = relay_preference(target.protocol)
+        if tcp:
+            active = relayed._replace(port=ACTIVE_PORT)
+            ends = ((active, TcpType.ACTIVE), (relayed, TcpType.PASSIVE))
+            bases = [(Base(end, TransportProtocol.TCP), kind) for end, kind in ends]
+            bases = [(base, kind) for base, kind in bases if kind in self._config.tcp.candidates]
+            preference >>= 3  # To be an "other preference".
+        made = []
+        for base, kind in bases:
+            if base in self.own:
+                continue
+            if kind is not None:
+                self.tcp_types[base] = kind
+            self._preferences[base] = preference
+            self.own[base] = self._make(CandidateType.RELAYED, base, base.address, target.server.host, mapped)
+            made.append(self.own[base])
+        return made
 
     def drop_base(self, base: Base) -> None:
         """Forget a base whose address is gone."""
@@ -151,6 +168,8 @@ class LocalCandidates:
         if known is not None:
             return known
         host = self.own[base]
+        if host.type is CandidateType.RELAYED and mapped.host == base.address.host:
+            return host  # The port of a connection that an active relayed candidate has opened.
         if self._learned >= self._config.max_peer_reflexive:
             return host
         self._learned += 1

@@ -12,11 +12,12 @@ from ice.events import CandidateErrorFound, ErrorStage
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Deadline
 from turn.client import TurnClient
-from turn.config import Credentials, TurnServerConfig
+from turn.config import Credentials, RelayTransport, TurnServerConfig
 from turn.errors import TurnAllocationMismatchError, TurnError, TurnRedirectError
 from turn.redirect import Redirects
 
 __all__ = [
+    "ACTIVE_PORT",
     "FetchCredentials",
     "HostPermitted",
     "OpenLink",
@@ -30,6 +31,9 @@ __all__ = [
     "RelayedFound",
 ]
 
+
+ACTIVE_PORT = 9
+"""The port of every active TCP candidate (RFC 6544 section 4.5)."""
 
 _UNREACHABLE = 701
 """The code of RTCPeerConnectionIceErrorEvent for a server that said nothing."""
@@ -178,6 +182,19 @@ class Relay:
     def name(self) -> str:
         """Which server, as errors name it."""
         return f"{self.config.url} ({self.target.server})"
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is a TCP allocation (RFC 6062)."""
+        return self.config.transport is RelayTransport.TCP
+
+    def ends(self, family: int | None = None) -> list[Base]:
+        """Return our bases at this relay: of TCP the one that peers connect to, and the one that connects to them."""
+        addresses = [base for known, base in self.bases.items() if family in (None, known)]
+        if not self.is_tcp:
+            return [Base(address) for address in addresses]
+        pairs = [(address, address._replace(port=ACTIVE_PORT)) for address in addresses]
+        return [Base(end, TransportProtocol.TCP) for pair in pairs for end in pair]
 
     def open_link(self, now: float) -> OpenLink:
         """Return what opens the way to the current target."""

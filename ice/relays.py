@@ -23,6 +23,7 @@ from ice.relay import (
     RelayStats,
     RelayTarget,
 )
+from ice.relayed_tcp import OpenPeerConnection, RelayedTcp
 from ice.remote import unusable
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Deadline, Release, Transmit, earliest
@@ -42,7 +43,7 @@ from turn.events import (
 
 __all__ = ["RelayEffect", "Relays"]
 
-RelayEffect = OpenLink | FetchCredentials | Transmit | Release
+RelayEffect = OpenLink | FetchCredentials | Transmit | Release | OpenPeerConnection
 
 
 class Relays:
@@ -74,6 +75,7 @@ class Relays:
         """What peers sent to relayed addresses, the path from our base to them."""
         self.problems = Problems(config)
         """Why relayed candidates are missing."""
+        self.tcp = RelayedTcp(self._drain)
         self.unpermitted = 0
         """Datagrams that were not sent because the permission had run out."""
 
@@ -201,9 +203,9 @@ class Relays:
         for relay in self._relays:
             if relay.state.is_pending:
                 self._release(relay, now)
-            elif path.local in relay.bases.values():
+            elif Base.of(path) in relay.ends():
                 relay.release_at = None
-                if relay.client is not None:
+                if relay.client is not None and not relay.is_tcp:
                     relay.client.bind_channel(path.remote, now)
                     self._drain(relay, now)
             elif relay.state is RelayState.ALLOCATED and relay.release_at is None:
@@ -263,7 +265,7 @@ class Relays:
 
     def next_effect(self) -> RelayEffect | None:
         """Return the next thing for the driver, or None."""
-        return self._effects.popleft() if self._effects else None
+        return self._effects.popleft() if self._effects else self.tcp.next_effect()
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
@@ -313,16 +315,15 @@ class Relays:
                 if relay.state is not RelayState.FAILED:
                     relay.state = RelayState.RELEASED
             case PermissionGranted(host):
-                base = relay.bases.get(TransportAddress(host, 0).family)
-                if base is not None:
-                    self._local.permissions.add((Base(base), host))
-                    self.news.append(HostPermitted(Base(base), host))
+                for base in relay.ends(TransportAddress(host, 0).family):
+                    self._local.permissions.add((base, host))
+                    self.news.append(HostPermitted(base, host))
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)
             case CredentialsWanted():
                 self._effects.append(FetchCredentials(relay.number, relay.config))
             case _:
-                pass  # Channels that fail go on in indications; the rest was never asked for.
+                self.tcp.on_event(relay, event)
 
     def _allocated(self, relay: Relay, event: Allocated, now: float) -> None:
         relay.state = RelayState.ALLOCATED
@@ -331,12 +332,12 @@ class Relays:
                 text = f"the server relays at {address}, where no peer can reach it"
                 self._tell(relay, ErrorStage.GATHERING, TurnProtocolError(text, server=relay.name))
                 continue
-            candidate = self._local.add_relayed(address, event.mapped, relay.target)
-            if candidate is None:
-                continue  # Section 5.1.3: equal to one that is there.
-            relay.bases[address.family] = address
-            self.by_base[Base(address)] = relay
-            self.news.append(RelayedFound(candidate))
+            # Section 5.1.3: none for an address that is there already.
+            for candidate in self._local.add_relayed(address, event.mapped, relay.target, tcp=relay.is_tcp):
+                assert candidate.base_key is not None
+                relay.bases[address.family] = address
+                self.by_base[candidate.base_key] = relay
+                self.news.append(RelayedFound(candidate))
         for error in event.family_errors:
             self._tell(relay, ErrorStage.GATHERING, error)
         if not relay.bases:
@@ -357,33 +358,31 @@ class Relays:
 
     def _lost(self, relay: Relay, error: TurnError) -> None:
         self._fail(relay, error, ErrorStage.RELAYING)
-        self.news.extend(RelayLost(Base(base), error) for base in relay.bases.values())
+        self.news.extend(RelayLost(base, error) for base in relay.ends())
         self._forget(relay)
 
     def _give_up(self, relay: Relay, now: float) -> None:
         waited = now - relay.give_up_at + self._config.gathering_timeout
         what = "no connection" if relay.state is RelayState.CONNECTING else "no answer"
-        error = TurnTimeoutError(f"{what} within {waited:.1f} s", server=relay.name)
-        self._fail(relay, error, ErrorStage.GATHERING)
+        text = f"{what} within {waited:.1f} s"
+        self._fail(relay, TurnTimeoutError(text, server=relay.name), ErrorStage.GATHERING)
         if relay.client is not None:
             relay.client.close(now)
             self._drain(relay, now)
 
     def _release(self, relay: Relay, now: float) -> None:
         relay.release_at = None
-        for base in relay.bases.values():
-            self.by_base.pop(Base(base), None)
-        if relay.client is None:
-            relay.state = RelayState.RELEASED
-            return
-        relay.state = RelayState.RELEASING
-        relay.client.close(now)
-        self._drain(relay, now)
+        for base in relay.ends():
+            self.by_base.pop(base, None)
+        relay.state = RelayState.RELEASED if relay.client is None else RelayState.RELEASING
+        if relay.client is not None:
+            relay.client.close(now)
+            self._drain(relay, now)
 
     def _forget(self, relay: Relay) -> None:
         """The way to the server is of no more use."""
-        for base in relay.bases.values():
-            self.by_base.pop(Base(base), None)
+        for base in relay.ends():
+            self.by_base.pop(base, None)
         if relay.path is not None and self.by_path.pop(relay.path, None) is not None:
             self._effects.append(Release(relay.path))
 

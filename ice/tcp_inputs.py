@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from ice.candidate import Base, TcpType
 from ice.errors import IceError
+from ice.relay import ACTIVE_PORT
 from ice.rooms import AgentRooms
-from ice.tcp import ConnectError
+from ice.tcp import Connect, ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Release
 
 __all__ = ["ACTIVE_PORT", "TcpInputs"]
-
-ACTIVE_PORT = 9
-"""The port of every active candidate (RFC 6544 section 4.5)."""
 
 
 class TcpInputs(AgentRooms):
@@ -79,13 +77,24 @@ class TcpInputs(AgentRooms):
     # -- for the agent --
 
     def _run_tcp_gathering(self, now: float) -> None:
+        failed = self.relays.tcp.failed
+        while failed:
+            self._tcp.failed(failed.popleft()[0], ConnectError.REFUSED, self._checks, now)
         if self._tcp_gathering.is_pending:
             self._tcp_gathering.run(self._gathering.is_idle and not self.relays.is_gathering, now)
             self._finish_gathering()
 
-    def _close_tcp(self) -> None:
+    def _close_tcp(self, now: float) -> None:
         self._tcp.close()
         self._tcp_gathering.stop()
+        self._drain_tcp(now)
+
+    def _drain_tcp(self, now: float) -> None:
         for room in (self._tcp, self._tcp_gathering):
-            self._outbox.effects.extend(room.effects)
+            for effect in room.effects:
+                relay = self.relays.by_base.get(Base.of(effect.path))
+                if relay is not None and isinstance(effect, Connect):
+                    self.relays.tcp.connect(relay, effect.path, now)
+                else:
+                    self._outbox.effects.append(effect)
             room.effects.clear()

@@ -23,7 +23,8 @@ from ice.events import Event, Restarted
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped
 from ice.relay import FetchCredentials, OpenLink, Relay
-from ice.tcp import Connect
+from ice.relayed_tcp import OpenPeerConnection
+from ice.tcp import Connect, ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio import Driver
 from stun.aio.link import LinkOptions, ServerLink, open_link
@@ -33,6 +34,7 @@ from stun.machine import Release, Transmit
 from stun.network import DatagramReceiver, Network
 from turn.aio.credentials import fetch_credentials
 from turn.aio.driver import link_error
+from turn.aio.peer_stream import open_peer_stream
 from turn.errors import TurnCredentialsError, TurnError, TurnUnreachableError
 
 __all__ = ["AgentDriver", "Send"]
@@ -245,6 +247,8 @@ class AgentDriver(Driver[Event]):
                 self._start(self._open_link(effect), f"ice: link to {effect.config.url}")
             case FetchCredentials():
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
+            case OpenPeerConnection():
+                self._start(self._open_peer(effect), f"ice: connection with {effect.path.remote} at a relay")
             case Connect():
                 self.tcp.connect(effect)
             case Release(path):
@@ -308,6 +312,20 @@ class AgentDriver(Driver[Event]):
         relays.link_opened(wanted.number, link.path, self._loop.time())
         endpoint.attach(link.path, relays.by_path.get(link.path))
         self.pump()
+
+    async def _open_peer(self, wanted: OpenPeerConnection) -> None:
+        relay, path = wanted.relay, wanted.path
+        if relay.client is None:
+            return
+        try:
+            name = relay.config.server_name or relay.target.server_name
+            stream = await open_peer_stream(relay.client, path.remote, wanted.connection_id, name)
+        except TurnError as error:
+            logger.info("%s", error)
+            self.machine.path_failed(path, ConnectError.OTHER, self._loop.time())
+            self.pump()
+        else:
+            self.tcp.adopt(path, stream)
 
     def _close_link(self, path: FiveTuple) -> None:
         if (link := self.links.pop(path, None)) is not None:

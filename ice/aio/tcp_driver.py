@@ -10,6 +10,7 @@ from functools import partial
 from ice.agent import Agent
 from ice.aio.stats import Traffic
 from ice.aio.tcp_connection import Receiver, TcpConnection
+from ice.aio.tcp_relayed import RelayedConnection
 from ice.aio.tcp_sockets import SystemTcp, TcpDial, TcpListener
 from ice.candidate import TcpType
 from ice.tcp import Connect, ConnectError, Framing
@@ -20,6 +21,7 @@ from stun.aio import UdpNetwork
 from stun.demux import is_stun
 from stun.machine import Transmit
 from stun.network import Network
+from turn.aio.peer_stream import PeerStream
 
 __all__ = ["TcpDriver"]
 
@@ -57,7 +59,7 @@ class TcpDriver:
         self._loop = asyncio.get_running_loop()
         self._listeners: list[TcpListener] = []
         self._dials: dict[FiveTuple, TcpDial] = {}
-        self.connections: dict[FiveTuple, TcpConnection] = {}
+        self.connections: dict[FiveTuple, TcpConnection | RelayedConnection] = {}
         """The open connections by their logical paths."""
         self._closed = False
 
@@ -129,6 +131,16 @@ class TcpDriver:
             self._failed(path, ConnectError.REFUSED)
             return
         self.connections[path] = connection
+        self._agent.path_opened(path, self._loop.time())
+        self._pump()
+
+    def adopt(self, path: FiveTuple, stream: PeerStream) -> None:
+        """Take a connection that a TURN server has made for us."""
+        if self._closed or path in self.connections:
+            stream.abort()
+            return
+        receiver, gone = self._receiver(path, Framing.ICE), partial(self._gone, path)
+        self.connections[path] = RelayedConnection(stream, receiver, gone, self._config)
         self._agent.path_opened(path, self._loop.time())
         self._pump()
 

@@ -1,7 +1,7 @@
 """A program for namespaces: an ICE session over whatever works, told to the other side through a hub, as JSON.
 
 python -m tests.interop.ice_tcp_peer hub HOST PORT
-python -m tests.interop.ice_tcp_peer controlling|controlled HUB PORT OPENER-TTL [STUN-SERVER]
+python -m tests.interop.ice_tcp_peer controlling|controlled HUB PORT [STUN-SERVER]
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import sys
 
 import ice
-from ice.tcp_config import TcpConfig
 
 
 def say(line: str) -> None:
@@ -39,12 +38,11 @@ async def hub(host: str, port: int) -> None:
         await asyncio.Event().wait()
 
 
-async def peer(role: str, host: str, port: int, ttl: str, *servers: str) -> None:
+async def peer(role: str, host: str, port: int, *servers: str) -> None:
     """Connect, exchange ten datagrams, and say how."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(host, port)
-    tcp = TcpConfig(opener_ttl=int(ttl) or None)
-    config = ice.IceConfig(stun_servers=servers, include_ipv6=False, tcp=tcp)
+    config = ice.IceConfig(stun_servers=servers, include_ipv6=False)
     started = loop.time()
     exchange = ice.StreamExchange(reader, writer)
     async with asyncio.timeout(60), ice.connect(exchange, role=ice.Role(role), config=config) as path:

@@ -75,6 +75,18 @@ class PeerStream:
         self._writer.write(data)
         await self._writer.drain()
 
+    def offer(self, data: bytes, limit: int) -> bool:
+        """Queue bytes, or drop them and return False when it is closing or more than ``limit`` bytes would wait."""
+        transport = self._writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size() + len(data) > limit:
+            return False
+        self._writer.write(data)
+        return True
+
+    def end(self) -> None:
+        """Close once what waits is sent, without waiting for that; harmless twice."""
+        self._writer.close()
+
     async def close_write(self) -> None:
         """Say that no more will come; TLS cannot, and closes."""
         if self._writer.can_write_eof():
