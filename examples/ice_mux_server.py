@@ -1,4 +1,4 @@
-"""A server that any number of peers reach on one UDP port; a TCP connection each carries only their descriptions.
+"""A server that any number of peers reach on one port; a TCP connection each carries only their descriptions.
 
 The server:   python examples/ice_mux_server.py --signalling-port 9999 --port 3478
 A peer:       python examples/ice_connect.py connect HOST 9999
@@ -38,7 +38,7 @@ async def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signalling-port", type=int, default=0, help="TCP port for the signalling (default: any)")
-    parser.add_argument("--port", type=int, default=0, help="UDP port that all sessions share (default: any)")
+    parser.add_argument("--port", type=int, default=0, help="port, UDP and TCP, that all sessions share (default: any)")
     parser.add_argument("--loopback", action="store_true", help="stay on this machine")
     options = parser.parse_args()
     config = ice.IceConfig(include_loopback=options.loopback)

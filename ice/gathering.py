@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
 
 from ice.candidate import Base, Candidate
@@ -13,6 +12,7 @@ from ice.local import LocalCandidates
 from ice.retransmission import Retransmission, Step
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
+from stun.lazy_queue import LazyQueue
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
 from stun.transaction import new_transaction_id
@@ -69,7 +69,7 @@ class Gathering:
         self._rng = rng
         self._servers: list[TransportAddress] = []
         self._servers_ended = False
-        self._waiting: deque[_Question] = deque()
+        self._waiting: LazyQueue[_Question] = LazyQueue()
         self._open: dict[bytes, _Question] = {}
         self._asked: set[FiveTuple] = set()
         self._grace_at: dict[Base, float] = {}
@@ -106,7 +106,7 @@ class Gathering:
 
     def drop_base(self, base: Base) -> None:
         """A base is gone: nothing is asked from it any more."""
-        self._waiting = deque(question for question in self._waiting if Base.of(question.path) != base)
+        self._waiting = LazyQueue(question for question in self._waiting if Base.of(question.path) != base)
         self._open = {key: question for key, question in self._open.items() if Base.of(question.path) != base}
         self._keepalive.drop_base(base)
 
@@ -190,7 +190,7 @@ class Gathering:
             return overdue or (grace_at is not None and now >= grace_at)
 
         if self._waiting and any(map(is_over, self._waiting)):
-            self._waiting = deque(question for question in self._waiting if not is_over(question))
+            self._waiting = LazyQueue(question for question in self._waiting if not is_over(question))
         for question in [question for question in self._open.values() if is_over(question)]:
             del self._open[question.transaction_id]
 

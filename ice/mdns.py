@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from ice.config import IceConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.remote import Rejection, RemoteCandidates
 from stun.address import TransportAddress
+from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline
 
 __all__ = ["UNSEEN", "NameEffect", "Names", "PublishName", "ResolveName", "WithdrawName", "is_mdns_name"]
@@ -67,13 +67,13 @@ class _PeerNames:
     def __init__(self, config: MdnsConfig) -> None:
         self._config = config
         self.waiting: dict[str, list[_Waiting]] = {}
-        self._queue: deque[str] = deque()
+        self._queue: LazyQueue[str] = LazyQueue()
         self._open: dict[str, float] = {}
         self._next_at = 0.0
         self.hosts: dict[str, str] = {}
         """What names have resolved to."""
         self._refused: dict[str, Rejection] = {}
-        self.ready: deque[_Waiting] = deque()
+        self.ready: LazyQueue[_Waiting] = LazyQueue()
 
     def take(self, candidate: Candidate, remotes: RemoteCandidates, name: str) -> None:
         if name in self.hosts or name in self._refused:
@@ -154,9 +154,9 @@ class Names:
         self._told: set[str] = set()
         self._publishing: dict[str, float] = {}
         self._untold: dict[str, list[Candidate]] = {}
-        self._effects: deque[NameEffect] = deque()
+        self._effects: LazyQueue[NameEffect] = LazyQueue()
         self._closed = False
-        self.tellable: deque[Candidate] = deque()
+        self.tellable: LazyQueue[Candidate] = LazyQueue()
         """Candidates of ours whose names have just become known on the network."""
         self.unpublished = 0
         """Candidates of ours that were not told because their names could not be published."""
@@ -164,7 +164,7 @@ class Names:
     # -- the peer's --
 
     @property
-    def ready(self) -> deque[_Waiting]:
+    def ready(self) -> LazyQueue[_Waiting]:
         """Candidates of the peer, resolved, and whose they are: ``address`` is where to send to, ``alias`` is shown."""
         return self._peer.ready
 

@@ -38,10 +38,10 @@ class MuxConfig:
     max_sources: int = 8192
     """IP addresses whose rate is kept; the longest idle one makes room."""
 
-    max_strangers: int = 1024
+    max_strangers: int = 2048
     """TCP connections at a time that have not begun with a check for one of the sessions yet (RFC 6544 section 7.1);
     more are closed at once. The others are their session's, and counted there."""
-    max_strangers_per_source: int = 128
+    max_strangers_per_source: int = 512
     """The same for one IP address (an IPv6 /64 counts as one)."""
     stranger_timeout: float = 10.0
     """How long a TCP connection has for that check."""

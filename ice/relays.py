@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from ice.candidate import Base
@@ -26,6 +25,7 @@ from ice.relay import (
 from ice.relayed_tcp import OpenPeerConnection, RelayedTcp
 from ice.remote import unusable
 from stun.address import FiveTuple, TransportAddress
+from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release, Transmit, earliest
 from turn.client import TurnClient
 from turn.config import Credentials, TurnServerConfig
@@ -61,7 +61,7 @@ class Relays:
         self._rng = rng
         self._settle = settle
         self._relays: list[Relay] = []
-        self._effects: deque[RelayEffect] = deque()
+        self._effects: LazyQueue[RelayEffect] = LazyQueue()
         self._hosts: dict[str, None] = {}
         self._ended = False
         self._grace_at: float | None = None
@@ -69,9 +69,9 @@ class Relays:
         """The open ways to servers."""
         self.by_base: dict[Base, Relay] = {}
         """The relays by their relayed addresses."""
-        self.news: deque[RelayNews] = deque()
+        self.news: LazyQueue[RelayNews] = LazyQueue()
         """What the agent has to know."""
-        self.received: deque[tuple[bytes, FiveTuple]] = deque()
+        self.received: LazyQueue[tuple[bytes, FiveTuple]] = LazyQueue()
         """What peers sent to relayed addresses, the path from our base to them."""
         self.problems = Problems(config)
         """Why relayed candidates are missing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
@@ -28,6 +28,7 @@ from ice.tcp import Connect, TcpPaths
 from ice.tcp_gathering import TcpGathering
 from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.lazy_queue import LazyQueue
 from stun.machine import Outbox, Release, Transmit
 
 __all__ = ["AgentRooms"]
@@ -55,7 +56,7 @@ class AgentRooms:
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
         """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
-        self._relayed: deque[bytes] = deque()
+        self._relayed: LazyQueue[bytes] = LazyQueue()
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
         self._generations = Generations(config, self._make_generation, self._sources)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from ice.local import LocalCandidates
 from ice.pair import CandidatePair, PairState
 from ice.tcp_config import TcpConfig
 from stun.address import FiveTuple, TransportProtocol
+from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class TcpPaths:
         self._is_settled = False
         self._held_until: float | None = None
         self._counts: Counter[str] = Counter()
-        self.effects: deque[Connect | Release] = deque()
+        self.effects: LazyQueue[Connect | Release] = LazyQueue()
         """What the driver has to do."""
 
     # -- what checking asks --

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from ice.local import LocalCandidates
 from ice.tcp import Connect, Framing
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
+from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release, Transmit
 from stun.message import Message, MessageClass, Method
 from stun.transaction import new_transaction_id
@@ -40,7 +40,7 @@ class TcpGathering:
         self._local = local
         self._rng = rng
         self._servers: list[TransportAddress] = []
-        self._waiting: deque[FiveTuple] = deque()
+        self._waiting: LazyQueue[FiveTuple] = LazyQueue()
         self._asked: set[FiveTuple] = set()
         self._open: dict[FiveTuple, _Question] = {}
         """Questions without an answer yet."""
@@ -49,7 +49,7 @@ class TcpGathering:
         self._next_at = 0.0
         self._deadline: float | None = None
         self._is_hurried = False
-        self.effects: deque[Connect | Transmit | Release] = deque()
+        self.effects: LazyQueue[Connect | Transmit | Release] = LazyQueue()
         """What the driver has to do."""
         self.implausible = 0
         """Answers that could not be true."""

@@ -76,12 +76,12 @@ class AgentDriver(Driver[Event]):
         """The open ways to TURN servers."""
         self.finished = Flag()
         """Set when everything is closed."""
-        self.tcp = TcpDriver(agent, network, config.tcp, self.pump, put, traffic)
-        """The connections of TCP candidates."""
         self.seat: NetworkSeat | None = None
         """The session's place on a network that it shares with others; its user name fragments are told there."""
         if isinstance(network, SharedNetwork):
             self.seat = network.join(agent.local_description.ufrag)
+        self.tcp = TcpDriver(agent, self.seat or network, config.tcp, self.pump, put, traffic)
+        """The connections of TCP candidates."""
         self._put = put
         self._traffic = traffic
         self._mdns = config.mdns

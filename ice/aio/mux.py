@@ -8,7 +8,8 @@ import errno
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from ice.aio.mux_tcp import Accepted, MuxListener, TcpDoor
+from ice.aio.mux_tcp import MuxListener, TcpDoor
+from ice.aio.tcp_sockets import Accepted, Dialled, SystemTcp, TcpDial
 from ice.config import IceConfig
 from ice.errors import MuxError
 from ice.interfaces import usable_addresses
@@ -61,7 +62,7 @@ class Mux:
         port: int = 0,
         hosts: Sequence[str] | None = None,
         *,
-        transports: Collection[TransportProtocol] = (TransportProtocol.UDP,),
+        transports: Collection[TransportProtocol] | None = None,
         network: Network | None = None,
         config: MuxConfig | None = None,
     ) -> AsyncIterator[Mux]:
@@ -70,7 +71,7 @@ class Mux:
         Args:
             port: the port, the same for all addresses and transports; 0 picks one.
             hosts: the IP addresses, or None for all that a session would use by default.
-            transports: what to share: UDP, TCP or both.
+            transports: what to share: UDP, TCP or both; None for both, or for UDP alone on a ``network`` of one's own.
             network: where sockets come from; the operating system unless told.
             config: the limits.
 
@@ -78,6 +79,9 @@ class Mux:
             OSError: an address cannot be bound, or there is none.
             ValueError: another transport, or none.
         """
+        if transports is None:
+            is_real = network is None or isinstance(network, UdpNetwork)
+            transports = (TransportProtocol.UDP, TransportProtocol.TCP) if is_real else (TransportProtocol.UDP,)
         mux = cls(network or UdpNetwork(), config or MuxConfig(), transports)
         try:
             await mux._bind(port, mux._default_hosts() if hosts is None else hosts)
@@ -94,6 +98,11 @@ class Mux:
     def port(self) -> int:
         """The shared port."""
         return self.addresses[0].port
+
+    @property
+    def shares_tcp(self) -> bool:
+        """Whether TCP connections are accepted for the sessions."""
+        return TransportProtocol.TCP in self._transports
 
     def stats(self) -> MuxStats:
         """Return counters of now."""
@@ -223,7 +232,7 @@ class Mux:
             OSError: nothing listens there, or the session takes them already, or it has left.
         """
         local = next((address for address in self._addresses if address.host == host), None)
-        if local is None or self._closed or not seat.ufrags or TransportProtocol.TCP not in self._transports:
+        if local is None or self._closed or not seat.ufrags or not self.shares_tcp:
             raise OSError(errno.EADDRNOTAVAIL, f"{host} has no shared TCP port")
         return self._door.attach(seat, local, accepted)
 
@@ -249,6 +258,23 @@ class MuxSeat:
             OSError: that is not a shared address, or the session has left.
         """
         return self._mux.attach(self._seat, local.host, receiver)
+
+    @property
+    def tcp(self) -> MuxSeat | None:
+        """What the session has of TCP, in place of :class:`ice.aio.tcp_sockets.SystemTcp`; None if none is shared."""
+        return self if self._mux.shares_tcp else None
+
+    def dial(
+        self, local: TransportAddress, remote: TransportAddress, dialled: Dialled, ttl: int | None = None
+    ) -> TcpDial:
+        """Begin to open a connection from any port of ``local.host``: an active candidate's, which is not shared.
+
+        Raises:
+            OSError: the address cannot be bound, or a port is asked for: the shared one only listens.
+        """
+        if local.port:
+            raise OSError(errno.EADDRNOTAVAIL, "nothing is opened from a shared port")
+        return SystemTcp().dial(local, remote, dialled, ttl)
 
     def listen(self, local: TransportAddress, accepted: Accepted, backlog: int) -> MuxListener:
         """Take TCP connections at the shared address on ``local.host``: those that begin with a check for this session.

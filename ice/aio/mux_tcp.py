@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
 
+from ice.aio.tcp_sockets import Accepted
 from ice.mux import MuxRoutes, Seat
 from ice.mux_stats import Drop
 from ice.mux_tcp import Strangers
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.tcp import address_of, bind_listener
 
-__all__ = ["Accepted", "MuxListener", "TcpDoor"]
-
-Accepted = Callable[[socket.socket, TransportAddress], None]
-"""Takes an accepted connection, non-blocking and with nothing read from it, and where it comes from; must not raise."""
+__all__ = ["MuxListener", "TcpDoor"]
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 

@@ -12,7 +12,10 @@ __all__ = ["NetworkSeat", "SharedNetwork"]
 
 
 class NetworkSeat(Protocol):
-    """One session's place on a shared network."""
+    """One session's place on a shared network.
+
+    Its attribute ``tcp``, if it has one, is what a session has of TCP there (:class:`ice.aio.tcp_sockets.SystemTcp`).
+    """
 
     async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> DatagramSocket:
         """As :meth:`stun.network.Network.bind`, for a base: what is the session's arrives at ``receiver``.

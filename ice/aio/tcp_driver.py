@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ice.agent import Agent
+from ice.aio.shared_network import NetworkSeat
 from ice.aio.stats import Traffic
 from ice.aio.tcp_connection import Receiver, TcpConnection
 from ice.aio.tcp_relayed import RelayedConnection
@@ -43,7 +44,7 @@ class TcpDriver:
     def __init__(
         self,
         agent: Agent,
-        network: Network,
+        network: Network | NetworkSeat,
         config: TcpConfig,
         pump: Callable[[], None],
         put: Callable[[bytes], None],

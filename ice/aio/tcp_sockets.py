@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ice.tcp import ConnectError
 from stun.address import TransportAddress
 
-__all__ = ["SystemTcp", "TcpDial", "TcpListener"]
+__all__ = ["Accepted", "Dialled", "SystemTcp", "TcpDial", "TcpListener"]
 
 _ERRORS = {
     errno.ECONNREFUSED: ConnectError.REFUSED,

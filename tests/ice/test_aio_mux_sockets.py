@@ -7,13 +7,17 @@ import os
 import random
 import socket
 import sys
+from dataclasses import replace
 
 import pytest
 
 from ice.aio import Mux, Session
+from ice.candidate import TcpType
 from ice.config import IceConfig
 from ice.errors import IceError
 from ice.roles import Role
+from ice.tcp_config import TcpConfig
+from stun.address import TransportProtocol
 from stun.aio import UdpNetwork
 from stun.message import Message, MessageClass, Method
 from stun.network import Network
@@ -26,9 +30,11 @@ HOST = "127.0.0.1"
 CONFIG = IceConfig(include_loopback=True, interfaces=["lo"], include_ipv6=False)
 
 
-async def pair(near: Network, far: Network | None = None, role: Role = Role.CONTROLLED) -> tuple[Session, Session]:
-    """Connect a session on ``near`` with one on ``far`` or on a socket of its own."""
-    both = Session(role, CONFIG, near), Session(role.other, CONFIG, far)
+async def pair(
+    near: Network, far: Network | None = None, role: Role = Role.CONTROLLED, config: IceConfig = CONFIG
+) -> tuple[Session, Session]:
+    """Connect a session on ``near`` with one on ``far`` or on a socket of its own, which has the other role."""
+    both = Session(role, CONFIG, near), Session(role.other, config, far)
     trickle(both[0], both[1])
     trickle(both[1], both[0])
     await asyncio.gather(*(session.connect() for session in both))
@@ -86,6 +92,39 @@ async def test_two_muxes_in_one_process() -> None:
         assert first.stats().sessions == second.stats().sessions == 6
         await close(pairs)
         assert first.stats().addresses == second.stats().addresses == 0
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_sessions_on_one_tcp_port(role: Role) -> None:
+    opens = replace(CONFIG, tcp=TcpConfig(candidates=frozenset({TcpType.ACTIVE})))
+    async with Mux.open(hosts=[HOST], transports=[TransportProtocol.TCP]) as mux:
+        pairs = await asyncio.gather(*(pair(mux, role=role, config=opens) for _ in range(50)))
+        for near, _ in pairs:
+            assert near.selected_pair is not None
+            assert near.selected_pair.path.local == mux.addresses[0]
+            assert near.selected_pair.path.protocol is TransportProtocol.TCP
+            [passive] = [one for one in near.local_candidates if one.tcp_type is TcpType.PASSIVE]
+            assert passive.address == mux.addresses[0]
+        await asyncio.gather(*(talk(both, number, 20) for number, both in enumerate(pairs)))
+        assert (mux.stats().sessions, mux.stats().strangers) == (50, 0)
+        await close(pairs[:25])
+        await asyncio.gather(*(talk(both, number, 5) for number, both in enumerate(pairs[25:])))
+        await close(pairs[25:])
+        assert mux.stats().sessions == mux.stats().ufrags == 0
+
+
+async def test_a_shared_port_of_each_kind_and_nothing_else() -> None:
+    config = replace(CONFIG, stun_servers=[f"{HOST}:9"], gathering_timeout=0.3)
+    async with Mux.open(hosts=[HOST]) as mux:
+        session = Session(Role.CONTROLLED, config, mux)
+        await session.gather()
+        found = {(one.protocol, one.tcp_type, one.address.port) for one in session.local_candidates}
+        assert found == {
+            (TransportProtocol.UDP, None, mux.port),
+            (TransportProtocol.TCP, TcpType.PASSIVE, mux.port),
+            (TransportProtocol.TCP, TcpType.ACTIVE, 9),
+        }
+        await session.close()
 
 
 async def test_a_flood_of_strangers_harms_no_session_and_leaves_nothing_behind() -> None:

@@ -202,7 +202,8 @@ async def test_a_session_that_has_left_or_closed_its_listener_takes_no_connectio
 
 
 async def test_what_is_not_shared_is_not_there() -> None:
-    async with Mux.open(hosts=[HOST]) as mux:
+    async with Mux.open(hosts=[HOST], transports=[TransportProtocol.UDP]) as mux:
+        assert mux.join("other").tcp is None
         with pytest.raises(OSError, match="no shared TCP port"):
             mux.join("first").listen(mux.addresses[0], nobody, 1)
         with pytest.raises(OSError, match="Connect call failed"):
