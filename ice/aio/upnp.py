@@ -85,14 +85,14 @@ class UpnpGateway:
         return TransportAddress(host, port), granted
 
     async def _add(self, service: UpnpService, base: Base, suggested: int, lifetime: int) -> tuple[int, int]:
-        """Add a mapping at the suggested port or, where that is somebody's, at another one."""
-        if service.has_action("AddAnyPortMapping"):
-            answer = await self._request(service, "AddAnyPortMapping", base, suggested, lifetime)
-            return int(answer["NewReservedPort"]), lifetime
+        """Add a mapping at the suggested port or, where that is somebody's, at another one.
+
+        Not by AddAnyPortMapping of version 2: routers describe its answer otherwise than they give it.
+        """
         port, granted = suggested, lifetime
         for attempt in range(_PORTS_TO_TRY):
             try:
-                await self._request(service, "AddPortMapping", base, port, granted)
+                await self._request(service, base, port, granted)
             except UpnpError as error:
                 if error.errno == _ONLY_PERMANENT and granted:
                     granted = 0
@@ -104,12 +104,10 @@ class UpnpGateway:
                 return port, granted
         raise UpnpError("every outer port that was tried is somebody's")
 
-    async def _request(
-        self, service: UpnpService, action: str, base: Base, port: int, lifetime: int
-    ) -> Mapping[str, Any]:
-        return await _call(
+    async def _request(self, service: UpnpService, base: Base, port: int, lifetime: int) -> None:
+        await _call(
             service,
-            action,
+            "AddPortMapping",
             NewRemoteHost="",
             NewExternalPort=port,
             NewProtocol=base.protocol.value.upper(),

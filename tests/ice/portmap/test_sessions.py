@@ -120,9 +120,6 @@ ARGUMENTS = {
     "GetExternalIPAddress": (["NewExternalIPAddress"], []),
     "AddPortMapping": ([], ["RemoteHost", "ExternalPort", "Protocol", "InternalPort", "InternalClient", "Enabled",
                             "PortMappingDescription", "LeaseDuration"]),
-    "AddAnyPortMapping": (["NewReservedPort"], ["RemoteHost", "ExternalPort", "Protocol", "InternalPort",
-                                                "InternalClient", "Enabled", "PortMappingDescription",
-                                                "LeaseDuration"]),
     "DeletePortMapping": ([], ["RemoteHost", "ExternalPort", "Protocol"]),
 }  # fmt: skip
 TYPES = {"Port": "ui2", "Duration": "ui4", "Enabled": "boolean"}
@@ -167,17 +164,13 @@ class UpnpRouter:
         self.long = False
         self.host = "127.6.8.89"
 
-    @property
-    def actions(self) -> list[str]:
-        return [name for name in ARGUMENTS if name != "AddAnyPortMapping" or self.version == 2]
-
     async def answer(self, request: web.Request) -> web.Response:
         service = SERVICE.format(version=self.version)
         if request.path == "/":
             padding = "<!-- -->" * 100_000 if self.long else ""
             return web.Response(text=DEVICE.format(service=service, control=self.control) + padding)
         if request.path == "/scpd":
-            return web.Response(text=scpd(self.actions))
+            return web.Response(text=scpd(list(ARGUMENTS)))
         name = request.headers["SOAPAction"].strip('"').partition("#")[2]
         self.calls.append((name, await request.text()))
         head = '<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
@@ -188,8 +181,7 @@ class UpnpRouter:
                 "<errorDescription>no</errorDescription></UPnPError></detail></s:Fault></s:Body></s:Envelope>"
             )
             return web.Response(status=500, text=head + fault)
-        values = {"GetExternalIPAddress": self.external, "AddAnyPortMapping": "61007"}
-        out = "".join(f"<{argument}>{values[name]}</{argument}>" for argument in ARGUMENTS[name][0])
+        out = "".join(f"<{argument}>{self.external}</{argument}>" for argument in ARGUMENTS[name][0])
         body = f'<u:{name}Response xmlns:u="{service}">{out}</u:{name}Response></s:Body></s:Envelope>'
         return web.Response(text=head + body)
 
@@ -220,21 +212,16 @@ async def upnp(router: UpnpRouter, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         await runner.cleanup()
 
 
-async def test_upnp_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+async def test_upnp_of_both_versions(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("async_upnp_client", reason="needs async-upnp-client")
-    router = UpnpRouter()
+    router = UpnpRouter(version)
     async with upnp(router, monkeypatch) as gateway:
         assert await gateway.map(BASE, 5000, 7200) == (TransportAddress("203.0.113.9", 5000), 7200)
         await gateway.unmap(BASE, 5000)
     assert [name for name, _ in router.calls] == ["GetExternalIPAddress", "AddPortMapping", "DeletePortMapping"]
     for word in ("<NewInternalClient>127.6.8.90<", "<NewProtocol>UDP<", "<NewLeaseDuration>7200<", ">lastresort<"):
         assert word in router.calls[1][1]
-
-
-async def test_upnp_version_2_chooses_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("async_upnp_client", reason="needs async-upnp-client")
-    async with upnp(UpnpRouter(2), monkeypatch) as gateway:
-        assert await gateway.map(BASE, 5000, 7200) == (TransportAddress("203.0.113.9", 61007), 7200)
 
 
 async def test_upnp_that_knows_permanent_mappings_only_and_ports_that_are_taken(
