@@ -133,7 +133,7 @@ async def trickle_and_meet(session: ice.Session, peer: IcePeer, only: Filter = e
     await both(peer.gather(), session.connect(), peer.connect(), tell_ours(), tell_theirs())
 
 
-async def restart_and_meet(session: ice.Session, peer: IcePeer, *, ours_first: bool) -> None:
+async def restart_and_meet(session: ice.Session, peer: IcePeer, *, ours_first: bool, only: Filter = everything) -> None:
     """Restart ICE, begun by us or by the peer, until both have a pair of the new generation."""
     found: asyncio.Queue[Candidate | None] = asyncio.Queue()
     described: asyncio.Queue[Description] = asyncio.Queue()
@@ -147,11 +147,12 @@ async def restart_and_meet(session: ice.Session, peer: IcePeer, *, ours_first: b
     await peer.remote(await described.get())
     await peer.gather()
     while (ours := await found.get()) is not None:
-        await peer.tell(ours)
+        if only(ours):
+            await peer.tell(ours)
     await peer.tell(None)
     session.send(b"on the old pair")
     assert await peer.receive() == b"on the old pair"
-    for theirs in peer.candidates:
+    for theirs in filter(only, peer.candidates):
         session.add_remote_candidate(theirs)
     session.add_remote_candidate(None)
     await both(peer.connect(), selected.get())
@@ -168,9 +169,9 @@ async def both(*parts: Awaitable[Any]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def talk(session: ice.Session, peer: IcePeer) -> None:
-    """Pass data of many sizes both ways."""
-    for size in (1, 20, 1200, 1400):
+async def talk(session: ice.Session, peer: IcePeer, *sizes: int) -> None:
+    """Pass data of these sizes, or of some that a datagram may have, both ways."""
+    for size in sizes or (1, 20, 1200, 1400):
         session.send(b"\x80" * size)
         assert await peer.receive() == b"\x80" * size
         await peer.send(b"\x20" * size)

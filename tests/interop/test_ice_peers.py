@@ -13,11 +13,14 @@ import pytest
 
 import ice
 import stun.aio
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Candidate, CandidateType, TcpType
 from ice.config import IceConfig, IceTransportPolicy
 from ice.description import Description
 from ice.errors import IceError
 from ice.roles import Role
+from ice.tcp_config import TcpConfig
+from stun.address import TransportProtocol
+from stun.network import Network
 from tests.interop.coturn import PASSWORD, STATIC_USER, USER, Coturn, coturn, needs_coturn
 from tests.interop.ice_peer import (
     IcePeer,
@@ -28,6 +31,7 @@ from tests.interop.ice_peer import (
     trickle_and_meet,
     werift_peer,
 )
+from tests.interop.nat_cells import NoUdp
 from tests.stun.certificates import Authority
 from turn.config import TurnServerConfig
 
@@ -69,7 +73,12 @@ class Stage:
 
     @asynccontextmanager
     async def pair(
-        self, role: Role, config: IceConfig = LOOPBACK, theirs: Role | None = None, **options: Any
+        self,
+        role: Role,
+        config: IceConfig = LOOPBACK,
+        theirs: Role | None = None,
+        network: Network | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[ice.Session, IcePeer]]:
         """Yield our session in ``role`` and the peer in the other one (or in ``theirs``)."""
         options = {"hosts": ["127.0.0.1"], "only": True, "stun": list(self.stun), **options}
@@ -77,7 +86,7 @@ class Stage:
             peer = werift_peer(self._node, theirs or role.other, **options)
         else:
             peer = libnice_peer(theirs or role.other, **options)
-        session = ice.Session(role, config)
+        session = ice.Session(role, config, network)
         async with peer as made:
             try:
                 yield session, made
@@ -175,6 +184,50 @@ async def test_early_checks_are_answered_before_we_know_its_description(stage: S
         session.set_remote_description(peer.description)
         await session.connect()
         await talk(session, peer)
+
+
+# -- TCP
+
+CALLERS = {"we call": TcpType.ACTIVE, "it calls": TcpType.PASSIVE}
+
+
+def over_tcp(kind: TcpType) -> IceConfig:
+    """Only TCP candidates of one kind, with a network that has no UDP."""
+    return replace(LOOPBACK, tcp=TcpConfig(candidates=frozenset({kind})))
+
+
+def is_tcp(candidate: Candidate) -> bool:
+    return candidate.transport == "tcp"
+
+
+@pytest.mark.matrix("{peer_name}", "host candidates, {caller}, {meeting}", over="TCP")
+@pytest.mark.parametrize("meeting", MEETINGS)
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("role", list(Role))
+async def test_tcp(stage: Stage, role: Role, caller: str, meeting: str) -> None:
+    async with stage.pair(role, over_tcp(CALLERS[caller]), network=NoUdp(), tcp=True) as (session, peer):
+        await MEETINGS[meeting](session, peer, is_tcp)
+        await talk(session, peer, 1, 1200, 8000)
+        selected = session.selected_pair
+        assert selected is not None
+        assert selected.path.protocol is TransportProtocol.TCP
+        local, _ = await peer.selected()
+        assert local.transport == "tcp"
+
+
+@pytest.mark.matrix("{peer_name}", "restart that {first}", over="TCP")
+@pytest.mark.parametrize("first", ["we begin", "it begins"])
+@pytest.mark.parametrize("role", list(Role))
+async def test_a_restart_over_tcp(stage: Stage, role: Role, first: str) -> None:
+    config = replace(LOOPBACK, tcp=TcpConfig(candidates=frozenset({TcpType.ACTIVE, TcpType.PASSIVE})))
+    async with stage.pair(role, config, network=NoUdp(), tcp=True) as (session, peer):
+        await gather_then_meet(session, peer, is_tcp)
+        await talk(session, peer)
+        await restart_and_meet(session, peer, ours_first=first == "we begin", only=is_tcp)
+        await talk(session, peer)
+        selected = session.selected_pair
+        assert selected is not None
+        assert selected.path.protocol is TransportProtocol.TCP
 
 
 async def test_wrong_credentials_do_not_connect(stage: Stage) -> None:

@@ -27,6 +27,11 @@ from tests.tools import ROOT
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
 KINDS = SiteKind.all()
+TRANSPORTS = {
+    "UDP": {TransportProtocol.UDP},
+    "TCP": {TransportProtocol.TCP},
+    "UDP and TCP": {TransportProtocol.UDP, TransportProtocol.TCP},
+}
 RELAYS = {
     "no relay": None,
     "TURN over TCP": f"turn:{SERVER}:3478?transport=tcp",
@@ -54,27 +59,23 @@ class Cell:
 
     controlling: SiteKind
     controlled: SiteKind
-    transport: TransportProtocol
+    transports: str
     relay: str
 
     @property
-    def transport_name(self) -> str:
-        return self.transport.upper()
-
-    @property
     def name(self) -> str:
-        return f"{self.controlling.name} to {self.controlled.name}, {self.transport_name}, {self.relay}"
+        return f"{self.controlling.name} to {self.controlled.name}, {self.transports}, {self.relay}"
 
     @property
     def expected(self) -> Outcome:
         relay = RELAYS[self.relay] is not None
-        return best_outcome(self.controlling.nats, self.controlled.nats, {self.transport}, relay=relay)
+        return best_outcome(self.controlling.nats, self.controlled.nats, TRANSPORTS[self.transports], relay=relay)
 
 
 CELLS = [
-    Cell(first, second, transport, relay)
+    Cell(first, second, transports, relay)
     for first, second in itertools.product(KINDS, KINDS)
-    for transport in (TransportProtocol.UDP,)
+    for transports in TRANSPORTS
     for relay in RELAYS
 ]
 PAIRS = list(dict.fromkeys((cell.controlling, cell.controlled) for cell in CELLS))
@@ -107,10 +108,12 @@ def played(network_namespaces: Path, nftables: Path) -> dict[str, Any]:
             cells = [
                 {
                     "id": cell.name,
+                    "idle": cell.expected is Outcome.NONE,
                     "sides": [
                         {
                             "namespace": site.namespace,
                             "role": role,
+                            "transports": sorted(TRANSPORTS[cell.transports]),
                             "stun": f"{SERVER}:3478",
                             "turn": RELAYS[cell.relay],
                             "trust": str(folder / "ca" / "ca.pem"),
@@ -120,7 +123,7 @@ def played(network_namespaces: Path, nftables: Path) -> dict[str, Any]:
                         )
                     ],
                 }
-                for cell in sorted(CELLS, key=lambda cell: cell.expected is not Outcome.NONE)
+                for cell in CELLS
             ]
             done = subprocess.run(
                 [sys.executable, "-m", "tests.interop.nat_cells"],
@@ -150,7 +153,7 @@ def outcome(reports: list[dict[str, Any]], hosts: list[str]) -> Outcome:
 
 
 @pytest.mark.matrix(
-    grid="{cell.transport_name}, {cell.relay}", row="{cell.controlling.name}", column="{cell.controlled.name}"
+    grid="{cell.transports}, {cell.relay}", row="{cell.controlling.name}", column="{cell.controlled.name}"
 )
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_it_ends_as_the_oracle_says(
