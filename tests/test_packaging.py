@@ -17,7 +17,7 @@ from tests.floors import Source
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OPTIONAL = {"browser_demo": ("demo", "test"), "lastresort": ("demo",)}
+OPTIONAL = {"browser_demo": ("demo", "test"), "ice": ("upnp",), "lastresort": ("demo",)}
 """Whose extras a package may import from, where it does without them otherwise."""
 
 
