@@ -75,7 +75,7 @@ def _config() -> ice.IceConfig:
     host = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)[:1]
     if not host:
         raise SystemExit("aioice needs an IPv4 address beyond loopback to connect over")
-    return ice.IceConfig(include_ipv6=False)
+    return ice.IceConfig(include_ipv6=False, tcp=ice.TcpConfig(candidates=frozenset()))
 
 
 async def _ours() -> Span:

@@ -14,9 +14,14 @@ from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, State
 from ice.exchange import Exchange, ExchangeError
+from ice.exposure import ExposureMode, PortRange
+from ice.life_config import FailoverConfig, UpgradeConfig
+from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.mux_config import MuxConfig
 from ice.pair import CandidatePair, PairState
+from ice.portmap.config import PortmapConfig
 from ice.roles import Role
+from ice.tcp_config import TcpConfig
 
 if TYPE_CHECKING:
     from ice.aio import Mux, Path, Session, StreamExchange, connect, exchange_pair
@@ -30,19 +35,27 @@ __all__ = [
     "EndOfCandidates",
     "Exchange",
     "ExchangeError",
+    "ExposureMode",
+    "FailoverConfig",
     "FailureReason",
     "IceConfig",
     "IceError",
     "IceTransportPolicy",
+    "MdnsConfig",
+    "MdnsMode",
     "Mux",
     "MuxConfig",
     "PairState",
     "Path",
+    "PortRange",
+    "PortmapConfig",
     "Role",
     "Session",
     "State",
     "StreamExchange",
+    "TcpConfig",
     "TcpType",
+    "UpgradeConfig",
     "connect",
     "exchange_pair",
 ]
