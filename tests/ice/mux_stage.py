@@ -7,6 +7,7 @@ import itertools
 from ice.mux import MuxRoutes, Place, Port
 from ice.mux_config import MuxConfig
 from stun.address import TransportAddress
+from stun.demux import is_stun
 from stun.message import Message, MessageClass, Method
 from tests.ice.builders import request
 
@@ -58,7 +59,7 @@ class Member:
     def _place(self, port: Port) -> Place:
         def receive(data: bytes, remote: tuple[str, int]) -> None:
             self.heard.append((data, remote))
-            if data[:2] == b"\0\1":
+            if is_stun(data) and data[:2] == b"\0\1":
                 self.send(answer(data) if self.trusts else refusal(data), remote, place)
 
         place = Place(self.seat, port, receive)
