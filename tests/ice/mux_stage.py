@@ -59,7 +59,7 @@ class Member:
     def _place(self, port: Port) -> Place:
         def receive(data: bytes, remote: tuple[str, int]) -> None:
             self.heard.append((data, remote))
-            if data[:2] == b"\0\1" and is_stun(data):
+            if is_stun(data) and data[:2] == b"\0\1":
                 self.send(answer(data) if self.trusts else refusal(data), remote, place)
 
         place = Place(self.seat, port, receive)

@@ -167,5 +167,14 @@ def test_the_limits_are_fields() -> None:
 
 
 def test_the_fuzz_target_takes_what_is_known_to_be_bad() -> None:
-    for data in (b"", b"\0", check("first"), check("first")[:-9], question(), answer(question()), bytes(20)):
+    for data in (
+        b"",
+        b"\0",
+        check("first"),
+        check("first")[:-9],
+        question(),
+        answer(question()),
+        bytes(20),
+        b"\0\1short",
+    ):
         targets_ice.fuzz_ice_mux(data)
