@@ -109,6 +109,8 @@ class AgentCandidates(TcpInputs):
         self._outbox.events.append(LocalCandidateFound(told))
 
     def _finish_gathering(self) -> None:
+        if self._gathering.complete:
+            return
         waiting = self.relays.is_gathering or self._tcp_gathering.is_pending or self.names.is_publishing
         if not waiting and self._gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))

@@ -306,9 +306,10 @@ class Checking(Pairing):
         """Return when :meth:`handle_timeout` or :meth:`run` is next wanted, or None."""
         if self._client is None:
             return None
-        times = [self._client.next_timeout(), self._scheduler.next_timeout()]
+        later: float | None = None
         if self.selected is not None:
-            times.append(self.moving.next_timeout())
+            later = self.moving.next_timeout()
         elif self._roles.role is Role.CONTROLLING:
-            times.append(self._nomination.next_timeout())
-        return min((at for at in times if at is not None), default=None)
+            later = self._nomination.next_timeout()
+        times = [at for at in (self._client.next_timeout(), self._scheduler.next_timeout(), later) if at is not None]
+        return min(times) if times else None

@@ -201,4 +201,4 @@ class CheckClient:
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` is next wanted, or None."""
-        return min((check.retransmission.at for check in self._by_id.values()), default=None)
+        return min([check.retransmission.at for check in self._by_id.values()]) if self._by_id else None

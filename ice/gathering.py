@@ -218,14 +218,15 @@ class Gathering:
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` is next wanted, or None."""
+        if not self._waiting and not self._open:
+            return self._keepalive.next_timeout()
         times = [question.retransmission.at for question in self._open.values() if question.retransmission]
         if self._waiting:
             times.append(self._next_at)
-        if self._waiting or self._open:
-            if self._deadline is not None:
-                times.append(self._deadline)
-            bases = {Base.of(question.path) for question in (*self._waiting, *self._open.values())}
-            times += [at for base, at in self._grace_at.items() if base in bases]
+        if self._deadline is not None:
+            times.append(self._deadline)
+        bases = {Base.of(question.path) for question in (*self._waiting, *self._open.values())}
+        times += [at for base, at in self._grace_at.items() if base in bases]
         if (keepalive := self._keepalive.next_timeout()) is not None:
             times.append(keepalive)
         return min(times, default=None)

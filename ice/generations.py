@@ -81,7 +81,10 @@ class Generations:
     @property
     def carrying(self) -> Generation | None:
         """The one whose selected pair carries data, or None."""
-        return next((generation for generation in reversed(self._kept) if generation.selected is not None), None)
+        for generation in reversed(self._kept):
+            if generation.checking.selected is not None:
+                return generation
+        return None
 
     @property
     def is_restarting(self) -> bool:

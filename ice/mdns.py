@@ -122,6 +122,10 @@ class _PeerNames:
             asked.append(name)
         return asked
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._open and not self._queue
+
     def clear(self) -> None:
         self.waiting.clear()
         self._queue.clear()
@@ -265,5 +269,7 @@ class Names:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
+        if self._closed or (not self._publishing and self._peer.is_idle):
+            return None
         times = [at for at in (self._peer.next_timeout(), *self._publishing.values()) if at is not None]
-        return Deadline(min(times), "mDNS names") if times and not self._closed else None
+        return Deadline(min(times), "mDNS names") if times else None

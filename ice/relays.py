@@ -269,7 +269,7 @@ class Relays:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
-        return earliest(*self._deadlines())
+        return earliest(*self._deadlines()) if self._relays else None
 
     def _deadlines(self) -> Iterator[Deadline | None]:
         for relay in self._relays:

@@ -231,7 +231,7 @@ class TcpPaths:
 
     def run(self, checking: AllChecks, now: float) -> None:
         """Open what is wanted, and close what has had its time or is of no use any more."""
-        if not self._by_path and self._selected is None and checking.selected is None:
+        if not self._by_path and self._unused_at is None and not self._is_moved(checking.selected):
             return
         self._follow(checking, now)
         for connection in list(self._by_path.values()):
@@ -244,6 +244,9 @@ class TcpPaths:
                 self._release(connection)
                 self._tell(connection.path, checking)
         self._dial(checking, now)
+
+    def _is_moved(self, selected: CandidatePair | None) -> bool:
+        return (None if selected is None else selected.path) != self._selected
 
     def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
@@ -348,6 +351,8 @@ class TcpPaths:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`run` is wanted, or None."""
+        if not self._by_path and self._unused_at is None and self._held_until is None:
+            return None
         at = min(self._times(), default=None)
         return None if at is None else Deadline(at, "TCP connections (RFC 6544)")
 

@@ -155,7 +155,7 @@ class TcpGathering:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`run` is wanted, or None."""
-        at = min(self._times(), default=None)
+        at = min(self._times(), default=None) if self.is_pending else None
         return None if at is None else Deadline(at, "gathering over TCP")
 
     def _times(self) -> Iterator[float]:

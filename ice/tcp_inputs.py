@@ -91,6 +91,8 @@ class TcpInputs(AgentRooms):
 
     def _drain_tcp(self, now: float) -> None:
         for room in (self._tcp, self._tcp_gathering):
+            if not room.effects:
+                continue
             for effect in room.effects:
                 relay = self.relays.by_base.get(Base.of(effect.path))
                 if relay is not None and isinstance(effect, Connect):

@@ -98,4 +98,8 @@ class Outbox(Generic[EffectT, EventT]):
 
 def earliest(*deadlines: Deadline | None) -> Deadline | None:
     """Return the soonest of several deadlines; None stands for never."""
-    return min((deadline for deadline in deadlines if deadline is not None), default=None)
+    soonest: Deadline | None = None
+    for deadline in deadlines:
+        if deadline is not None and (soonest is None or deadline < soonest):
+            soonest = deadline
+    return soonest

@@ -20,9 +20,13 @@ class _Timed(Protocol):
 
 
 class MachineTimer:
-    """Wakes a machine at its deadline, by ``loop.time()``; :meth:`arm` it whenever the deadline may have changed."""
+    """Wakes a machine at its deadline, by ``loop.time()``; :meth:`arm` it whenever the deadline may have changed.
 
-    __slots__ = ("_at", "_handle", "_loop", "_machine", "_stopped", "_woken")
+    The machine is asked once in a turn of the loop, however often the timer is armed in it: finding the soonest of many
+    deadlines costs more than most inputs.
+    """
+
+    __slots__ = ("_arming", "_at", "_handle", "_loop", "_machine", "_stopped", "_woken")
 
     def __init__(self, machine: _Timed, woken: Callable[[], None]) -> None:
         """Args:
@@ -33,12 +37,18 @@ class MachineTimer:
         self._woken = woken
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.TimerHandle | None = None
+        self._arming: asyncio.Handle | None = None
         self._at = 0.0
         self._stopped = False
 
     def arm(self) -> None:
-        """Look at the machine's deadline again."""
-        deadline = None if self._stopped else self._machine.next_timeout()
+        """Look at the machine's deadline again, at the end of this turn of the loop."""
+        if self._arming is None and not self._stopped:
+            self._arming = self._loop.call_soon(self._arm)
+
+    def _arm(self) -> None:
+        self._arming = None
+        deadline = self._machine.next_timeout()
         if self._handle is not None:
             if deadline is not None and self._at <= deadline.at:
                 return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
@@ -51,9 +61,10 @@ class MachineTimer:
     def stop(self) -> None:
         """Wake the machine no more; harmless twice."""
         self._stopped = True
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        for handle in (self._handle, self._arming):
+            if handle is not None:
+                handle.cancel()
+        self._handle = self._arming = None
 
     def _due(self) -> None:
         self._handle = None

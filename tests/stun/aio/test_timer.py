@@ -43,15 +43,18 @@ async def test_every_deadline_is_kept() -> None:
 @virtual_time
 async def test_a_deadline_that_comes_nearer_moves_the_timer_and_one_that_recedes_does_not() -> None:
     machine, timer = wound_up(5.0)
+    await asyncio.sleep(0)
     machine.deadlines = [3.0]
     timer.arm()
     await asyncio.sleep(3.5)
     assert machine.woken == [3.0]
     machine.deadlines = [10.0]
     timer.arm()
+    await asyncio.sleep(0)
     for receding in (11.0, 12.0, 20.0):
         machine.deadlines = [receding]
         timer.arm()
+        await asyncio.sleep(0)
     await asyncio.sleep(15)
     # It woke at 10 s, saw that it was early, and went to sleep again without a word to the machine.
     assert machine.woken == [3.0]
@@ -62,11 +65,26 @@ async def test_a_deadline_that_comes_nearer_moves_the_timer_and_one_that_recedes
 @virtual_time
 async def test_a_deadline_that_is_gone_wakes_nobody() -> None:
     machine, timer = wound_up(5.0)
+    await asyncio.sleep(0)
     machine.deadlines.clear()
     timer.arm()
+    await asyncio.sleep(0)
     looked = machine.looked
     await asyncio.sleep(10)
     assert (machine.woken, machine.looked) == ([], looked)
+
+
+@virtual_time
+async def test_the_machine_is_asked_once_in_a_turn_of_the_loop() -> None:
+    machine, timer = wound_up(5.0)
+    for soonest in (4.0, 3.0, 2.0):
+        machine.deadlines = [soonest]
+        timer.arm()
+    assert machine.looked == 0
+    await asyncio.sleep(0)
+    assert machine.looked == 1
+    await asyncio.sleep(10)
+    assert machine.woken == [2.0]
 
 
 @virtual_time
