@@ -23,6 +23,8 @@ _LARGEST_BUFFER = 256 * 1024
 _FRAMES_A_TURN = 256
 _FLUSH_AT = 64 * 1024
 _LINGER = 2.0
+# From so many bytes a buffer on it is cheaper to let the kernel collect them than to copy them together first.
+_GATHER_FROM = 2048 if hasattr(socket.socket, "sendmsg") else 1 << 30
 
 Receiver = Callable[[bytes], None]
 """Takes one packet; must not raise."""
@@ -45,15 +47,16 @@ class TcpConnection:
         "_buffer",
         "_closed",
         "_closing",
-        "_config",
         "_corked",
         "_decoder",
         "_end",
         "_gone",
         "_held",
         "_held_size",
+        "_limit",
         "_linger",
         "_loop",
+        "_max_packet",
         "_receiver",
         "_socket",
         "_start",
@@ -76,7 +79,8 @@ class TcpConnection:
         self._socket = connected
         self._receiver = receiver
         self._gone = gone
-        self._config = config
+        self._limit = config.max_write_buffer
+        self._max_packet = config.max_packet
         self._loop = loop
         self._decoder = StunStreamDecoder() if framing is Framing.STUN else None
         self._buffer = bytearray(_FIRST_BUFFER)
@@ -95,30 +99,29 @@ class TcpConnection:
 
     # -- out --
 
-    def send(self, packet: bytes) -> bool:
-        """Send one packet; False when it was dropped: closed, too long, or too much waits already."""
-        return self._send(packet, self._config.max_write_buffer)
-
-    def send_check(self, packet: bytes) -> bool:
-        """As :meth:`send`, for STUN, which is not dropped before twice as much waits."""
-        return self._send(packet, 2 * self._config.max_write_buffer)
-
-    def _send(self, packet: bytes, limit: int) -> bool:
+    def send(self, packet: bytes, extra: int = 0) -> bool:
+        """Send one packet; False when it was dropped: closed, too long, or more than the limit and ``extra`` waits."""
         size = len(packet)
-        if self._closing or size > 0xFFFF or self._held_size + len(self._backlog) + size > limit:
+        waiting = self._held_size + size
+        if waiting + len(self._backlog) > self._limit + extra or size > 0xFFFF or self._closing:
             self.dropped += 1
             return False
+        held = self._held
         if self._decoder is None:
-            self._held.append(size.to_bytes(2, "big"))
-        self._held.append(packet)
-        self._held_size += size + 2
+            held.append(size.to_bytes(2, "big"))
+        held.append(packet)
+        self._held_size = waiting + 2
         if not self._corked:
             self._corked = True
             self._loop.call_soon(self._uncork)
             self._flush()
-        elif self._held_size >= _FLUSH_AT:
+        elif waiting >= _FLUSH_AT:
             self._flush()
         return True
+
+    def send_check(self, packet: bytes) -> bool:
+        """As :meth:`send`, for STUN, which is not dropped before twice as much waits."""
+        return self.send(packet, self._limit)
 
     def _uncork(self) -> None:
         self._corked = False
@@ -128,22 +131,26 @@ class TcpConnection:
     def _flush(self) -> None:
         if self._closed:
             return
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
+        held, self._held = self._held, []
+        size, self._held_size = self._held_size, 0
         if self._backlog:
-            self._backlog += data
+            self._backlog += b"".join(held)
             return
         try:
-            sent = self._socket.send(data)
+            if size >= _GATHER_FROM * len(held):
+                sent, data = self._socket.sendmsg(held), None
+            else:
+                data = b"".join(held)
+                sent = self._socket.send(data)
         except BlockingIOError:
-            sent = 0
+            sent, data = 0, None
         except OSError:
             self._lost()
             return
-        if sent < len(data):
-            self._backlog += data[sent:]
-            self._watch_writing(True)
+        if sent < size:
+            self._backlog += (b"".join(held) if data is None else data)[sent:]
+            if self._backlog:
+                self._watch_writing(True)
 
     def _writable(self) -> None:
         try:
@@ -199,7 +206,7 @@ class TcpConnection:
     def _cut(self) -> None:
         """Hand on the frames that are complete, so many a turn of the loop that readers keep up."""
         buffer, view, receiver = self._buffer, self._view, self._receiver
-        start, end, limit = self._start, self._end, self._config.max_packet
+        start, end, limit = self._start, self._end, self._max_packet
         for _ in range(_FRAMES_A_TURN):
             if end - start < 2:
                 break

@@ -24,6 +24,8 @@ _ERRORS = {
     errno.EALREADY: ConnectError.IN_USE,
 }
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 Accepted = Callable[[socket.socket, TransportAddress], None]
 """Takes an accepted connection, non-blocking, and where it comes from; must not raise."""
 Dialled = Callable[[socket.socket | ConnectError], None]
@@ -33,13 +35,21 @@ Dialled = Callable[[socket.socket | ConnectError], None]
 class TcpListener:
     """A port that connections are accepted at, and may be opened from."""
 
-    def __init__(self, listening: socket.socket, accepted: Accepted, backlog: int) -> None:
+    def __init__(self, listening: socket.socket, accepted: Accepted, backlog: int, pause: float = 1.0) -> None:
+        """Args:
+        listening: the socket, ours from now on.
+        accepted: takes each connection.
+        backlog: how many are taken in one turn of the loop.
+        pause: seconds for which none is taken after the system had no descriptor or memory for one.
+        """
         host, port = listening.getsockname()[:2]
         self.local = TransportAddress(host, port)
         """The address; the port is the real one."""
         self._socket = listening
         self._accepted = accepted
         self._backlog = backlog
+        self._pause = pause
+        self._paused: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(listening.fileno(), self._readable)
@@ -50,15 +60,23 @@ class TcpListener:
                 return
             try:
                 accepted, remote = self._socket.accept()
-            except OSError:  # None waits, it is gone again, or there is no descriptor for it: the peer will notice.
+            except OSError as error:  # None waits, or it is gone again.
+                if error.errno in _EXHAUSTED:  # It still waits: without a pause the loop would never sleep.
+                    self._loop.remove_reader(self._socket.fileno())
+                    self._paused = self._loop.call_later(self._pause, self._go_on)
                 return
             accepted.setblocking(False)
             self._accepted(accepted, TransportAddress(remote[0].partition("%")[0], remote[1]))
+
+    def _go_on(self) -> None:
+        self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def close(self) -> None:
         """Stop listening; harmless twice."""
         if not self._closed:
             self._closed = True
+            if self._paused is not None:
+                self._paused.cancel()
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
