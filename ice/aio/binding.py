@@ -13,11 +13,12 @@ from stun.address import TransportAddress
 from stun.aio.behaviour import route_to
 from stun.network import Network
 
-__all__ = ["bind_in_range", "hosts_to_bind", "ports_to_try"]
+__all__ = ["bind_in_range", "hosts_to_bind", "listen_in_range", "ports_to_try"]
 
 _FAR = (TransportAddress("198.41.0.4", 53), TransportAddress("2001:503:ba3e::2:30", 53))
 """Addresses of the DNS root, to which only default routes lead. Nothing is sent there: the kernel is asked for the
 way."""
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
 async def hosts_to_bind(network: Network, config: IceConfig) -> Sequence[str]:
@@ -55,7 +56,7 @@ def ports_to_try(config: IceConfig, rng: random.Random) -> Iterator[int]:
 async def bind_in_range(
     bind: Callable[[TransportAddress], Awaitable[None]], host: str, config: IceConfig, rng: random.Random
 ) -> None:
-    """Bind ``host`` at one of the ports that it may have, UDP or TCP as ``bind`` does.
+    """Bind ``host`` at one of the ports that it may have.
 
     Raises:
         OSError: none of them is free, or the host is not ours.
@@ -66,6 +67,23 @@ async def bind_in_range(
             return await bind(TransportAddress(host, port))
         except OSError as error:
             problem = error
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno not in _TAKEN:
                 raise
     raise problem or OSError(errno.EADDRINUSE, f"no port for {host}")
+
+
+def listen_in_range(listen: Callable[[int], None], config: IceConfig, rng: random.Random) -> None:
+    """As :func:`bind_in_range`, for what listens at a port at once.
+
+    Raises:
+        OSError: none of the ports is free, or the host is not ours.
+    """
+    problem: OSError | None = None
+    for port in ports_to_try(config, rng):
+        try:
+            return listen(port)
+        except OSError as error:
+            problem = error
+            if error.errno not in _TAKEN:
+                raise
+    raise problem or OSError(errno.EADDRINUSE, "no port")

@@ -7,9 +7,10 @@ import logging
 import random
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from ice.agent import Agent
-from ice.aio.binding import bind_in_range, hosts_to_bind
+from ice.aio.binding import bind_in_range, hosts_to_bind, listen_in_range
 from ice.aio.driver import AgentDriver
 from ice.aio.flag import Flag
 from ice.aio.relays import find_relays
@@ -105,7 +106,7 @@ class Gatherer:
         for kind in kinds:
             for host in hosts:
                 try:
-                    self._tcp.add_base(host, kind)
+                    listen_in_range(partial(self._tcp.add_base, host, kind), self._config, self._rng)
                 except OSError as error:
                     logger.debug("no %s TCP candidate on %s: %s", kind, host, error)
 

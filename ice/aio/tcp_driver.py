@@ -69,8 +69,8 @@ class TcpDriver:
         """Whether the network has TCP."""
         return self._tcp is not None
 
-    def add_base(self, host: str, tcp_type: TcpType) -> None:
-        """Make a TCP base of the agent on one of our hosts.
+    def add_base(self, host: str, tcp_type: TcpType, port: int = 0) -> None:
+        """Make a TCP base of the agent on one of our hosts, listening at ``port`` if it listens; 0 takes any.
 
         Raises:
             OSError: the address cannot be bound, or the session is over.
@@ -79,14 +79,14 @@ class TcpDriver:
             raise OSError("there is no TCP (any more)")
         local = TransportAddress(host, ACTIVE_PORT)
         if tcp_type is not TcpType.ACTIVE:
-            local = self._listen(self._tcp, host)
+            local = self._listen(self._tcp, TransportAddress(host, port))
         self._agent.add_tcp_base(local, tcp_type, self._loop.time())
 
-    def _listen(self, tcp: SystemTcp, host: str) -> TransportAddress:
+    def _listen(self, tcp: SystemTcp, wanted: TransportAddress) -> TransportAddress:
         def accepted(connection: socket.socket, remote: TransportAddress) -> None:
             self._open(FiveTuple(listener.local, remote, TransportProtocol.TCP), connection, Framing.ICE)
 
-        listener = tcp.listen(TransportAddress(host, 0), accepted, self._config.max_incoming)
+        listener = tcp.listen(wanted, accepted, self._config.max_incoming)
         self._listeners.append(listener)
         return listener.local
 

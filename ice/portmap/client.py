@@ -285,6 +285,8 @@ class PortmapClient:
             deleting = any((lease.base, _DELETE) in questions for questions in self._questions.values())
             if not deleting and lease.base not in self._upnp_pending:
                 self._leases.remove(lease)
+                if not self._leases:
+                    self._questions[_NAT_PMP].close(_ADDRESS)
 
     # -- UPnP, whose requests the driver makes --
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ice.aio import Session
 from ice.aio.binding import hosts_to_bind, ports_to_try
-from ice.candidate import CandidateType
+from ice.candidate import CandidateType, TcpType
 from ice.config import IceConfig
 from ice.events import ErrorStage
 from ice.exposure import ExposureMode, PortRange, exposed, without_stable_twins
@@ -187,6 +189,24 @@ async def test_a_range_without_a_free_port_gives_no_candidate() -> None:
         await both.controlling.gather()
         assert both.controlling.local_candidates == []
         taken.close()
+
+
+async def test_listening_tcp_keeps_to_the_range_too() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        first = taken.getsockname()[1]
+        config = replace(
+            IceConfig.for_loopback(), interfaces=["lo"], include_ipv6=False, port_range=(first, min(first + 20, 65535))
+        )
+        session = Session(Role.CONTROLLING, config)
+        try:
+            await session.gather()
+            listening = [each for each in session.local_candidates if each.tcp_type is TcpType.PASSIVE]
+            assert len(listening) == 1
+            assert first < listening[0].address.port <= first + 20
+        finally:
+            await session.close()
 
 
 def test_ports_come_in_no_order_that_can_be_foreseen() -> None:

@@ -50,9 +50,9 @@ async def test_two_that_hide_find_each_other(network_namespaces: Path, family: s
         ours, theirs = HOSTS[index][family == "6"], HOSTS[1 - index][family == "6"]
         assert result["heard"] == f"hello from {1 - index}"
         assert result["remote"] == theirs
-        assert len(result["told"]) == 1
-        assert ".local " in result["told"][0]
-        assert ours not in result["told"][0]
+        assert {line.split()[2] for line in result["told"]} == {"udp", "tcp"}
+        assert len({line.split()[4] for line in result["told"]}) == 1, "one name for one address"
+        assert all(".local " in line and ours not in line for line in result["told"])
         for host in (ours, theirs):
             assert f"{host}:" not in result["seen"]
             assert f"{host} " not in result["seen"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Candidate, CandidateType, TcpType
 from tests.interop.namespaces import CLIENT, Street, street
 from tests.interop.test_nat_kernel import IGD, IGD_TABLE, MASQUERADE
 
@@ -25,6 +25,13 @@ import socket, sys
 from stun.message import Message, MessageClass, Method, parse
 asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 asking.settimeout(1)
+if sys.argv[3] == "tcp":
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
+        print("connected")
+    except OSError:
+        print("silence")
+    sys.exit()
 request = Message(Method.BINDING, MessageClass.REQUEST, b"abcdefghijkl")
 asking.sendto(request.serialize(), (sys.argv[1], int(sys.argv[2])))
 try:
@@ -41,7 +48,9 @@ def program() -> str | None:
 async def knock(made: Street, candidate: Candidate) -> str:
     """Send to the mapped address from outside, unasked; return what comes back."""
     address = candidate.address
-    status, out, err = await made.run(made.server, sys.executable, "-c", PROBE, address.host, str(address.port))
+    status, out, err = await made.run(
+        made.server, sys.executable, "-c", PROBE, address.host, str(address.port), candidate.transport
+    )
     assert (status, err) == (0, "")
     return out.strip()
 
@@ -69,16 +78,19 @@ async def test_a_stranger_reaches_us_while_the_session_lives(
                 async with asyncio.timeout(30):
                     assert peer.stdout is not None
                     told = [Candidate.from_sdp(text) for text in json.loads(await peer.stdout.readline())]
-                assert [candidate.type for candidate in told] == [CandidateType.HOST, CandidateType.SERVER_REFLEXIVE]
-                mapped = told[1]
-                assert mapped.address.host == OUTER
-                assert mapped.related_address is not None
-                assert mapped.related_address.host == CLIENT
-                assert await knock(made, mapped) == "ERROR", "our answer to a check without credentials"
+                mapped = {each.transport: each for each in told if each.type is CandidateType.SERVER_REFLEXIVE}
+                assert set(mapped) == {"udp", "tcp"}
+                assert mapped["tcp"].tcp_type is TcpType.PASSIVE
+                for candidate in mapped.values():
+                    assert candidate.address.host == OUTER
+                    assert candidate.related_address is not None
+                    assert candidate.related_address.host == CLIENT
+                assert await knock(made, mapped["udp"]) == "ERROR", "our answer to a check without credentials"
+                assert await knock(made, mapped["tcp"]) == "connected"
                 async with asyncio.timeout(10):
                     _, errors = await peer.communicate(b"")  # Ends its input.
                 assert (peer.returncode, errors.decode()) == (0, "")
-                assert await knock(made, mapped) == "silence"
+                assert [await knock(made, candidate) for candidate in mapped.values()] == ["silence", "silence"]
             finally:
                 if peer.returncode is None:
                     peer.kill()

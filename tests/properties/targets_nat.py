@@ -10,7 +10,10 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
-from ice.portmap import nat_pmp, pcp, ssdp
+from ice.candidate import Base
+from ice.portmap import map_codec, nat_pmp, pcp, ssdp
+from ice.portmap.client import PortmapClient
+from ice.portmap.config import PortmapConfig
 from ice.portmap.probe import PortmapProbe
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.dtls_session import DtlsSession, Phase, dtls_client_context, dtls_server_context
@@ -117,3 +120,32 @@ def fuzz_port_mapping(data: bytes) -> None:
         probe.receive_datagram(data, FiveTuple(LOCAL._replace(port=1), gateway), float(now))
         probe.handle_timeout(float(now))
     assert probe.next_timeout() is None
+
+
+def fuzz_port_mapping_client(data: bytes) -> None:
+    """Whatever a gateway sends, the client of port mapping does not raise, and ends when it is told to."""
+    for read in (map_codec.parse_pcp_mapping, map_codec.parse_nat_pmp_mapping):
+        try:
+            read(data)
+        except StunParseError:
+            continue
+    here, gateway = TransportAddress("192.168.1.7", 40000), TransportAddress("192.168.1.1", pcp.PORT)
+    path, base = FiveTuple(here, gateway), Base(here._replace(port=5000))
+    client = PortmapClient(PortmapConfig(), path, random.Random(1))
+    client.map(base, 0.0)
+    for now in range(5):
+        client.receive_datagram(data, path, float(now))
+        while (effect := client.next_effect()) is not None:
+            if isinstance(effect, Transmit) and len(effect.data) == 60 and len(data) >= 60:
+                # With the nonce and the port of the question it is an answer, whatever the rest says.
+                answer = data[:24] + effect.data[24:42] + data[42:60]
+                client.receive_datagram(answer, path, float(now))
+        client.handle_timeout(float(now))
+    client.close(6.0)
+    for now in range(7, 20):
+        client.handle_timeout(float(now))
+        while client.next_effect() is not None:
+            pass
+    client.upnp_failed(base, "no router", 20.0)
+    assert client.is_idle
+    assert client.next_timeout() is None
