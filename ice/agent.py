@@ -180,14 +180,14 @@ class Agent(AgentCandidates):
         if message.method is not Method.BINDING:
             self._drops["datagram: not a Binding message"] += 1
         elif message.message_class is MessageClass.REQUEST:
-            self._on_request(message, path, now)
+            self._on_request(message, len(data), path, now)
         elif message.message_class is not MessageClass.INDICATION:  # An indication is a keepalive and says nothing.
             self._on_response(message, path, now)
 
-    def _on_request(self, request: Message, path: FiveTuple, now: float) -> None:
+    def _on_request(self, request: Message, size: int, path: FiveTuple, now: float) -> None:
         ours, _, _ = (request.get(att.USERNAME) or "").partition(":")
         generation = self._generations.of_local(ours) or self._generations.current
-        answer = generation.responder.answer(request, path)
+        answer = generation.responder.answer(request, path, size)
         self._outbox.effects.append(Transmit(answer.data, path))
         if answer.switched:
             self._role_changed()

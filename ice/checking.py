@@ -35,6 +35,7 @@ class Checking(Pairing):
         if remote is None:
             return
         self._accept(check.path)
+        self._amplification.note_check(check.path, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
         if pair is None and (ours := self._local.own.get(Base.of(check.path))) is not None:
             if self._is_wanted(check):
@@ -97,7 +98,7 @@ class Checking(Pairing):
             return
         for item in self._client.handle_timeout(now):
             if isinstance(item, Transmit):
-                self.outbox.effects.append(item)
+                self._send(item)
             else:
                 self._conclude_check(item, now)
 
@@ -265,7 +266,12 @@ class Checking(Pairing):
         running = self.checklist.together.count_running()
         number = self.moving.next_number if nominates else 0
         check = self._client.start(pair, nominates, running, now, nomination=number, schedule=schedule)
-        self.outbox.effects.append(check)
+        self._send(check)
+
+    def _send(self, check: Transmit) -> None:
+        pair = self.checklist.find(check.path)
+        if pair is None or self._amplification.allows(pair, len(check.data)):
+            self.outbox.effects.append(check)
 
     def note_life(self, is_fresh: bool, now: float) -> None:
         """The selected pair answers, or not."""

@@ -142,6 +142,9 @@ class IceConfig:
     """The most candidates taken from the peer's signalling."""
     max_peer_reflexive: int = 32
     """The most peer-reflexive candidates learned from checks, on each side."""
+    max_amplification: float = 3.0
+    """How many times the bytes of its checks go to an address that only their source names, until it has answered (RFC
+    9000 section 8.1 has the figure)."""
     max_early_checks: int = 32
     """The most checks remembered that came before the peer's description."""
     max_early_candidates: int = 200

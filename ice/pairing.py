@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from ice.amplification import Amplification
 from ice.candidate import Base, Candidate, TcpType
 from ice.checklist import CheckList
 from ice.checks import CheckClient, Credentials
@@ -30,6 +31,7 @@ class Pairing:
     """The rooms of :class:`~ice.checking.Checking`, and the pairs in them."""
 
     __slots__ = (
+        "_amplification",
         "_client",
         "_config",
         "_local",
@@ -67,6 +69,7 @@ class Pairing:
         self._tcp = tcp
         self._rng = rng
         self._client: CheckClient | None = None
+        self._amplification = Amplification(config.max_amplification)
         self._nomination = Nomination(config)
         self.accepted: set[FiveTuple] = set()
         """The paths on which the peer has authenticated: data is taken from there."""

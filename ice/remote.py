@@ -156,6 +156,9 @@ class RemoteCandidates:
         known = self._by_address.get(key)
         if known is not None:
             return known
+        if any(path.remote.ip in ipaddress.ip_network(network) for network in self._config.excluded_networks):
+            self.rejected[Rejection.ADDRESS] += 1
+            return None
         if self._learned >= self._config.max_peer_reflexive:
             self.rejected[Rejection.LIMIT] += 1
             return None

@@ -27,6 +27,10 @@ class ReceivedCheck:
     """The second half of USERNAME: the generation of the peer that sends."""
     nomination: int = 0
     """Which of the peer's nominations this is, if it numbers them; 0 if not."""
+    size: int = 0
+    """Bytes of the request."""
+    answer_size: int = 0
+    """Bytes of the answer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,8 @@ class Responder:
         self._key = short_term_key(local.pwd)
         self._roles = roles
 
-    def answer(self, request: Message, path: FiveTuple) -> Answer:
-        """Return the response to a parsed Binding request that came along ``path``."""
+    def answer(self, request: Message, path: FiveTuple, size: int = 0) -> Answer:
+        """Return the response to a parsed Binding request of ``size`` bytes that came along ``path``."""
         username = request.get(att.USERNAME)
         integrity = request.integrity
         if username is None or integrity is None:
@@ -68,14 +72,17 @@ class Responder:
         response = request.success((att.XOR_MAPPED_ADDRESS, path.remote))
         nomination = request.get(att.NOMINATION) or 0
         nominates = nomination > 0 or att.USE_CANDIDATE in request  # libwebrtc sends one or the other.
+        data = response.serialize(self._key, True, variant)
         check = ReceivedCheck(
             path=path,
             priority=request.get(att.PRIORITY) or 1,
             use_candidate=nominates and self._roles.role is Role.CONTROLLED,
             peer_ufrag=theirs,
             nomination=nomination,
+            size=size,
+            answer_size=len(data),
         )
-        return Answer(response.serialize(self._key, True, variant), check, switched)
+        return Answer(data, check, switched)
 
     def _refusal(self, request: Message) -> tuple[Message | None, bool]:
         """Return the error for a request that authenticated, or None, and whether our role changed."""

@@ -103,6 +103,11 @@ class Nat:
         mapping = NatMapping(internal, external, self._key(internal, external), _FOREVER)
         self._insert(mapping)
 
+    def forget(self) -> None:
+        """Lose every mapping but the forwarded ones, as a router does that is restarted: hosts get other ports then."""
+        for mapping in [mapping for mapping in self._mappings.values() if mapping.expires < _FOREVER]:
+            self._remove(mapping)
+
     def outbound(self, packet: Packet, now: float) -> Packet | None:
         """Translate a packet from inside to outside; None when it is dropped."""
         if self.behaviour.udp_blocked:
