@@ -30,6 +30,8 @@ class IcePeer:
         self.description = Description(ready["ufrag"], ready["pwd"], options=())
         self.candidates: list[Candidate] = []
         """All of them, once it has gathered."""
+        self.hears_the_end = True
+        """Whether it is told that there are no more candidates."""
 
     async def remote(self, description: Description) -> None:
         await self.process.do("remote", ufrag=description.ufrag, pwd=description.pwd, lite=description.lite)
@@ -45,6 +47,8 @@ class IcePeer:
         return None if text is None else Candidate.from_sdp(text)
 
     async def tell(self, candidate: Candidate | None) -> None:
+        if candidate is None and not self.hears_the_end:
+            return
         await self.process.do("candidate", sdp=candidate and candidate.to_sdp().removeprefix("candidate:"))
 
     async def connect(self) -> None:

@@ -94,48 +94,40 @@ class _Builder:
 
     def site(self, number: int, kind: SiteKind) -> Site:
         """Build a site: its routers from the street inwards, then the host."""
-        outer = f"203.0.113.{1 + number}"
-        beyond, port = self.server, f"site{number}"
-        for depth in reversed(range(len(kind.routers))):
+        outer, beyond, port = f"203.0.113.{1 + number}", self.server, f"site{number}"
+        for depth, rules in reversed(list(enumerate(kind.routers))):
             name = f"{self._prefix}-{number}r{depth}"
-            self.make(name, self._plug(beyond, port, outer, depth=depth + 1, number=number, last=beyond == self.server))
-            script = "echo 1 > /proc/sys/net/ipv4/ip_forward && exec " + str(self._nft) + " -f -"
-            self._run("netns", "exec", name, "sh", "-c", script, text=kind.routers[depth])
-            beyond, port = name, "in"
-            outer = _inner(number, depth)
+            self._plug(name, beyond, port, outer)
+            script = f"echo 1 > /proc/sys/net/ipv4/ip_forward && exec {self._nft} -f -"
+            self._run("netns", "exec", name, "sh", "-c", script, text=rules)
+            outer, beyond, port = f"10.{number}.{depth}.2", name, "in"
         host = f"{self._prefix}-{number}h"
-        self.make(host, self._plug(beyond, port, outer, depth=0, number=number, last=beyond == self.server))
+        self._plug(host, beyond, port, outer)
         return Site(kind, host, outer)
 
-    def _plug(self, beyond: str, port: str, address: str, *, depth: int, number: int, last: bool) -> list[str]:
-        """Return the commands that give a new namespace its cable outwards, after the other end is made ready."""
-        if last:
-            return [
+    def _plug(self, name: str, beyond: str, port: str, address: str) -> None:
+        """Make a namespace with a cable from its ``out`` to ``port`` of the street, or of the router ``beyond`` it."""
+        gateway = f"{address.rpartition('.')[0]}.1"
+        on_street = beyond == self.server
+        self.make(
+            name,
+            [
                 f"link add out type veth peer name {port} netns {beyond}",
                 f"addr add {address}/24 dev out",
                 "link set out up",
-                f"-n {beyond} link set {port} master br0 up",
-            ]
-        gateway = address.rpartition(".")[0] + ".1"
-        return [
-            f"link add out type veth peer name {port} netns {beyond}",
-            f"addr add {address}/24 dev out",
-            "link set out up",
-            f"-n {beyond} addr add {gateway}/24 dev {port}",
-            f"-n {beyond} link set {port} up",
-            f"route add default via {gateway}",
-        ]
+                *([] if on_street else [f"route add default via {gateway}"]),
+            ],
+        )
+        there = [f"link set {port} master br0 up"]
+        if not on_street:
+            there = [f"addr add {gateway}/24 dev {port}", f"link set {port} up"]
+        self._run("-n", beyond, "-batch", "-", text="\n".join(there))
 
     def make(self, name: str, commands: list[str]) -> None:
-        """Make a namespace and run these commands of ip there, or in another one that a command names first."""
+        """Make a namespace and run these commands of ip there."""
         self.made.append(name)
         self._run("netns", "add", name)
-        here = [command for command in commands if not command.startswith("-n ")]
-        self._run("-n", name, "-batch", "-", text="\n".join(["link set lo up", *here[:1]]))
-        for command in commands:
-            if command.startswith("-n "):
-                self._run(*command.split())
-        self._run("-n", name, "-batch", "-", text="\n".join(here[1:]))
+        self._run("-n", name, "-batch", "-", text="\n".join(["link set lo up", *commands]))
 
     def remove(self, name: str) -> None:
         """Remove a namespace with all that is in it."""
@@ -144,8 +136,3 @@ class _Builder:
     def _run(self, *arguments: str, text: str | None = None) -> None:
         done = subprocess.run([str(self._ip), *arguments], input=text, text=True, capture_output=True, check=False)
         assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr or done.stdout}\n{text or ''}"
-
-
-def _inner(number: int, depth: int) -> str:
-    """The address of what is plugged into the router at ``depth``, counted from the host."""
-    return f"10.{number}.{depth}.2"

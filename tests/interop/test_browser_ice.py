@@ -1,13 +1,19 @@
-"""Headless Chromium with a bare RTCPeerConnection: our ICE against libwebrtc's, over UDP, and restarted by both."""
+"""Headless Chromium with a bare RTCPeerConnection: our ICE against libwebrtc's, over UDP, over TCP where UDP is
+filtered, and restarted by both."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from browser_demo.browser import headless_chromium
 from ice import IceConfig, Role
+from stun.address import TransportProtocol
 from tests.interop.browser_stage import outside_interface
 from tests.interop.rtc_page import rtc_page
 from webrtc_bridge.config import PeerConfig
@@ -49,3 +55,60 @@ async def test_a_restart(chromium_path: Path, role: Role, first: str) -> None:
                 remote = page.session.remote_description
                 assert remote is not None
                 assert (await page.selected())["local"]["ufrag"] == remote.ufrag
+
+
+# -- TCP
+
+NO_UDP = """table inet filter {
+  chain output { type filter hook output priority 0; meta l4proto udp drop; }
+  chain input { type filter hook input priority 0; meta l4proto udp drop; }
+}
+"""
+
+
+@contextmanager
+def chromium_without_udp(chromium: Path, ip: Path, nft: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a command that runs Chromium in a namespace where UDP is filtered, and our interface of the cable to it."""
+    name, ours = f"lr-page-{os.getpid()}", "lrpage0"
+    inside = ("netns", "exec", name)
+    steps: list[tuple[str, ...]] = [
+        ("netns", "add", name),
+        ("link", "add", ours, "type", "veth", "peer", "name", "wan", "netns", name),
+        ("address", "add", "10.99.0.1/24", "dev", ours),
+        ("link", "set", ours, "up"),
+        ("-n", name, "address", "add", "10.99.0.2/24", "dev", "wan"),
+        ("-n", name, "link", "set", "lo", "up"),
+        ("-n", name, "link", "set", "wan", "up"),
+        ("-n", name, "route", "add", "default", "via", "10.99.0.1"),  # Pages are told of the default route's address.
+        (*inside, str(nft), "-f", "-"),
+    ]
+    command = folder / "chromium-without-udp"
+    command.write_text(f'#!/bin/sh\nexec {ip} {" ".join(inside)} {chromium} "$@"\n')
+    command.chmod(0o755)
+    try:
+        for step in steps:
+            subprocess.run([ip, *step], input=NO_UDP, text=True, check=True, capture_output=True)
+        yield command, ours
+    finally:
+        subprocess.run([ip, "link", "delete", ours], check=False, capture_output=True)
+        subprocess.run([ip, "netns", "delete", name], check=False, capture_output=True)
+
+
+@pytest.mark.matrix("Chromium", "UDP filtered, it calls our passive candidate", over="TCP")
+@pytest.mark.parametrize("role", list(Role))
+async def test_our_passive_candidate_where_udp_is_filtered(
+    chromium_path: Path, network_namespaces: Path, nftables: Path, tmp_path: Path, role: Role
+) -> None:
+    with chromium_without_udp(chromium_path, network_namespaces, nftables, tmp_path) as (command, interface):
+        config = PeerConfig(ice=IceConfig(include_ipv6=False, interfaces=[interface]))
+        async with headless_chromium(command) as browser, rtc_page(browser, DataPeer(SIDES[role], config)) as page:
+            await page.connect()
+            await page.talk()
+            selected = await page.selected()
+            assert (selected["local"]["protocol"], selected["local"]["tcp"]) == ("tcp", "active")
+            assert (selected["remote"]["protocol"], selected["remote"]["address"]) == ("tcp", "10.99.0.1")
+            pair = page.session.selected_pair
+            assert pair is not None
+            assert pair.path.protocol is TransportProtocol.TCP
+            await page.restart(ours=role is Role.CONTROLLING)
+            await page.talk()

@@ -180,14 +180,17 @@ async def test_a_direct_path_is_preferred(tmp_path: Path) -> None:
             await talk(first, second)
 
 
-@pytest.mark.matrix("aioice", "both relayed by coturn")
+@pytest.mark.matrix("aioice", "both relayed by coturn, aioice over {theirs}", over="{ours}")
+@pytest.mark.parametrize(("ours", "theirs"), [("udp", "udp"), ("tcp", "tcp"), ("tls", "tcp"), ("dtls", "udp")])
 @pytest.mark.parametrize("role", list(ice.Role))
-async def test_aioice_with_relays_on_the_other_side(tmp_path: Path, role: ice.Role) -> None:
-    async with coturn(tmp_path, *STATIC_USER) as server:
-        session = ice.Session(role, relayed(a_server(server.url("udp"))))
+async def test_aioice_with_relays_on_the_other_side(tmp_path: Path, role: ice.Role, ours: str, theirs: str) -> None:
+    authority = Authority.make(tmp_path / "ca")
+    async with coturn(tmp_path, *STATIC_USER, certificate=Path(authority.issue("127.0.0.1"))) as server:
+        session = ice.Session(role, relayed(a_server(server.url(ours), authority.context)))
         connection = aioice.Connection(
             ice_controlling=role.other is ice.Role.CONTROLLING,
             turn_server=("127.0.0.1", server.port),
+            turn_transport=theirs,
             turn_username=USER,
             turn_password=PASSWORD,
             transport_policy=aioice.TransportPolicy.RELAY,
@@ -195,12 +198,12 @@ async def test_aioice_with_relays_on_the_other_side(tmp_path: Path, role: ice.Ro
         try:
             await asyncio.gather(session.gather(), connection.gather_candidates())
             tell_credentials(session, connection)
-            for ours in session.local_candidates:
-                text = ours.to_sdp().removeprefix("candidate:")
+            for candidate in session.local_candidates:
+                text = candidate.to_sdp().removeprefix("candidate:")
                 await connection.add_remote_candidate(aioice.Candidate.from_sdp(text))
             await connection.add_remote_candidate(None)
-            for theirs in connection.local_candidates:
-                session.add_remote_candidate(Candidate.from_sdp(theirs.to_sdp()))
+            for remote in connection.local_candidates:
+                session.add_remote_candidate(Candidate.from_sdp(remote.to_sdp()))
             session.add_remote_candidate(None)
             await asyncio.gather(session.connect(), connection.connect())
             for size in (1, 20, 1200):
