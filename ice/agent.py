@@ -244,9 +244,11 @@ class Agent(AgentCandidates):
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
-        self._hear_relays(now)
-        self._hear_peers(now)
-        self._hear_names(now)
+        if self.relays.has_any:
+            self._hear_relays(now)
+            self._hear_peers(now)
+        if not self.names.is_quiet:
+            self._hear_names(now)
         self._finish_gathering()
         if self.state.is_over:
             return
@@ -356,9 +358,11 @@ class Agent(AgentCandidates):
 
         That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
         """
+        relayed = self.relays.by_base
         while (effect := self._outbox.next_effect()) is not None:
-            is_packet = isinstance(effect, Transmit) and not effect.path.protocol.is_stream
-            if not isinstance(effect, Transmit) or not is_packet or Base.of(effect.path) not in self.relays.by_base:
+            if not relayed or not isinstance(effect, Transmit) or effect.path.protocol.is_stream:
+                return effect
+            if Base.of(effect.path) not in relayed:
                 return effect
             self.relays.send(effect.data, effect.path)
         return self.relays.next_effect() or self.names.next_effect()

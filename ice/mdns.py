@@ -173,6 +173,11 @@ class Names:
         return self._peer.ready
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether neither side has anything to do with names."""
+        return not (self._own or self._peer.waiting or self._peer.ready or self.tellable)
+
+    @property
     def is_resolving(self) -> bool:
         """Whether candidates of the peer wait for their names."""
         return bool(self._peer.waiting)
