@@ -16,6 +16,7 @@ import aiortc
 from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceCandidate, RTCIceTransport, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCIceServer, RTCIceTransportPolicy
 from aiortc.rtcicetransport import candidate_from_aioice, parse_stun_turn_uri
+from aiortc.sdp import SessionDescription
 
 from ice import IceConfig, IceTransportPolicy
 from turn import TurnServerConfig
@@ -33,7 +34,7 @@ PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
         "_RTCPeerConnection__iceTransports",
         "_RTCPeerConnection__sctp_mline_index",
     ),
-    aiortc.RTCIceGatherer: ("_connection",),
+    aiortc.RTCIceGatherer: ("_connection", "_remote_candidates_end"),
     aiortc.RTCIceTransport: ("_connection", "_recv", "_send"),
 }
 """The private names of aiortc that this module overrides or sets, by the class that has them."""
@@ -78,12 +79,45 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         super().__init__(configuration)
 
     async def createOffer(self) -> RTCSessionDescription:
-        """Return an offer, see aiortc."""
+        """Return an offer, see aiortc; after :meth:`restartIce` one with new credentials."""
+        await self._gather_again()
         return self._with_options(await super().createOffer())
 
     async def createAnswer(self) -> RTCSessionDescription:
-        """Return an answer, see aiortc."""
+        """Return an answer, see aiortc; to an offer that restarts ICE one with new credentials."""
+        await self._gather_again()
         return self._with_options(await super().createAnswer())
+
+    def restartIce(self) -> None:
+        """Let the next offer restart ICE (W3C, RFC 8829 section 5.2.2): media and data stay on the path there is until
+        the new checks have found one, and DTLS is not touched."""
+        for transport in self._transports():
+            transport.iceGatherer._connection.restart()
+
+    async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:
+        """Take the peer's description, see aiortc; later ones with other credentials restart ICE."""
+        expected = {"offer": "stable", "answer": "have-local-offer"}.get(sessionDescription.type)
+        if self.signalingState == expected:
+            self._follow_restart(sessionDescription)
+        await super().setRemoteDescription(sessionDescription)
+
+    def _follow_restart(self, description: RTCSessionDescription) -> None:
+        # Before aiortc hands on the candidates of the description, which belong to the new credentials.
+        media = {section.rtp.muxId: section for section in SessionDescription.parse(description.sdp).media}
+        for transport in self._transports():
+            mid, _ = self._place(transport) or (None, None)
+            section = media.get(mid) if mid is not None else None
+            told = None if section is None else section.ice
+            if told is None or told.usernameFragment is None or told.password is None:
+                continue
+            gatherer = transport.iceGatherer
+            if gatherer._connection.follow(told.usernameFragment, told.password):
+                gatherer._remote_candidates_end = False
+
+    async def _gather_again(self) -> None:
+        if not self._trickle:
+            waits = [transport.iceGatherer._connection.gather_again() for transport in self._transports()]
+            await asyncio.gather(*waits)
 
     async def close(self) -> None:
         """End the connection, see aiortc; a gathering that still runs ends too."""

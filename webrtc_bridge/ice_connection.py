@@ -43,6 +43,7 @@ class IceConnection:
         self._closed = asyncio.Event()
         self._found = asyncio.Event()
         self.session.on("candidate", self._tell)
+        self.session.on("restart", lambda description: setattr(self, "told_all", False))
         self.session.on("closed", lambda reason: self._closed.set())
 
     # ---------------------------------------------------------------- read by aiortc
@@ -124,6 +125,26 @@ class IceConnection:
             for candidate in early:
                 self.session.add_remote_candidate(candidate)
         await self.session.connect()
+
+    # ---------------------------------------------------------------- ICE restart, which aiortc knows nothing of
+
+    def restart(self) -> None:
+        """Have new credentials and candidates for the next description; nothing changes before the first one."""
+        if self._described and not self.session.state.is_over:
+            self.session.restart()
+
+    def follow(self, username: str, password: str) -> bool:
+        """Take credentials of a later description of the peer; return whether they are new, which is a restart."""
+        is_new = self._described and (username, password) != (self.remote_username, self.remote_password)
+        if is_new:
+            self.remote_username, self.remote_password = username, password
+            self.session.set_remote_description(Description(username, password, lite=self.remote_is_lite))
+        return is_new
+
+    async def gather_again(self) -> None:
+        """Return when the candidates of a restart are known; at once when there was none."""
+        if self._described and not self.session.gathering_complete:
+            await self.gather_candidates()
 
     async def recv(self) -> bytes:
         """Return the next datagram, never an empty one; raises ``ConnectionError`` at the end."""

@@ -304,6 +304,8 @@ class Session(AsyncIOEventEmitter):
 
     async def _gather(self, gatherer: Gatherer, driver: AgentDriver) -> None:
         await gatherer.run()
+        if driver.seat is not None:
+            return  # The sockets are others' too, and stay where they are.
         bases = driver.sockets.keys
         self._roaming = Roaming(
             self._config.roaming, self._network, gatherer.hosts, lambda: list(bases()), gatherer.add_host, self._unbind

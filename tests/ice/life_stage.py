@@ -19,8 +19,8 @@ __all__ = ["LifePeer"]
 
 CONSENT = 30.0
 """How long an answer lasts (RFC 7675 section 5.1)."""
-RATES = ((1.0, 16), (60.0, 150))
-"""Seconds, and the most requests to one target in so many seconds, whatever happens."""
+RATES = ((1.0, 24), (60.0, 150))
+"""Seconds, and the most requests to one target in so many: no more than one each Ta and a few of other kinds."""
 
 
 class LifePeer(Peer):
