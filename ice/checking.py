@@ -59,6 +59,8 @@ class Checking(Pairing):
         pair.nominate_on_success = pair.nominate_on_success or check.use_candidate
         if pair.state is PairState.IN_PROGRESS and self._client is not None:
             self._client.cancel(pair)
+            # A process that is behind with its reading finds the answer to the check before right behind this one.
+            pair.recheck_at = now + self._config.triggered_ta
         self.checklist.trigger(pair)
 
     def _is_wanted(self, check: ReceivedCheck) -> bool:

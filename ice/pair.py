@@ -53,6 +53,7 @@ class CandidatePair:
         "path",
         "priority",
         "remote",
+        "recheck_at",
         "requests_received",
         "requests_sent",
         "responses_received",
@@ -88,6 +89,8 @@ class CandidatePair:
         """The valid pair that this pair's check produced (section 7.2.5.3.2); often the pair itself."""
         self.last_check_at: float | None = None
         """When a check was last sent, in monotonic seconds; None also after a role conflict, to try again at once."""
+        self.recheck_at = 0.0
+        """When a check that the peer's check has triggered may go out at the earliest, in monotonic seconds."""
         self.succeeded_at: float | None = None
         """When an answer last arrived, in monotonic seconds."""
         self.requests_sent = 0

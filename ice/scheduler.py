@@ -52,7 +52,8 @@ class Scheduler:
         if pair.last_check_at is None:
             return 0.0
         # By a relay the check before may well have been lost: whose permission is there first, checks first.
-        return pair.last_check_at + (self._config.triggered_ta if pair.is_relayed else self._config.ta)
+        pause = self._config.triggered_ta if pair.is_relayed else self._config.ta
+        return max(pair.last_check_at + pause, pair.recheck_at)
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`next_pair` may have one, or None."""
