@@ -14,6 +14,7 @@ from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, State
 from ice.exchange import Exchange, ExchangeError
+from ice.lite_config import LiteConfig
 from ice.mux_config import MuxConfig
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
@@ -34,6 +35,7 @@ __all__ = [
     "IceConfig",
     "IceError",
     "IceTransportPolicy",
+    "LiteConfig",
     "Mux",
     "MuxConfig",
     "PairState",

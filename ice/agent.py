@@ -13,6 +13,7 @@ from ice.errors import FailureReason, IceError
 from ice.events import Event, PairSelected, Restarted, RoleChanged, State
 from ice.failover import Doubt
 from ice.generation import Generation
+from ice.lite import role_towards
 from ice.mdns import NameEffect
 from ice.relays import RelayEffect
 from ice.remote import Rejection
@@ -71,8 +72,8 @@ class Agent(AgentCandidates):
             self._begin_generation(by_peer=True, now=now)
         generation = self._generations.current
         generation.attach(description)
-        if description.lite and self._roles.role is Role.CONTROLLED:
-            self._roles.switch()  # Section 6.1.1: of a full and a lite agent the full one controls.
+        if role_towards(generation.local, description, self._roles.role) is not self._roles.role:
+            self._roles.switch()
             self._role_changed()
         self._emit(self._lifecycle.start(now))
         ended, generation.remotes.ended = generation.remotes.ended, False  # Not for those that came before the end.
@@ -126,8 +127,9 @@ class Agent(AgentCandidates):
 
     def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> None:
         checking, remotes = generation.checking, generation.remotes
-        concluded = checking.selected is not None and not self._config.upgrade.enabled
-        if generation.is_retired or (concluded and remotes.at(candidate.address, candidate.protocol) is None):
+        if generation.is_retired or (
+            checking.is_concluded and remotes.at(candidate.address, candidate.protocol) is None
+        ):
             remotes.reject(Rejection.CONCLUDED)
             return
         if remotes.lacks_only_an_address(candidate):

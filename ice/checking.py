@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ice.candidate import Base
-from ice.checks import CheckResult, Outcome
+from ice.checks import CheckResult, Credentials, Outcome
+from ice.consent import Consent
 from ice.events import PairSelected, RoleChanged
 from ice.failover import Doubt
 from ice.pair import COUNTERPARTS, CandidatePair, PairState
@@ -272,6 +273,15 @@ class Checking(Pairing):
         if self.selected_is_fresh and not is_fresh:
             self.moving.spares.hurry(now)
         self.selected_is_fresh = is_fresh
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether a pair is selected, and no candidate is of interest any more that nobody has heard of."""
+        return self.selected is not None and not self._config.upgrade.enabled
+
+    def consent_to(self, pair: CandidatePair, credentials: Credentials, now: float) -> Consent:
+        """Return the consent to a pair that was selected: its check was the first (RFC 7675 section 5.1)."""
+        return Consent(self._config, pair, credentials, self._roles, self._rng, now)
 
     @property
     def can_fail_over(self) -> bool:

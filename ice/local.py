@@ -68,6 +68,10 @@ class LocalCandidates:
         if tcp_type is not None:
             self.tcp_types[base] = tcp_type
 
+    def has_datagram_base(self, host: str) -> bool:
+        """Whether a UDP socket is bound to an address of this host already."""
+        return any(base.address.host == host and not base.protocol.is_stream for base in self.bases)
+
     def make_hosts(self) -> list[Candidate]:
         """Return host candidates for the bases that have none yet.
 

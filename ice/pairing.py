@@ -6,6 +6,7 @@ import random
 
 from ice.candidate import Base, Candidate, TcpType
 from ice.checklist import CheckList
+from ice.checklist_set import ChecklistSet
 from ice.checks import CheckClient, Credentials
 from ice.config import IceConfig
 from ice.description import Description
@@ -58,6 +59,7 @@ class Pairing:
         sources: AcceptedSources,
         tcp: TcpPaths,
         rng: random.Random,
+        together: ChecklistSet,
     ) -> None:
         self._config = config
         self._local = local
@@ -70,7 +72,7 @@ class Pairing:
         self._nomination = Nomination(config)
         self.accepted: set[FiveTuple] = set()
         """The paths on which the peer has authenticated: data is taken from there."""
-        self.checklist = CheckList(config.max_pairs)
+        self.checklist = CheckList(config.max_pairs, together)
         self.moving = Moving(config, self.checklist, roles)
         """What happens beside the selected pair."""
         self._scheduler = Scheduler(config, self.checklist)

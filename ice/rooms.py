@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 
 from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate, TcpType
+from ice.checklist_set import ChecklistSet
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.errors import FailureReason
@@ -17,6 +18,7 @@ from ice.gathering import Gathering
 from ice.generation import Generation
 from ice.generations import Generations
 from ice.lifecycle import Lifecycle
+from ice.lite import LiteRoles, narrowed
 from ice.local import LocalCandidates
 from ice.mdns import Names
 from ice.pair import CandidatePair
@@ -45,9 +47,9 @@ class AgentRooms:
     """
 
     def __init__(self, config: IceConfig, role: Role, rng: random.Random, settle: Callable[[float], None]) -> None:
-        self._config = config
+        self._config = config = narrowed(config)
         self._rng = rng
-        self._roles = RoleKeeper(role, rng)
+        self._roles = LiteRoles(role, rng) if config.lite.enabled else RoleKeeper(role, rng)
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
         self._local = LocalCandidates(config, self.names.alias)
@@ -69,9 +71,10 @@ class AgentRooms:
 
     def _make_generation(self) -> Generation:
         description = generate_description(self._config, self._rng)
-        made = Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
-        made.remotes.veil = self.names.veil
-        return made
+        args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        generation = Generation(*args, ChecklistSet())
+        generation.remotes.veil = self.names.veil
+        return generation
 
     @property
     def local_description(self) -> Description:

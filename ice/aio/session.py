@@ -32,6 +32,7 @@ from ice.events import (
     State,
     StateChanged,
 )
+from ice.lite import narrowed
 from ice.pair import CandidatePair
 from ice.roles import Role
 from stun.address import TransportAddress
@@ -73,7 +74,7 @@ class Session(AsyncIOEventEmitter):
         rng: random.Random | None = None,
     ) -> None:
         super().__init__()
-        self._config = config or IceConfig()
+        self._config = narrowed(config or IceConfig())
         self._network = network or UdpNetwork()
         self._servers = stun_servers(self._config)
         self._rng = rng or _SYSTEM
