@@ -20,7 +20,7 @@ from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 
 if TYPE_CHECKING:
-    from ice.aio import Mux, Path, Session, StreamExchange, connect, exchange_pair
+    from ice.aio import Mux, Path, Session, SessionGroup, StreamExchange, connect, exchange_pair
 
 __all__ = [
     "Candidate",
@@ -42,6 +42,7 @@ __all__ = [
     "Path",
     "Role",
     "Session",
+    "SessionGroup",
     "State",
     "StreamExchange",
     "TcpType",
@@ -49,7 +50,7 @@ __all__ = [
     "exchange_pair",
 ]
 
-_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "StreamExchange", "connect", "exchange_pair"})
+_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "SessionGroup", "StreamExchange", "connect", "exchange_pair"})
 
 
 def __getattr__(name: str) -> object:

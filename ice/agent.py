@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from ice.announcing import AgentCandidates
 from ice.candidate import Base, Candidate
+from ice.component import Component
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import Event, PairSelected, Restarted, RoleChanged, State
+from ice.events import Event, PairSelected, Restarted, State
 from ice.failover import Doubt
 from ice.generation import Generation
 from ice.lite import role_towards
@@ -30,7 +31,9 @@ __all__ = ["Agent"]
 
 
 class Agent(AgentCandidates):
-    """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
+    """ICE for one component of one data stream, over UDP and TCP and by relays (RFC 8445, RFC 6544).
+
+    Most sessions have no more than that. Where one has, :mod:`ice.streams` makes an agent for each component.
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
     :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
@@ -39,10 +42,13 @@ class Agent(AgentCandidates):
         config: the settings.
         role: our role until a conflict changes it.
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
+        component: the place among other agents, whose role is the session's then; None for an agent that is alone.
     """
 
-    def __init__(self, config: IceConfig, role: Role, *, rng: random.Random) -> None:
-        super().__init__(config, role, rng, self._settle)
+    def __init__(
+        self, config: IceConfig, role: Role, *, rng: random.Random, component: Component | None = None
+    ) -> None:
+        super().__init__(config, role, rng, self._settle, component)
 
     @property
     def role(self) -> Role:
@@ -74,7 +80,6 @@ class Agent(AgentCandidates):
         generation.attach(description)
         if role_towards(generation.local, description, self._roles.role) is not self._roles.role:
             self._roles.switch()
-            self._role_changed()
         self._emit(self._lifecycle.start(now))
         ended, generation.remotes.ended = generation.remotes.ended, False  # Not for those that came before the end.
         for item in self._generations.early.take(description.ufrag):
@@ -191,8 +196,6 @@ class Agent(AgentCandidates):
         generation = self._generations.of_local(ours) or self._generations.current
         answer = generation.responder.answer(request, path)
         self._outbox.effects.append(Transmit(answer.data, path))
-        if answer.switched:
-            self._role_changed()
         check = answer.check
         if check is not None:
             self._tcp.authenticated(path)
@@ -246,6 +249,7 @@ class Agent(AgentCandidates):
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
+        self._component.settled()
         self._hear_relays(now)
         self._hear_peers(now)
         self._hear_names(now)
@@ -322,11 +326,6 @@ class Agent(AgentCandidates):
                     self._take_candidate(generation, candidate, now)
         while names.tellable:
             self._found(names.tellable.popleft())
-
-    def _role_changed(self) -> None:
-        for generation in self._generations:
-            generation.checking.role_changed()
-        self._outbox.events.append(RoleChanged(self._roles.role))
 
     # -- the end --
 

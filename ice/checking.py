@@ -5,7 +5,7 @@ from __future__ import annotations
 from ice.candidate import Base
 from ice.checks import CheckResult, Credentials, Outcome
 from ice.consent import Consent
-from ice.events import PairSelected, RoleChanged
+from ice.events import PairSelected
 from ice.failover import Doubt
 from ice.pair import COUNTERPARTS, CandidatePair, PairState
 from ice.pairing import Pairing
@@ -155,9 +155,7 @@ class Checking(Pairing):
     def _change_role(self, result: CheckResult) -> None:
         # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
         # succeeded before and this was its nomination: if both sides gave way, one has to speak to find it out.
-        if self._roles.refused(result.check.role):
-            self.role_changed()
-            self.outbox.events.append(RoleChanged(self._roles.role))
+        self._roles.refused(result.check.role)
         if self.selected is None:
             result.check.pair.last_check_at = None
             self.checklist.trigger(result.check.pair)

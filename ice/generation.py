@@ -58,7 +58,7 @@ class Generation:
         """The peer's, once known."""
         self.credentials: Credentials | None = None
         """What our requests are signed with, once the peer's are known."""
-        self.remotes = RemoteCandidates(config, rng)
+        self.remotes = RemoteCandidates(config, rng, candidates.component)
         kind = LiteChecking if local.lite else Checking
         self.checking: Checking = kind(config, candidates, self.remotes, roles, sources, tcp, rng, together)
         self.responder = Responder(local, roles)

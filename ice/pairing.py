@@ -10,7 +10,7 @@ from ice.checklist_set import ChecklistSet
 from ice.checks import CheckClient, Credentials
 from ice.config import IceConfig
 from ice.description import Description
-from ice.events import PairSelected, RoleChanged
+from ice.events import PairSelected
 from ice.failover import Doubt
 from ice.local import LocalCandidates
 from ice.moving import Moving
@@ -76,7 +76,7 @@ class Pairing:
         self.moving = Moving(config, self.checklist, roles)
         """What happens beside the selected pair."""
         self._scheduler = Scheduler(config, self.checklist)
-        self.outbox: Outbox[Transmit, PairSelected | RoleChanged] = Outbox()
+        self.outbox: Outbox[Transmit, PairSelected] = Outbox()
         self.selected: CandidatePair | None = None
         """The valid pair in use."""
         self.selected_is_fresh = True

@@ -56,10 +56,22 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
 class RemoteCandidates:
     """The candidates of one generation of the peer, signalled and learned."""
 
-    __slots__ = ("_by_address", "_config", "_learned", "_rng", "_signalled", "ended", "rejected", "ufrag", "veil")
+    __slots__ = (
+        "_by_address",
+        "_component",
+        "_config",
+        "_learned",
+        "_rng",
+        "_signalled",
+        "ended",
+        "rejected",
+        "ufrag",
+        "veil",
+    )
 
-    def __init__(self, config: IceConfig, rng: random.Random) -> None:
+    def __init__(self, config: IceConfig, rng: random.Random, component: int = 1) -> None:
         self._config = config
+        self._component = component
         self._rng = rng
         self._by_address: dict[Base, Candidate] = {}
         self._signalled = 0
@@ -126,7 +138,7 @@ class RemoteCandidates:
             return Rejection.GENERATION
         if not self._speaks(candidate):
             return Rejection.TRANSPORT
-        if candidate.component != 1:
+        if candidate.component != self._component:
             return Rejection.COMPONENT
         address = candidate.address
         if not isinstance(address, TransportAddress):
@@ -162,7 +174,7 @@ class RemoteCandidates:
         self._learned += 1
         candidate = Candidate(
             foundation=f"prflx{self._rng.getrandbits(64):016x}",
-            component=1,
+            component=self._component,
             transport=path.protocol.value,
             priority=min(max(priority, 1), MAX_PRIORITY),
             address=path.remote,
