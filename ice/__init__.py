@@ -16,6 +16,7 @@ from ice.events import CandidateErrorFound, State
 from ice.exchange import Exchange, ExchangeError
 from ice.exposure import ExposureMode, PortRange
 from ice.life_config import FailoverConfig, UpgradeConfig
+from ice.lite_config import LiteConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.mux_config import MuxConfig
 from ice.pair import CandidatePair, PairState
@@ -24,7 +25,7 @@ from ice.roles import Role
 from ice.tcp_config import TcpConfig
 
 if TYPE_CHECKING:
-    from ice.aio import Mux, Path, Session, StreamExchange, connect, exchange_pair
+    from ice.aio import Mux, Path, Session, SessionGroup, StreamExchange, connect, exchange_pair
 
 __all__ = [
     "Candidate",
@@ -41,6 +42,7 @@ __all__ = [
     "IceConfig",
     "IceError",
     "IceTransportPolicy",
+    "LiteConfig",
     "MdnsConfig",
     "MdnsMode",
     "Mux",
@@ -51,6 +53,7 @@ __all__ = [
     "PortmapConfig",
     "Role",
     "Session",
+    "SessionGroup",
     "State",
     "StreamExchange",
     "TcpConfig",
@@ -60,7 +63,7 @@ __all__ = [
     "exchange_pair",
 ]
 
-_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "StreamExchange", "connect", "exchange_pair"})
+_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "SessionGroup", "StreamExchange", "connect", "exchange_pair"})
 
 
 def __getattr__(name: str) -> object:

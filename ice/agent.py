@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from ice.announcing import AgentCandidates
 from ice.candidate import Base, Candidate
+from ice.component import Component
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import Event, PairSelected, Restarted, RoleChanged, State
+from ice.events import Event, PairSelected, Restarted, State
 from ice.failover import Doubt
 from ice.generation import Generation
+from ice.lite import role_towards
 from ice.mdns import NameEffect
 from ice.relays import RelayEffect
 from ice.remote import Rejection
@@ -29,7 +31,9 @@ __all__ = ["Agent"]
 
 
 class Agent(AgentCandidates):
-    """One ICE session with one data stream of one component, over UDP and TCP and by relays (RFC 8445, RFC 6544).
+    """ICE for one component of one data stream, over UDP and TCP and by relays (RFC 8445, RFC 6544).
+
+    Most sessions have no more than that. Where one has, :mod:`ice.streams` makes an agent for each component.
 
     Drive it as :mod:`stun.machine` says: after every input drain :meth:`next_effect`, then :meth:`next_event`, then ask
     :meth:`next_timeout`. Times are monotonic seconds. Nothing from the network raises.
@@ -38,10 +42,13 @@ class Agent(AgentCandidates):
         config: the settings.
         role: our role until a conflict changes it.
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
+        component: the place among other agents, whose role is the session's then; None for an agent that is alone.
     """
 
-    def __init__(self, config: IceConfig, role: Role, *, rng: random.Random) -> None:
-        super().__init__(config, role, rng, self._settle)
+    def __init__(
+        self, config: IceConfig, role: Role, *, rng: random.Random, component: Component | None = None
+    ) -> None:
+        super().__init__(config, role, rng, self._settle, component)
 
     @property
     def role(self) -> Role:
@@ -71,9 +78,8 @@ class Agent(AgentCandidates):
             self._begin_generation(by_peer=True, now=now)
         generation = self._generations.current
         generation.attach(description)
-        if description.lite and self._roles.role is Role.CONTROLLED:
-            self._roles.switch()  # Section 6.1.1: of a full and a lite agent the full one controls.
-            self._role_changed()
+        if role_towards(generation.local, description, self._roles.role) is not self._roles.role:
+            self._roles.switch()
         self._emit(self._lifecycle.start(now))
         ended, generation.remotes.ended = generation.remotes.ended, False  # Not for those that came before the end.
         for item in self._generations.early.take(description.ufrag):
@@ -117,31 +123,33 @@ class Agent(AgentCandidates):
             return
         generation = self._generations.of_peer(candidate.ufrag)
         if generation is not None:
-            self._take_candidate(generation, candidate, now)
-            self._settle(now)
+            if self._take_candidate(generation, candidate, now):
+                self._settle(now)
         elif candidate.ufrag is None or self._generations.is_past(candidate.ufrag):
             self._generations.current.remotes.reject(Rejection.GENERATION)
         else:
             self._generations.early.add(candidate.ufrag, candidate)
 
-    def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> None:
+    def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> bool:
+        """Return whether the candidate was of any use."""
         checking, remotes = generation.checking, generation.remotes
-        concluded = checking.selected is not None and not self._config.upgrade.enabled
-        if generation.is_retired or (concluded and remotes.at(candidate.address, candidate.protocol) is None):
+        is_known = remotes.at(candidate.address, candidate.protocol) is not None
+        if generation.is_retired or (checking.is_concluded and not is_known):
             remotes.reject(Rejection.CONCLUDED)
-            return
+            return False
         if remotes.lacks_only_an_address(candidate):
             self.names.take(candidate, remotes, now)
-            return
+            return True
         taken = remotes.add(candidate)
         if taken is None:
-            return
+            return False
         added, replaced = taken
         self.relays.permit(added.address.host, now)
         if replaced is not None:
             checking.replace_remote(replaced, added, now)
         else:
             checking.pair_remote(added, now)
+        return True
 
     def end_of_remote_candidates(self, now: float, ufrag: str | None = None) -> None:
         """The peer has no more candidates for its generation ``ufrag``, or for the last; later ones are ignored.
@@ -189,8 +197,6 @@ class Agent(AgentCandidates):
         generation = self._generations.of_local(ours) or self._generations.current
         answer = generation.responder.answer(request, path, size)
         self._outbox.effects.append(Transmit(answer.data, path))
-        if answer.switched:
-            self._role_changed()
         check = answer.check
         if check is not None:
             self._tcp.authenticated(path)
@@ -244,7 +250,8 @@ class Agent(AgentCandidates):
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
-        if self.relays.has_any:
+        self._component.settled()
+        if self.relays.news or self.relays.received:
             self._hear_relays(now)
             self._hear_peers(now)
         if not self.names.is_quiet:
@@ -322,11 +329,6 @@ class Agent(AgentCandidates):
                     self._take_candidate(generation, candidate, now)
         while names.tellable:
             self._found(names.tellable.popleft())
-
-    def _role_changed(self) -> None:
-        for generation in self._generations:
-            generation.checking.role_changed()
-        self._outbox.events.append(RoleChanged(self._roles.role))
 
     # -- the end --
 

@@ -29,6 +29,8 @@ class AgentCandidates(TcpInputs):
         base = Base(address)
         if base in self._sources:
             raise IceError(f"the base {address} is known already")
+        if self._config.lite.enabled and self._local.has_datagram_base(address.host):
+            raise IceError(f"a lite agent has one candidate on {address.host} (RFC 8445 section 5.2)")
         if len(self._local.bases) >= self._config.max_local_bases:
             raise IceError(f"there are {len(self._local.bases)} bases already")
         self._sources.add_base(base)

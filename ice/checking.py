@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ice.candidate import Base
-from ice.checks import CheckResult, Outcome
-from ice.events import PairSelected, RoleChanged
+from ice.checks import CheckResult, Credentials, Outcome
+from ice.consent import Consent
+from ice.events import PairSelected
 from ice.failover import Doubt
 from ice.pair import COUNTERPARTS, CandidatePair, PairState
 from ice.pairing import Pairing
@@ -157,9 +158,7 @@ class Checking(Pairing):
     def _change_role(self, result: CheckResult) -> None:
         # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
         # succeeded before and this was its nomination: if both sides gave way, one has to speak to find it out.
-        if self._roles.refused(result.check.role):
-            self.role_changed()
-            self.outbox.events.append(RoleChanged(self._roles.role))
+        self._roles.refused(result.check.role)
         if self.selected is None:
             result.check.pair.last_check_at = None
             self.checklist.trigger(result.check.pair)
@@ -280,6 +279,15 @@ class Checking(Pairing):
         if self.selected_is_fresh and not is_fresh:
             self.moving.spares.hurry(now)
         self.selected_is_fresh = is_fresh
+
+    @property
+    def is_concluded(self) -> bool:
+        """Whether a pair is selected, and no candidate is of interest any more that nobody has heard of."""
+        return self.selected is not None and not self._config.upgrade.enabled
+
+    def consent_to(self, pair: CandidatePair, credentials: Credentials, now: float) -> Consent:
+        """Return the consent to a pair that was selected: its check was the first (RFC 7675 section 5.1)."""
+        return Consent(self._config, pair, credentials, self._roles, self._rng, now)
 
     @property
     def can_fail_over(self) -> bool:

@@ -76,20 +76,25 @@ class CheckList:
     def _add(self, pair: CandidatePair, worth: int) -> CandidatePair | None:
         if pair.path in self._by_path:
             return None  # the caller forms host pairs only, so the one that is there has no lower priority
-        if len(self._pairs) >= self._limit and not self._make_room(worth):
+        # Section 6.1.2.5: the limit is that of the whole set, and all checklists give way evenly.
+        limit = max(self._limit // max(len(self.together), 1), 1)
+        if len(self._pairs) >= limit and not self._make_room(worth):
             self.trimmed += 1
             return None
         self._insert(pair)
         foundation = pair.foundation
         if foundation in self.together.succeeded or foundation not in self.together.active:
             self.set_state(pair, PairState.WAITING)
-        elif (leader := self._waiting_of(foundation)) is not None and leader.priority < pair.priority:
-            # The best pair of each foundation is the one to wait (section 6.1.2.6).
-            self.set_state(leader, PairState.FROZEN)
-            self.set_state(pair, PairState.WAITING)
+        elif (waiting := self.together.waiting_of(foundation, self)) is not None:
+            # Section 6.1.2.6: of each foundation the pair of the lowest component waits, and of several the best.
+            checklist, leader = waiting
+            if (pair.local.component, -pair.priority) < (leader.local.component, -leader.priority):
+                checklist.set_state(leader, PairState.FROZEN)
+                self.set_state(pair, PairState.WAITING)
         return pair
 
-    def _waiting_of(self, foundation: tuple[str, str]) -> CandidatePair | None:
+    def waiting_of(self, foundation: tuple[str, str]) -> CandidatePair | None:
+        """Return the pair of a foundation that waits for its check, or None."""
         candidates = (p for p in self._pairs if p.state is PairState.WAITING and p.foundation == foundation)
         return next(candidates, None)
 
@@ -160,12 +165,11 @@ class CheckList:
         self.triggered.pop(pair.path, None)
         self.together.succeed(pair.foundation, self)
 
-    def thaw(self, foundation: tuple[str, str]) -> bool:
-        """Let every Frozen pair of ``foundation`` wait for its check; return whether there was one."""
-        frozen = [pair for pair in self._pairs if pair.state is PairState.FROZEN and pair.foundation == foundation]
-        for pair in frozen:
-            self.set_state(pair, PairState.WAITING)
-        return bool(frozen)
+    def thaw(self, foundation: tuple[str, str]) -> None:
+        """Let every Frozen pair of ``foundation`` wait for its check."""
+        for pair in self._pairs:
+            if pair.state is PairState.FROZEN and pair.foundation == foundation:
+                self.set_state(pair, PairState.WAITING)
 
     def fail(self, pair: CandidatePair) -> None:
         """Mark a pair Failed; it is no longer valid either."""

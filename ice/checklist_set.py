@@ -1,17 +1,18 @@
 """What the checklists of one session share: foundations, the pace, and whose turn it is (RFC 8445 section 6.1.2).
 
 A session of one stream with one component has a set of one. Several streams or components have a checklist each, and
-what one of them finds out about a foundation holds for all.
+what one of them finds out about a foundation holds for all. Whose agents these are learns of it by
+:attr:`ice.component.Component.settled`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ice.checklist import CheckList
+    from ice.pair import CandidatePair
 
 __all__ = ["ChecklistSet"]
 
@@ -21,7 +22,7 @@ Foundation = tuple[str, str]
 class ChecklistSet:
     """The books that freezing goes by, and the slots of Ta, dealt out in turn (sections 6.1.2.6 and 6.1.4.2)."""
 
-    __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "thawed", "triggered_at")
+    __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "triggered_at")
 
     def __init__(self) -> None:
         self.active: Counter[Foundation] = Counter()
@@ -32,8 +33,6 @@ class ChecklistSet:
         """When the next ordinary check may go out, in monotonic seconds."""
         self.triggered_at = 0.0
         """When the next triggered check may go out, in monotonic seconds."""
-        self.thawed: Callable[[], None] = _nothing
-        """Called when a success in one checklist has thawed pairs of another, whose owner then has something to do."""
         self._lists: list[CheckList] = []
 
     def __len__(self) -> int:
@@ -53,9 +52,15 @@ class ChecklistSet:
         """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""
         self.succeeded.add(foundation)
         where.thaw(foundation)
-        thawed = [other for other in self._lists if other is not where and other.thaw(foundation)]
-        if thawed:
-            self.thawed()
+        for other in self._lists:
+            other.thaw(foundation)
+
+    def waiting_of(self, foundation: Foundation, asking: CheckList) -> tuple[CheckList, CandidatePair] | None:
+        """Return the pair of a foundation that waits for its check, in the checklist that asks or in another one."""
+        for checklist in (asking, *self._lists):
+            if (pair := checklist.waiting_of(foundation)) is not None:
+                return checklist, pair
+        return None
 
     def is_turn_of(self, checklist: CheckList) -> bool:
         """Whether the next ordinary slot is this checklist's: of those that have a pair, each in its turn."""
@@ -75,7 +80,3 @@ class ChecklistSet:
     def count_running(self) -> int:
         """Return ``N * (Waiting + In-Progress)``, which the retransmission timeout grows with (section 14.3)."""
         return sum(self.active.values()) * max(len(self._lists), 1)
-
-
-def _nothing() -> None:
-    pass

@@ -10,6 +10,7 @@ from typing import Self
 
 from ice.exposure import ExposureMode, PortRange
 from ice.life_config import FailoverConfig, RoamingConfig, UpgradeConfig
+from ice.lite_config import LiteConfig
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.portmap.config import PortmapConfig
 from ice.tcp_config import TcpConfig
@@ -83,6 +84,8 @@ class IceConfig:
     """Names instead of addresses in candidates: resolving the peer's, publishing ours."""
     portmap: PortmapConfig = field(default_factory=PortmapConfig)
     """Having the router map our ports (PCP, NAT-PMP, UPnP); off by default."""
+    lite: LiteConfig = field(default_factory=LiteConfig)
+    """Whether this side answers checks and sends none (RFC 8445 section 2.5)."""
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""
@@ -170,6 +173,8 @@ class IceConfig:
             PortRange(*self.port_range).check()
         if self.relays_only and not self.turn_servers:
             raise ValueError("relayed candidates only, and no TURN server to have them from")
+        if self.lite.enabled and (self.relays_only or self.turn_servers or self.stun_servers or self.portmap.enabled):
+            raise ValueError("a lite agent has host candidates only, and asks nobody (RFC 8445 section 5.2)")
         if self.ta < 0.005 or self.triggered_ta < 0.005:
             raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
         if self.rto < 0.5:

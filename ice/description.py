@@ -61,5 +61,6 @@ def generate_description(config: IceConfig, rng: random.Random) -> Description:
     return Description(
         ufrag="".join(rng.choice(_ICE_CHARS) for _ in range(config.ufrag_length)),
         pwd="".join(rng.choice(_ICE_CHARS) for _ in range(config.pwd_length)),
+        lite=config.lite.enabled,
         options=("trickle", "ice2", *(("renomination",) if config.upgrade.renomination else ())),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 from ice.checking import Checking
+from ice.checklist_set import ChecklistSet
 from ice.checks import Credentials
 from ice.config import IceConfig
 from ice.consent import Consent
 from ice.description import Description
+from ice.lite import LiteChecking
 from ice.local import LocalCandidates
 from ice.pair import CandidatePair
 from ice.remote import RemoteCandidates
@@ -27,9 +29,6 @@ class Generation:
     """
 
     __slots__ = (
-        "_config",
-        "_rng",
-        "_roles",
         "announced",
         "checking",
         "consent",
@@ -51,18 +50,17 @@ class Generation:
         sources: AcceptedSources,
         tcp: TcpPaths,
         rng: random.Random,
+        together: ChecklistSet,
     ) -> None:
-        self._config = config
-        self._roles = roles
-        self._rng = rng
         self.local = local
         """Our credentials."""
         self.remote: Description | None = None
         """The peer's, once known."""
         self.credentials: Credentials | None = None
         """What our requests are signed with, once the peer's are known."""
-        self.remotes = RemoteCandidates(config, rng)
-        self.checking = Checking(config, candidates, self.remotes, roles, sources, tcp, rng)
+        self.remotes = RemoteCandidates(config, rng, candidates.component)
+        kind = LiteChecking if local.lite else Checking
+        self.checking: Checking = kind(config, candidates, self.remotes, roles, sources, tcp, rng, together)
         self.responder = Responder(local, roles)
         self.early = EarlyChecks(config.max_early_checks)
         self.consent: Consent | None = None
@@ -92,7 +90,7 @@ class Generation:
     def begin_consent(self, pair: CandidatePair, now: float) -> None:
         """A pair was selected: its check was the first consent (RFC 7675 section 5.1)."""
         assert self.credentials is not None
-        self.consent = Consent(self._config, pair, self.credentials, self._roles, self._rng, now)
+        self.consent = self.checking.consent_to(pair, self.credentials, now)
 
     def stop(self) -> None:
         """Send nothing more, and use no pair any more; checks of the peer are still answered."""

@@ -24,7 +24,7 @@ Alias = Callable[[TransportAddress], NamedAddress | None]
 
 
 class LocalCandidates:
-    """The candidates of one session on our side."""
+    """The candidates of one component on our side; ``foundations`` are shared with those of other components."""
 
     __slots__ = (
         "_alias",
@@ -36,15 +36,24 @@ class LocalCandidates:
         "_priorities",
         "_revealed",
         "bases",
+        "component",
         "hosts",
         "own",
         "permissions",
         "tcp_types",
     )
 
-    def __init__(self, config: IceConfig, alias: Alias = lambda address: None) -> None:
+    def __init__(
+        self,
+        config: IceConfig,
+        alias: Alias = lambda address: None,
+        component: int = 1,
+        foundations: dict[tuple[object, ...], str] | None = None,
+    ) -> None:
         self._config = config
         self._alias = alias
+        self.component = component
+        """The number that candidates of ours carry, and those of the peer have to."""
         self.bases: list[Base] = []
         """The bound sockets, in the order they came."""
         self.hosts: dict[Base, Candidate] = {}
@@ -56,7 +65,7 @@ class LocalCandidates:
         self.permissions: set[tuple[Base, str]] = set()
         """Relayed bases, and the hosts that their servers let in."""
         self._by_address: dict[tuple[Base, TransportAddress], Candidate] = {}
-        self._foundations: dict[tuple[object, ...], str] = {}
+        self._foundations = {} if foundations is None else foundations
         self._preferences: dict[Base, int] = {}
         self._priorities: set[int] = set()
         self._learned = 0
@@ -67,6 +76,10 @@ class LocalCandidates:
         self.bases.append(base)
         if tcp_type is not None:
             self.tcp_types[base] = tcp_type
+
+    def has_datagram_base(self, host: str) -> bool:
+        """Whether a UDP socket is bound to an address of this host already."""
+        return any(base.address.host == host and not base.protocol.is_stream for base in self.bases)
 
     def make_hosts(self) -> list[Candidate]:
         """Return host candidates for the bases that have none yet.
@@ -191,13 +204,13 @@ class LocalCandidates:
             preference = self._preferences[base]
             if tcp_type is not None:
                 preference = tcp_preference(type_, tcp_type, preference)
-            priority = candidate_priority(type_, preference, protocol=base.protocol)
+            priority = candidate_priority(type_, preference, self.component, base.protocol)
             while priority in self._priorities:  # Section 5.1.2: unique in the stream.
                 priority -= 1 << 8
             self._priorities.add(priority)
         candidate = Candidate(
             foundation=self._foundation(type_, base, server),
-            component=1,
+            component=self.component,
             transport=base.protocol.value,
             priority=priority,
             address=address,

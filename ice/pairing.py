@@ -7,10 +7,11 @@ import random
 from ice.amplification import Amplification
 from ice.candidate import Base, Candidate, TcpType
 from ice.checklist import CheckList
+from ice.checklist_set import ChecklistSet
 from ice.checks import CheckClient, Credentials
 from ice.config import IceConfig
 from ice.description import Description
-from ice.events import PairSelected, RoleChanged
+from ice.events import PairSelected
 from ice.failover import Doubt
 from ice.local import LocalCandidates
 from ice.moving import Moving
@@ -60,6 +61,7 @@ class Pairing:
         sources: AcceptedSources,
         tcp: TcpPaths,
         rng: random.Random,
+        together: ChecklistSet,
     ) -> None:
         self._config = config
         self._local = local
@@ -73,11 +75,11 @@ class Pairing:
         self._nomination = Nomination(config)
         self.accepted: set[FiveTuple] = set()
         """The paths on which the peer has authenticated: data is taken from there."""
-        self.checklist = CheckList(config.max_pairs)
+        self.checklist = CheckList(config.max_pairs, together)
         self.moving = Moving(config, self.checklist, roles)
         """What happens beside the selected pair."""
         self._scheduler = Scheduler(config, self.checklist)
-        self.outbox: Outbox[Transmit, PairSelected | RoleChanged] = Outbox()
+        self.outbox: Outbox[Transmit, PairSelected] = Outbox()
         self.selected: CandidatePair | None = None
         """The valid pair in use."""
         self.selected_is_fresh = True

@@ -263,11 +263,6 @@ class Relays:
         """Return a picture of every server."""
         return tuple(relay.stats() for relay in self._relays)
 
-    @property
-    def has_any(self) -> bool:
-        """Whether any server was ever asked, or could not be."""
-        return bool(self._relays or self.news)
-
     def next_effect(self) -> RelayEffect | None:
         """Return the next thing for the driver, or None."""
         return self._effects.popleft() if self._effects else self.tcp.next_effect()

@@ -56,10 +56,22 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
 class RemoteCandidates:
     """The candidates of one generation of the peer, signalled and learned."""
 
-    __slots__ = ("_by_address", "_config", "_learned", "_rng", "_signalled", "ended", "rejected", "ufrag", "veil")
+    __slots__ = (
+        "_by_address",
+        "_component",
+        "_config",
+        "_learned",
+        "_rng",
+        "_signalled",
+        "ended",
+        "rejected",
+        "ufrag",
+        "veil",
+    )
 
-    def __init__(self, config: IceConfig, rng: random.Random) -> None:
+    def __init__(self, config: IceConfig, rng: random.Random, component: int = 1) -> None:
         self._config = config
+        self._component = component
         self._rng = rng
         self._by_address: dict[Base, Candidate] = {}
         self._signalled = 0
@@ -92,7 +104,8 @@ class RemoteCandidates:
 
     def lacks_only_an_address(self, candidate: Candidate) -> bool:
         """Whether a name is all that keeps a candidate from being taken."""
-        return self._reason_against(candidate) is Rejection.NAME
+        is_name = not isinstance(candidate.address, TransportAddress)
+        return is_name and self._reason_against(candidate) is Rejection.NAME
 
     def add(self, candidate: Candidate) -> tuple[Candidate, Candidate | None] | None:
         """Take a signalled candidate; None when it is dropped (and counted).
@@ -126,7 +139,7 @@ class RemoteCandidates:
             return Rejection.GENERATION
         if not self._speaks(candidate):
             return Rejection.TRANSPORT
-        if candidate.component != 1:
+        if candidate.component != self._component:
             return Rejection.COMPONENT
         address = candidate.address
         if not isinstance(address, TransportAddress):
@@ -165,7 +178,7 @@ class RemoteCandidates:
         self._learned += 1
         candidate = Candidate(
             foundation=f"prflx{self._rng.getrandbits(64):016x}",
-            component=1,
+            component=self._component,
             transport=path.protocol.value,
             priority=min(max(priority, 1), MAX_PRIORITY),
             address=path.remote,

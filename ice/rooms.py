@@ -9,19 +9,21 @@ from collections.abc import Set as AbstractSet
 
 from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate, TcpType
+from ice.component import Component
 from ice.config import IceConfig
-from ice.description import Description, generate_description
+from ice.description import Description
 from ice.errors import FailureReason
-from ice.events import Event, State
+from ice.events import Event, RoleChanged, State
 from ice.gathering import Gathering
 from ice.generation import Generation
 from ice.generations import Generations
 from ice.lifecycle import Lifecycle
+from ice.lite import narrowed
 from ice.local import LocalCandidates
 from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
-from ice.roles import Role, RoleKeeper
+from ice.roles import Role
 from ice.sources import AcceptedSources
 from ice.stats import AgentStats
 from ice.tcp import Connect, TcpPaths
@@ -42,15 +44,26 @@ class AgentRooms:
         role: our role until a conflict changes it.
         rng: a CSPRNG such as ``random.SystemRandom()``, or a seeded generator in tests.
         settle: what relays and names call after each of their inputs.
+        component: the agent's place among others; None for one that is alone.
     """
 
-    def __init__(self, config: IceConfig, role: Role, rng: random.Random, settle: Callable[[float], None]) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: IceConfig,
+        role: Role,
+        rng: random.Random,
+        settle: Callable[[float], None],
+        component: Component | None = None,
+    ) -> None:
+        self._config = config = narrowed(config)
         self._rng = rng
-        self._roles = RoleKeeper(role, rng)
+        self._component = component or Component.alone(config, role, rng)
+        self._roles = self._component.shared.roles
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
-        self._local = LocalCandidates(config, self.names.alias)
+        self._local = LocalCandidates(
+            config, self.names.alias, self._component.number, self._component.shared.foundations
+        )
         self._mapped: dict[tuple[Base, TransportAddress], str] = {}
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
@@ -66,12 +79,22 @@ class AgentRooms:
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
+        self._roles.listeners.append(self._role_changed)
+
+    def _role_changed(self) -> None:
+        """A conflict was repaired, here or by the agent of another component."""
+        if self.state.is_over:
+            return
+        for generation in self._generations:
+            generation.checking.role_changed()
+        self._outbox.events.append(RoleChanged(self._roles.role))
 
     def _make_generation(self) -> Generation:
-        description = generate_description(self._config, self._rng)
-        made = Generation(self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
-        made.remotes.veil = self.names.veil
-        return made
+        description, together = self._component.begin()
+        args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
+        generation = Generation(*args, together)
+        generation.remotes.veil = self.names.veil
+        return generation
 
     @property
     def local_description(self) -> Description:

@@ -151,7 +151,7 @@ class DataPeer(AsyncIOEventEmitter):
             raise RuntimeError("an answer needs an offer of ours")
         remote = parse(text, SdpType.ANSWER if offers else SdpType.OFFER, self.config.max_description)
         self._remote = remote
-        if remote.ice_lite:
+        if remote.ice_lite and not self.session.local_description.lite:
             self.session.role = Role.CONTROLLING  # RFC 8445 section 6.1.1
         self.session.set_remote_description(
             Description(remote.ufrag, remote.pwd, lite=remote.ice_lite, options=remote.ice_options)
@@ -172,6 +172,7 @@ class DataPeer(AsyncIOEventEmitter):
                 pwd=local.pwd,
                 fingerprints=(self._fingerprint,),
                 setup=self.local_setup,
+                ice_lite=local.lite,
                 ice_options=local.options,
                 sctp_port=self.config.sctp.port,
                 max_message_size=self.config.sctp.max_message_size,

@@ -32,6 +32,7 @@ from ice.events import (
     State,
     StateChanged,
 )
+from ice.lite import narrowed
 from ice.pair import CandidatePair
 from ice.roles import Role
 from stun.address import TransportAddress
@@ -60,6 +61,7 @@ class Session(AsyncIOEventEmitter):
         config: limits, timers, servers.
         network: where the sockets come from; the operating system unless told.
         rng: randomness for credentials and transaction ids; must be a CSPRNG outside of tests.
+        agent: what to run instead of an agent of its own, see :class:`~ice.SessionGroup`.
 
     Raises:
         StunUriError: ``config.stun_servers`` has an entry that is no STUN server (a ValueError).
@@ -71,13 +73,14 @@ class Session(AsyncIOEventEmitter):
         config: IceConfig | None = None,
         network: Network | None = None,
         rng: random.Random | None = None,
+        agent: Agent | None = None,
     ) -> None:
         super().__init__()
-        self._config = config or IceConfig()
+        self._config = narrowed(config or IceConfig())
         self._network = network or UdpNetwork()
         self._servers = stun_servers(self._config)
         self._rng = rng or _SYSTEM
-        self._agent = Agent(self._config, role, rng=self._rng)
+        self._agent = agent or Agent(self._config, role, rng=self._rng)
         self._driver: AgentDriver | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
@@ -284,6 +287,11 @@ class Session(AsyncIOEventEmitter):
 
     def _failure(self, reason: FailureReason) -> IceError:
         return error_for(reason, self._agent.failure_detail)
+
+    def pump(self) -> None:
+        """Carry out what the agent has to do because of something that did not come by this session."""
+        if self._driver is not None:
+            self._driver.pump()
 
     # -- running ---------------------------------------------------------------------------------------------------
 

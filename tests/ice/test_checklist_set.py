@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ice.checklist import CheckList
 from ice.checklist_set import ChecklistSet
 from ice.config import IceConfig
@@ -14,15 +16,21 @@ TA = 1 / 16
 class Party:
     """One component: a checklist of a set with a scheduler of its own."""
 
-    def __init__(self, together: ChecklistSet, base: int, *foundations: str) -> None:
+    def __init__(self, together: ChecklistSet, base: int, *foundations: str, component: int = 1) -> None:
         self.checklist = CheckList(100, together)
         self.scheduler = Scheduler(IceConfig(ta=TA), self.checklist)
-        pairs = (
-            self.checklist.form(local(base), remote(base * 10 + n, foundation, 1000 - n), Role.CONTROLLING)
-            for n, foundation in enumerate(foundations)
-        )
-        self.pairs = [pair for pair in pairs if pair is not None]
+        self.local = replace(local(base), component=component)
+        self.pairs: list[CandidatePair] = []
+        self.form(*foundations)
         together.join(self.checklist)
+
+    def form(self, *foundations: str) -> None:
+        for foundation in foundations:
+            n = len(self.pairs)
+            theirs = remote(1 + n, foundation, 1000 - n, port=self.local.base.port + self.local.component)
+            pair = self.checklist.form(self.local, theirs, Role.CONTROLLING)
+            if pair is not None:
+                self.pairs.append(pair)
 
     def take(self, now: float) -> CandidatePair | None:
         pair = self.scheduler.next_pair(now)
@@ -43,26 +51,41 @@ def test_one_pair_of_a_foundation_waits_in_the_whole_set() -> None:
     assert second.states == [PairState.FROZEN, PairState.WAITING]
 
 
-def test_a_success_thaws_its_foundation_in_every_checklist_and_tells_so() -> None:
+def test_a_success_thaws_its_foundation_in_every_checklist() -> None:
     together = ChecklistSet()
-    told: list[str] = []
-    together.thawed = lambda: told.append("thawed")
     first, second = Party(together, 1, "f"), Party(together, 2, "f")
     third = Party(together, 3, "f")
     first.checklist.succeed(first.pairs[0])
     assert second.states == third.states == [PairState.WAITING]
-    assert told == ["thawed"]
     late = Party(together, 4, "f")
     assert late.states == [PairState.WAITING]
 
 
-def test_a_success_that_concerns_nobody_else_tells_nobody() -> None:
+def test_of_a_foundation_the_lowest_component_waits_whichever_came_first() -> None:
     together = ChecklistSet()
-    told: list[str] = []
-    together.thawed = lambda: told.append("thawed")
-    first, _ = Party(together, 1, "f"), Party(together, 2, "g")
-    first.checklist.succeed(first.pairs[0])
-    assert not told
+    second, first = Party(together, 2, component=2), Party(together, 1)
+    second.form("f")
+    assert second.states == [PairState.WAITING]
+    first.form("f")
+    assert (first.states, second.states) == ([PairState.WAITING], [PairState.FROZEN])
+    second.form("f")
+    assert second.states == [PairState.FROZEN, PairState.FROZEN]
+
+
+def test_a_pair_that_is_being_checked_stays_the_one_of_its_foundation() -> None:
+    together = ChecklistSet()
+    second, first = Party(together, 2, "f", component=2), Party(together, 1)
+    second.take(0.0)
+    first.form("f")
+    assert (first.states, second.states) == ([PairState.FROZEN], [PairState.IN_PROGRESS])
+
+
+def test_the_limit_of_pairs_is_shared_evenly() -> None:
+    together = ChecklistSet()
+    parties = [Party(together, base) for base in (1, 2, 3)]
+    for party in parties:
+        party.form(*(str(n) for n in range(50)))
+    assert [len(party.checklist) for party in parties] == [33, 33, 33]
 
 
 def test_the_slots_of_ta_go_round_the_checklists() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ice.candidate import Candidate
+from ice.config import IceConfig
 from ice.description import Description
 from ice.errors import CandidateError
+from ice.lite_config import LiteConfig
 from ice.roles import Role
 from stun.address import FiveTuple
 from tests.ice.mux_stage import OTHER, PEER, Member, Stage
@@ -41,7 +43,9 @@ def fuzz_ice_agent(data: bytes) -> None:
     tell_candidates(a, b)
     tell_candidates(b, a)
     wire.run(until=0.0)
-    for side in (fresh, checking, b):
+    lite = Side(Role.CONTROLLED, B, seed=5, config=IceConfig(lite=LiteConfig(enabled=True)))
+    lite.agent.set_remote_description(THEIRS, 0.0)
+    for side in (fresh, checking, b, lite):
         before = side.agent.state
         side.agent.receive_datagram(data, FiveTuple(B, A), 1.0)
         side.agent.handle_timeout(1.5)

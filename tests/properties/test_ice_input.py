@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ice.candidate import Candidate
+from ice.config import IceConfig
 from ice.errors import CandidateError
 from ice.events import State
+from ice.lite_config import LiteConfig
 from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
@@ -80,10 +83,11 @@ def drain(side: Side) -> None:
     side.drain_events()
 
 
-@given(st.data())
+@pytest.mark.parametrize("lite", [LiteConfig(), LiteConfig(enabled=True)], ids=["full", "lite"])
+@given(data=st.data())
 @settings(max_examples=150, deadline=None)
-def test_an_agent_survives_any_datagrams_in_any_state(data: st.DataObject) -> None:
-    side = Side(Role.CONTROLLED, B)
+def test_an_agent_survives_any_datagrams_in_any_state(lite: LiteConfig, data: st.DataObject) -> None:
+    side = Side(Role.CONTROLLED, B, config=IceConfig(lite=lite))
     peer = Side(Role.CONTROLLING, A, seed=2)
     local = side.agent.local_description
     now = 0.0
@@ -108,6 +112,7 @@ def test_an_agent_survives_any_datagrams_in_any_state(data: st.DataObject) -> No
         deadline = side.agent.next_timeout()
         assert deadline is None or deadline.at >= 0.0
     assert len(side.agent.stats().pairs) <= 100
+    assert not lite.enabled or all(pair.requests_sent == 0 for pair in side.agent.stats().pairs)
     side.agent.close(now)
 
 

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from aiortc import RTCDataChannel
 
-from ice import Role, Session
+from ice import IceConfig, LiteConfig, Role, Session
 from signalling.libp2p.webrtc_signalling import IceCandidate
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.peers import connected_pair, exchange, make_pair
@@ -260,6 +260,17 @@ async def test_a_lite_peer_makes_us_control() -> None:
         peer.set_remote_description(pair.offerer.create_offer().replace("t=0 0", "t=0 0\r\na=ice-lite"))
         assert below.role is Role.CONTROLLING
     await asyncio.gather(pair.offerer.close(), pair.answerer.close())
+
+
+async def test_a_lite_side_says_so_and_two_lite_sides_keep_their_roles() -> None:
+    config = PeerConfig(ice=IceConfig(lite=LiteConfig(enabled=True)))
+    async with DataPeer(SdpType.OFFER, config) as offerer, DataPeer(SdpType.ANSWER, config) as answerer:
+        offer = offerer.create_offer()
+        assert parse(offer, SdpType.OFFER).ice_lite
+        answerer.set_remote_description(offer)
+        assert answerer.session.role is Role.CONTROLLED
+        offerer.set_remote_description(answerer.create_answer())
+        assert offerer.session.role is Role.CONTROLLING
 
 
 @pytest.mark.parametrize(("offered", "own_role"), [("active", "server"), ("passive", "client"), ("actpass", "client")])
