@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ice.candidate import Candidate
@@ -10,6 +10,7 @@ from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.generation import Generation
 from ice.sources import AcceptedSources
+from stun.lazy_queue import LazyQueue
 
 __all__ = ["EarlyTrickle", "Generations"]
 
@@ -17,10 +18,11 @@ __all__ = ["EarlyTrickle", "Generations"]
 class EarlyTrickle:
     """Candidates, and ends of candidates, of generations whose description has not come yet (RFC 8838 section 9)."""
 
-    __slots__ = ("_items", "dropped")
+    __slots__ = ("_items", "_limit", "dropped")
 
     def __init__(self, limit: int) -> None:
-        self._items: deque[tuple[str, Candidate | EndOfCandidates]] = deque(maxlen=limit)
+        self._limit = limit
+        self._items: LazyQueue[tuple[str, Candidate | EndOfCandidates]] = LazyQueue()
         self.dropped = 0
         """How many the limit cost; the oldest go first."""
 
@@ -29,9 +31,10 @@ class EarlyTrickle:
 
     def add(self, ufrag: str, item: Candidate | EndOfCandidates) -> None:
         """Remember an item of the generation ``ufrag``."""
-        if len(self._items) == self._items.maxlen:
-            self.dropped += 1
         self._items.append((ufrag, item))
+        if len(self._items) > self._limit:
+            self.dropped += 1
+            self._items.popleft()
 
     def take(self, ufrag: str) -> list[Candidate | EndOfCandidates]:
         """Return and forget the items of a generation whose description is there; others stay."""
@@ -63,7 +66,7 @@ class Generations:
         self._make = make
         self._sources = sources
         self._kept = [make()]
-        self._past: deque[str] = deque(maxlen=config.max_past_generations)
+        self._past: LazyQueue[str] = LazyQueue()
         self.early = EarlyTrickle(config.max_early_candidates)
         self.rejected: Counter[str] = Counter()
         """What forgotten generations had rejected."""
@@ -121,6 +124,8 @@ class Generations:
         generation.stop()
         if generation.remote is not None:
             self._past.append(generation.remote.ufrag)
+            if len(self._past) > self._config.max_past_generations:
+                self._past.popleft()
         self.rejected.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
         paths = {path for kept in self._kept for path in kept.checking.accepted}
         for path in generation.checking.accepted - paths:
