@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ice.config import IceConfig
 from ice.description import Description
+from ice.errors import FailureReason
 from ice.lite_config import LiteConfig
 from ice.roles import Role
 from stun import attributes as att
@@ -32,12 +33,15 @@ def test_the_nominated_pair_is_the_best_of_a_burst_or_the_latest(
     side = Side(Role.CONTROLLED, B, config=LITE)
     side.agent.set_remote_description(Description("peer", "p" * 22), 0.0)
     local = side.agent.local_description
-    now = last = 0.0
+    now = last = heard = 0.0
     rank: dict[TransportAddress, int] = {}
     expected: TransportAddress | None = None
     for number, (source, nominates, priority, pause) in enumerate(script):
         now += pause
         side.agent.handle_timeout(now)
+        if expected is not None and now >= heard + LITE.consent_timeout:
+            assert side.agent.failure_reason is FailureReason.CONSENT_EXPIRED
+            return
         rank.setdefault(source, priority)  # A peer-reflexive candidate keeps what its first check said.
         extra = [(att.USE_CANDIDATE, True)] if nominates else []
         data = request(
@@ -52,6 +56,8 @@ def test_the_nominated_pair_is_the_best_of_a_burst_or_the_latest(
             expected is None or expected == source or rank[source] > rank[expected] or now >= last + SETTLE
         ):
             expected, last = source, now
+        if source == expected:
+            heard = now
         path = side.agent.selected_path
         assert (None if path is None else path.remote) == expected
         sent = []
