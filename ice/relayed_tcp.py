@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ice.candidate import Base
 from ice.relay import ACTIVE_PORT, Relay
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.lazy_queue import LazyQueue
 from turn.errors import TurnError
 from turn.events import ConnectionAttempted, PeerConnected, PeerConnectFailed, TurnEvent
 
@@ -34,9 +34,9 @@ class RelayedTcp:
 
     def __init__(self, drain: Callable[[Relay, float], None]) -> None:
         self._drain = drain
-        self.effects: deque[OpenPeerConnection] = deque()
+        self.effects: LazyQueue[OpenPeerConnection] = LazyQueue()
         """What the driver has to do."""
-        self.failed: deque[tuple[FiveTuple, TurnError]] = deque()
+        self.failed: LazyQueue[tuple[FiveTuple, TurnError]] = LazyQueue()
         """Paths that the server could not open."""
 
     def connect(self, relay: Relay, path: FiveTuple, now: float) -> None:
