@@ -1,4 +1,4 @@
-"""A bare RTCPeerConnection in a page of Chromium opposite our data peer: trickle both ways, restart from both sides."""
+"""A bare RTCPeerConnection in a page of Chromium opposite our data peer: trickle both ways, restarts."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ class RtcPage:
         self.peer = peer
         self.channel: RTCDataChannel | None = None
         self._said = ""
+        self._described = ""
+        self._early: list[IceCandidate] = []
         self._opened: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         self._echoes: asyncio.Queue[bytes | str] = asyncio.Queue()
         self._sent: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -79,10 +81,19 @@ class RtcPage:
             self._opened.set_result(channel)
 
     def _tell_page(self, candidate: IceCandidate | None) -> None:
-        if candidate is not None:
+        if candidate is not None and candidate.username_fragment != self._described:
+            self._early.append(candidate)  # A page refuses candidates of a description that it has not seen.
+        elif candidate is not None:
             task = asyncio.ensure_future(self.page.evaluate(TAKE, candidate.to_json()))
             self._told_page.add(task)
             task.add_done_callback(self._told_page.discard)
+
+    def _page_has(self, description: Description) -> None:
+        """The page knows ``description``, and can take its candidates."""
+        self._described = description.ufrag
+        early, self._early = self._early, []
+        for candidate in early:
+            self._tell_page(candidate)
 
     def page_told(self, candidate: dict[str, Any] | None) -> None:
         """The page has found a candidate, or has no more."""
@@ -98,6 +109,7 @@ class RtcPage:
             channel.on("open", lambda: self._use(channel))
             self._said = self.peer.create_offer()
             answer = await self.page.evaluate(ANSWER, self._said)
+            self._page_has(self.session.local_description)
             self.peer.start_gathering()
             self.peer.set_remote_description(answer)
         else:
@@ -105,6 +117,7 @@ class RtcPage:
             self.peer.set_remote_description(await self.page.evaluate(OFFER, {}))
             self._said = self.peer.create_answer()
             await self.page.evaluate(ACCEPT, self._said)
+            self._page_has(self.session.local_description)
             self.peer.start_gathering()
         async with asyncio.timeout(30):
             self.channel = await self._opened
@@ -115,13 +128,22 @@ class RtcPage:
             self._selections.get_nowait()
         if ours:
             self.session.restart()
-            answer = await self.page.evaluate(ANSWER, self._description(await self._restarts.get(), offers=True))
+            described = await self._restarts.get()
+            answer = await self.page.evaluate(ANSWER, self._description(described, offers=True))
+            self._page_has(described)
             self.session.set_remote_description(_credentials(answer))
         else:
             self.session.set_remote_description(_credentials(await self.page.evaluate(OFFER, {"iceRestart": True})))
-            await self.page.evaluate(ACCEPT, self._description(await self._restarts.get(), offers=False))
-        async with asyncio.timeout(20):
-            await self._selections.get()
+            described = await self._restarts.get()
+            await self.page.evaluate(ACCEPT, self._description(described, offers=False))
+            self._page_has(described)
+        try:
+            async with asyncio.timeout(20):
+                await self._selections.get()
+        except TimeoutError:
+            stats = self.session.stats().agent
+            local = [each.to_sdp() for each in self.session.local_candidates]
+            raise AssertionError(f"no new pair: {described}, {local}, {stats}") from None
 
     def _description(self, description: Description, *, offers: bool) -> str:
         """What our peer said at first, with new credentials."""

@@ -1,5 +1,5 @@
 """Headless Chromium with a bare RTCPeerConnection: our ICE against libwebrtc's, over UDP, over TCP where UDP is
-filtered, and restarted by both."""
+filtered, and restarted by us."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from browser_demo.browser import headless_chromium
 from ice import IceConfig, Role
+from ice.mdns_config import MdnsConfig, MdnsMode
 from stun.address import TransportProtocol
 from tests.interop.browser_stage import outside_interface
 from tests.interop.rtc_page import rtc_page
@@ -23,7 +24,9 @@ from webrtc_bridge.sdp import SdpType
 pytestmark = [pytest.mark.interop, pytest.mark.browser, pytest.mark.timeout(120)]
 
 SIDES = {Role.CONTROLLING: SdpType.OFFER, Role.CONTROLLED: SdpType.ANSWER}
-UDP = PeerConfig(ice=IceConfig(include_ipv6=False))
+NO_NAMES = MdnsConfig(mode=MdnsMode.OFF)
+"""Pages hide their addresses behind names; their checks are enough to find them."""
+UDP = PeerConfig(ice=IceConfig(include_ipv6=False, mdns=NO_NAMES))
 
 
 @pytest.mark.matrix("Chromium", "data channels, candidates trickled")
@@ -39,17 +42,16 @@ async def test_data_channels(chromium_path: Path, role: Role) -> None:
             assert page.session.role is role
 
 
-@pytest.mark.matrix("Chromium", "restart that {first}")
-@pytest.mark.parametrize("first", ["we begin", "it begins"])
+@pytest.mark.matrix("Chromium", "restart that we begin")
 @pytest.mark.parametrize("role", list(Role))
-async def test_a_restart(chromium_path: Path, role: Role, first: str) -> None:
+async def test_a_restart_that_we_begin(chromium_path: Path, role: Role) -> None:
     with outside_interface():
         async with headless_chromium(chromium_path) as browser, rtc_page(browser, DataPeer(SIDES[role], UDP)) as page:
             await page.connect()
             await page.talk(3)
             for _ in range(2):
                 before = page.session.local_description
-                await page.restart(ours=first == "we begin")
+                await page.restart(ours=True)
                 await page.talk()
                 assert page.session.local_description.ufrag != before.ufrag
                 remote = page.session.remote_description
@@ -100,7 +102,8 @@ async def test_our_passive_candidate_where_udp_is_filtered(
     chromium_path: Path, network_namespaces: Path, nftables: Path, tmp_path: Path, role: Role
 ) -> None:
     with chromium_without_udp(chromium_path, network_namespaces, nftables, tmp_path) as (command, interface):
-        config = PeerConfig(ice=IceConfig(include_ipv6=False, interfaces=[interface]))
+        ice = IceConfig(include_ipv6=False, interfaces=[interface], mdns=NO_NAMES)
+        config = PeerConfig(ice=ice)
         async with headless_chromium(command) as browser, rtc_page(browser, DataPeer(SIDES[role], config)) as page:
             await page.connect()
             await page.talk()
@@ -110,5 +113,5 @@ async def test_our_passive_candidate_where_udp_is_filtered(
             pair = page.session.selected_pair
             assert pair is not None
             assert pair.path.protocol is TransportProtocol.TCP
-            await page.restart(ours=role is Role.CONTROLLING)
+            await page.restart(ours=True)
             await page.talk()
