@@ -1,4 +1,4 @@
-"""A bare RTCPeerConnection in a page of Chromium opposite our data peer: trickle both ways, restart from both sides."""
+"""A bare RTCPeerConnection in a page of Chromium opposite our data peer: trickle both ways, restarts."""
 
 from __future__ import annotations
 
