@@ -184,8 +184,8 @@ def _summary(heard: list[str]) -> str:
 
 
 def _peer(name: str, lines: dict[tuple[str, ...], dict[str, str]], version: str) -> Iterator[str]:
-    yield f"\n## {name}{' ' + version if version else ''}\n"
-    yield "| what | over | controlling | controlled |\n|---|---|---|---|"
+    yield f"\n## {' '.join(filter(None, (name, version)))}\n"
+    yield "\n| what | over | controlling | controlled |\n|---|---|---|---|"
     for (what, over), cells in lines.items():
         either = cells.get("")
         ours, theirs = (cells.get(role, either or "") for role in ("controlling", "controlled"))
@@ -194,8 +194,7 @@ def _peer(name: str, lines: dict[tuple[str, ...], dict[str, str]], version: str)
 
 def _grid(name: str, lines: dict[tuple[str, ...], dict[str, str]]) -> Iterator[str]:
     columns = list(dict.fromkeys(column for cells in lines.values() for column in cells))
-    yield f"\n### {name}\n"
-    yield f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}"
+    yield f"\n### {name}\n\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}"
     for (row,), cells in lines.items():
         yield f"| {row} | {' | '.join(cells.get(column, '') for column in columns)} |"
 

@@ -12,7 +12,7 @@ from tests.tools import ROOT
 
 COLLECT = """
 import json, sys
-
+from tests.interop import matrix
 recorder = matrix.run(["--collect-only", "-qq"])
 json.dump([[place.table, *place.line, place.column] for place in recorder.outcomes], open(sys.argv[1], "w"))
 """
