@@ -292,7 +292,7 @@ class AgentDriver(Driver[Event]):
         relays, target, config = self.machine.relays, wanted.target, wanted.config
         endpoint = _Endpoint(self)
         options = LinkOptions(
-            server_name=config.server_name or target.server_name,
+            server_name=target.server_name,
             ssl_context=config.ssl_context,
             network=self.network,
             stream=config.client.stream,
@@ -318,7 +318,7 @@ class AgentDriver(Driver[Event]):
         if relay.client is None:
             return
         try:
-            name = relay.config.server_name or relay.target.server_name
+            name = relay.target.server_name
             stream = await open_peer_stream(relay.client, path.remote, wanted.connection_id, name)
         except TurnError as error:
             logger.info("%s", error)
