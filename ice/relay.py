@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ice.candidate import Base, Candidate
 from ice.config import IceConfig
@@ -161,7 +161,8 @@ class Relay:
     ) -> None:
         self.number = number
         self.config = config
-        self.target = target
+        # The configured name is that of the first server: one that it redirects to shows the name of the redirect.
+        self.target = replace(target, server_name=config.server_name or target.server_name)
         self.credentials = credentials
         self.state = RelayState.CONNECTING
         self.client: TurnClient | None = None
@@ -234,8 +235,8 @@ class Relay:
     def try_again(self, error: TurnError, now: float) -> bool:
         """Whether a refused Allocate is to be tried another way; ``target`` is that way then.
 
-        At the server that a signed 300 names (RFC 8489 section 10), and from another port of ours when the server still
-        has an allocation of somebody else for this one (437, RFC 8656 section 7.4).
+        At the server that a signed 300 names, under the name that the 300 gives (RFC 8489 section 10), and from another
+        port of ours when the server still has an allocation of somebody else for this one (437, RFC 8656 section 7.4).
         """
         if isinstance(error, TurnRedirectError):
             alternate = self._redirects.follow(error, now)

@@ -250,6 +250,13 @@ def _filtering(findings: Findings, other: TransportAddress | None) -> Script:
     if refusal := next((answer.error for answer in results.values() if answer is not None and answer.error), None):
         findings.cannot_tell(NatTest.FILTERING, f"the server answers {refusal}")
         return
+    for change, answer in results.items():
+        # One from where the request went passes every filter: the server has not done what it was asked.
+        wanted = other if change.address else TransportAddress(findings.server.host, other.port)
+        if answer is not None and answer.came_from != wanted:
+            why = f"asked to answer from {wanted}, the server answers from {answer.came_from}"
+            findings.cannot_tell(NatTest.FILTERING, why)
+            return
     if not only_port and results[ChangeRequest(True, True)] is not None:
         findings.found["filtering"] = Filtering.ENDPOINT_INDEPENDENT
     elif results[ChangeRequest(port=True)] is None:

@@ -13,6 +13,7 @@ from ice.agent import Agent
 from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
 from ice.aio.portmapping import PortMapping
+from ice.aio.server_links import ServerLinks
 from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
 from ice.aio.tcp_driver import TcpDriver
@@ -27,15 +28,12 @@ from ice.relayed_tcp import OpenPeerConnection
 from ice.tcp import Connect, ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio import Driver
-from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.demux import is_stun
-from stun.errors import StunLinkError
 from stun.machine import Release, Transmit
 from stun.network import DatagramReceiver, Network
 from turn.aio.credentials import fetch_credentials
-from turn.aio.driver import link_error
 from turn.aio.peer_stream import open_peer_stream
-from turn.errors import TurnCredentialsError, TurnError, TurnUnreachableError
+from turn.errors import TurnCredentialsError, TurnError
 
 __all__ = ["AgentDriver", "Send"]
 
@@ -72,8 +70,7 @@ class AgentDriver(Driver[Event]):
         """
         super().__init__(agent, network, self._notice, on_effect=self._perform)
         self._tell = on_event
-        self.links: dict[FiveTuple, ServerLink] = {}
-        """The open ways to TURN servers."""
+        self._links = ServerLinks(agent, network, self.pump, self._receive_relayed)
         self.finished = Flag()
         """Set when everything is closed."""
         self.seat: NetworkSeat | None = None
@@ -131,6 +128,7 @@ class AgentDriver(Driver[Event]):
             bound.close()
         self.sockets.clear()
         self.tcp.close()
+        self._links.retire()
         self._leave()
         for task in self._tasks:
             task.cancel()
@@ -148,8 +146,7 @@ class AgentDriver(Driver[Event]):
         super().close()
         self.tcp.close()
         self._leave()
-        for path in list(self.links):
-            self._close_link(path)
+        self._links.close()
         for task in self._tasks:
             task.cancel()
         for outside in (self._names, self._mapping):
@@ -176,9 +173,11 @@ class AgentDriver(Driver[Event]):
         if path.protocol is TransportProtocol.TCP:
             return self.tcp.sender(path)
         relay = self.machine.relays.by_base.get(Base.of(path))
-        if relay is None or relay.client is None or relay.path not in self.links:
+        if relay is None or relay.client is None or relay.path is None:
             return None
-        encode, send_wire = relay.client.encode, self.links[relay.path].send
+        encode, send_wire = relay.client.encode, self._links.sender(relay.path)
+        if send_wire is None:
+            return None
 
         def send(data: bytes, remote: tuple[str, int]) -> bool:
             try:
@@ -218,7 +217,7 @@ class AgentDriver(Driver[Event]):
 
         return receive, open_to
 
-    def receive_relayed(self, data: bytes, relay: Relay, peer: TransportAddress) -> None:
+    def _receive_relayed(self, data: bytes, relay: Relay, peer: TransportAddress) -> None:
         """Take what a peer sent to a relayed base, out of its ChannelData message."""
         base = relay.bases.get(peer.family)
         if not data or base is None:
@@ -234,9 +233,9 @@ class AgentDriver(Driver[Event]):
     # -- links --
 
     def _transmit(self, effect: Transmit) -> None:
-        if (link := self.links.get(effect.path)) is not None:
-            link.send(effect.data)
-        elif effect.path.protocol is TransportProtocol.TCP:
+        if self._links.transmit(effect):
+            return
+        if effect.path.protocol is TransportProtocol.TCP:
             self.tcp.transmit(effect)
         else:
             super()._transmit(effect)
@@ -244,7 +243,7 @@ class AgentDriver(Driver[Event]):
     def _perform(self, effect: object) -> None:
         match effect:
             case OpenLink():
-                self._start(self._open_link(effect), f"ice: link to {effect.config.url}")
+                self._start(self._links.open(effect), f"ice: link to {effect.config.url}")
             case FetchCredentials():
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
             case OpenPeerConnection():
@@ -252,7 +251,7 @@ class AgentDriver(Driver[Event]):
             case Connect():
                 self.tcp.connect(effect)
             case Release(path):
-                self._close_link(path)
+                self._links.release(path)
                 self.tcp.release(path)
             case ResolveName() | PublishName() | WithdrawName():
                 if self._names is None:
@@ -288,37 +287,12 @@ class AgentDriver(Driver[Event]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open_link(self, wanted: OpenLink) -> None:
-        relays, target, config = self.machine.relays, wanted.target, wanted.config
-        endpoint = _Endpoint(self)
-        options = LinkOptions(
-            server_name=config.server_name or target.server_name,
-            ssl_context=config.ssl_context,
-            network=self.network,
-            stream=config.client.stream,
-        )
-        try:
-            link = await open_link(
-                target.server, target.protocol, receiver=endpoint.received, closed=endpoint.closed, options=options
-            )
-        except StunLinkError as error:
-            relays.link_failed(wanted.number, link_error(error, config.url), self._loop.time())
-            self.pump()
-            return
-        if self._closed or self._retired is not None:
-            link.close()
-            return
-        self.links[link.path] = link
-        relays.link_opened(wanted.number, link.path, self._loop.time())
-        endpoint.attach(link.path, relays.by_path.get(link.path))
-        self.pump()
-
     async def _open_peer(self, wanted: OpenPeerConnection) -> None:
         relay, path = wanted.relay, wanted.path
         if relay.client is None:
             return
         try:
-            name = relay.config.server_name or relay.target.server_name
+            name = relay.target.server_name
             stream = await open_peer_stream(relay.client, path.remote, wanted.connection_id, name)
         except TurnError as error:
             logger.info("%s", error)
@@ -326,23 +300,6 @@ class AgentDriver(Driver[Event]):
             self.pump()
         else:
             self.tcp.adopt(path, stream)
-
-    def _close_link(self, path: FiveTuple) -> None:
-        if (link := self.links.pop(path, None)) is not None:
-            link.close()
-
-    def link_gone(self, error: Exception | None, path: FiveTuple) -> None:
-        """A server or the network has ended a link."""
-        relay = self.machine.relays.by_path.get(path)
-        if self.links.pop(path, None) is None or relay is None or self._closed:
-            return
-        problem: TurnError | None = None
-        if isinstance(error, StunLinkError):
-            problem = link_error(error, relay.config.url)
-        elif error is not None:
-            problem = TurnUnreachableError(f"the connection broke: {error}", server=relay.config.url)
-        self.machine.relays.path_failed(path, problem, self._loop.time())
-        self.pump()
 
     async def _fetch(self, wanted: FetchCredentials) -> None:
         relays, url = self.machine.relays, wanted.config.url
@@ -356,39 +313,3 @@ class AgentDriver(Driver[Event]):
             problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=url)
             relays.renewal_failed(wanted.number, problem, self._loop.time())
         self.pump()
-
-
-class _Endpoint:
-    """The receiving side of one link, which knows its own path only once it is open."""
-
-    __slots__ = ("_decode", "_driver", "_path", "_relay")
-
-    def __init__(self, driver: AgentDriver) -> None:
-        self._driver = driver
-        self._path: FiveTuple | None = None
-        self._relay: Relay | None = None
-        self._decode: Callable[[bytes], tuple[TransportAddress, bytes] | None] = _nothing
-
-    def attach(self, path: FiveTuple, relay: Relay | None) -> None:
-        """The link is open, and this is what it serves."""
-        self._path, self._relay = path, relay
-        if relay is not None and relay.client is not None and not path.protocol.is_stream:
-            self._decode = relay.client.decode
-
-    def received(self, data: bytes) -> None:
-        """Take a datagram, or bytes of a stream."""
-        decoded = self._decode(data)
-        if decoded is not None and self._relay is not None:
-            self._driver.receive_relayed(decoded[1], self._relay, decoded[0])
-        elif self._path is not None:
-            self._driver.machine.relays.receive(data, self._path, asyncio.get_running_loop().time())
-            self._driver.pump()
-
-    def closed(self, error: Exception | None) -> None:
-        """The link has ended."""
-        if self._path is not None:
-            self._driver.link_gone(error, self._path)
-
-
-def _nothing(data: bytes) -> None:
-    return None

@@ -55,8 +55,10 @@ def test_it_is_gone_round_three_times_at_most() -> None:
     assert stage.problems == [(437, ErrorStage.GATHERING)]
 
 
-def redirect(to: TransportAddress) -> Refusal:
+def redirect(to: TransportAddress, domain: str | None = None) -> Refusal:
     extra: list[tuple[Any, Any]] = [(att.ALTERNATE_SERVER, to)]
+    if domain is not None:
+        extra.append((att.ALTERNATE_DOMAIN, domain))
     return Refusal(300, extra)
 
 
@@ -72,6 +74,15 @@ def test_a_redirect_is_followed_and_not_in_circles() -> None:
     round_trip.ask()
     assert [link.target.server for link in round_trip.links] == [SERVER, OTHER]
     assert round_trip.problems == [(300, ErrorStage.GATHERING)]
+
+
+@pytest.mark.parametrize(("domain", "shown"), [("two.example", "two.example"), (None, "one.example")])
+def test_the_alternate_shows_the_name_of_the_redirect_before_the_configured_one(domain: str | None, shown: str) -> None:
+    """RFC 8489 section 10: ALTERNATE-DOMAIN is what its certificate is for."""
+    stage = Stage()
+    stage.server.refuse(Method.ALLOCATE, redirect(OTHER, domain))
+    stage.ask(TurnServerConfig(url=CONFIG.url, username="maria", password="secret", server_name="one.example"))
+    assert [link.target.server_name for link in stage.links] == ["one.example", shown]
 
 
 def test_servers_that_cannot_be_asked() -> None:

@@ -22,6 +22,8 @@ from stun.behaviour import (
     classify_mapping,
 )
 from stun.behaviour_client import ALL_TESTS, BehaviourClient, BindPort, ReleasePort
+from stun.behaviour_server import BehaviourRules, other_addresses
+from stun.config import BehaviourServerConfig
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method, parse
 from tests.simulation import LinkProfile, World
@@ -220,6 +222,47 @@ def test_a_server_with_two_ports_tells_what_it_can() -> None:
     add_server(world, other_host=None)
     report = Examiner(world, NatBehaviour.symmetric()).run()
     assert report.mapping is Mapping.ADDRESS_AND_PORT_DEPENDENT
+
+
+class Stubborn(BehaviourRules):
+    """A server that tells of its other address, and answers from the host, or host and port, that it was asked at."""
+
+    keeps_port = True
+
+    def respond(self, request: Message, path: FiveTuple, now: float) -> tuple[Message, FiveTuple] | None:
+        answer = super().respond(request, path, now)
+        if answer is None:
+            return None
+        response, way = answer
+        port = path.local.port if self.keeps_port else way.local.port
+        return response, way._replace(local=path.local._replace(port=port))
+
+
+@pytest.mark.parametrize("keeps_port", [True, False])
+@pytest.mark.parametrize("nat", [NatBehaviour.full_cone(), NatBehaviour.symmetric(), NatBehaviour.restricted_cone()])
+def test_an_answer_from_where_it_was_not_asked_for_tells_no_filtering(nat: NatBehaviour, keeps_port: bool) -> None:
+    world = World()
+    server = add_server(world)
+    rules = Stubborn(BehaviourServerConfig(), other_addresses(PRIMARY, OTHER.host, OTHER.port))
+    rules.keeps_port = keeps_port
+    server.machine._behaviour = rules
+    report = Examiner(world, nat, tests=frozenset({NatTest.FILTERING})).run()
+    if nat == NatBehaviour.symmetric() and not keeps_port:
+        assert report.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT, "nothing came: what lets nothing in is told"
+        return
+    assert report.filtering is None
+    came = PRIMARY if keeps_port else PRIMARY._replace(port=OTHER.port)
+    assert dict(report.untold)[NatTest.FILTERING] == f"asked to answer from {OTHER}, the server answers from {came}"
+
+
+def test_a_server_with_two_ports_that_keeps_to_one_tells_no_filtering() -> None:
+    world = World()
+    server = add_server(world, other_host=None)
+    server.machine._behaviour = Stubborn(BehaviourServerConfig(), other_addresses(PRIMARY, None, OTHER.port))
+    report = Examiner(world, NatBehaviour.symmetric(), tests=frozenset({NatTest.FILTERING})).run()
+    assert report.filtering is None
+    other = PRIMARY._replace(port=OTHER.port)
+    assert dict(report.untold)[NatTest.FILTERING] == f"asked to answer from {other}, the server answers from {PRIMARY}"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from turn.config import Credentials, TurnServerConfig
 from turn.errors import TurnError, TurnTlsError, TurnUnreachableError
 from turn.events import TurnEvent
 
-__all__ = ["ClientDriver", "DataSink", "link_error"]
+__all__ = ["ClientDriver", "DataSink", "is_request", "link_error"]
 
 logger = logging.getLogger("turn")
 
@@ -241,7 +241,7 @@ class ClientDriver:
             self._on_event(event)
 
     def _transmit(self, link: ServerLink, effect: Transmit) -> None:
-        if link.send(effect.data) or not link.is_stream or not _is_request(effect.data):
+        if link.send(effect.data) or not link.is_stream or not is_request(effect.data):
             return
         # The connection is full of data, and nothing is sent twice over it: a Refresh must not be lost to that.
         self._held.append(effect)
@@ -257,7 +257,8 @@ class ClientDriver:
                 self._transmit(link, request)
 
 
-def _is_request(data: bytes) -> bool:
+def is_request(data: bytes) -> bool:
+    """Whether a message to a server is a request, rather than an indication or ChannelData."""
     return data[0] < 4 and not (data[0] & 1 or data[1] & 0x10)
 
 
