@@ -133,3 +133,9 @@ def test_bad_fragments_are_found(name: str, text: str) -> None:
 
 def test_a_good_fragment_is_no_fault() -> None:
     assert docs.bad_fragment("ice-agent.md", "# Added: an ICE agent\n\nIt connects.\n") is None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_no_merge_has_left_its_marks(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith(("<<<<<<<", "=======", ">>>>>>>"))] == []
