@@ -71,7 +71,7 @@ NO_UDP = """table inet filter {
 @contextmanager
 def chromium_without_udp(chromium: Path, ip: Path, nft: Path, folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield a command that runs Chromium in a namespace where UDP is filtered, and our interface of the cable to it."""
-    name, ours = f"lr-page-{os.getpid()}", "lrpage0"
+    name, ours = f"lr-page-{os.getpid()}", f"lrpage{os.getpid()}"
     inside = ("netns", "exec", name)
     steps: list[tuple[str, ...]] = [
         ("netns", "add", name),
