@@ -107,7 +107,7 @@ class IceConfig:
     valid pair if that is longer."""
     relay_patience: float = 0.5
     """As ``nomination_patience``, where the best valid pair is relayed and others without a relay may still succeed:
-    within a session there is no way back from a relay to a direct path."""
+    a move off the relay later takes more, and some peers an ICE restart."""
     pac_timeout: float = 39.5
     """How long a session may not be declared failed (RFC 8863 section 4: a check with all its retransmissions)."""
     checking_timeout: float = 60.0

@@ -199,7 +199,7 @@ def stun_servers(servers: list[RTCIceServer]) -> list[str]:
         if parsed["scheme"] == "stun":
             found.append(f"stun:{parsed['host']}:{parsed['port']}")
         elif parsed["scheme"] == "stuns":
-            logger.warning("ICE server %s is not used: candidates are UDP, and their addresses not a secret", url)
+            logger.warning("ICE server %s is not used: our addresses are asked for over UDP and TCP, without TLS", url)
     return found
 
 
