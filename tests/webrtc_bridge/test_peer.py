@@ -136,6 +136,9 @@ async def test_a_thousand_bogus_candidates_cost_a_count() -> None:
         (IceCandidate(candidate=LINE, username_fragment="other"), "candidate of another generation"),
         (IceCandidate(candidate=LINE.replace(" 1 udp", " 2 udp")), "candidate of another component"),
         (IceCandidate(candidate=LINE, sdp_mid="a0"), "candidate of another component"),
+        (IceCandidate(candidate=LINE, sdp_mline_index=0), None),
+        (IceCandidate(candidate=LINE, sdp_mline_index=1), "candidate of another component"),
+        (IceCandidate(candidate=LINE, sdp_mid="0", sdp_mline_index=1), None),
         (IceCandidate(candidate="a=candidate:"), "unreadable candidate"),
     ],
 )
