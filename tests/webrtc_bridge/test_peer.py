@@ -154,6 +154,22 @@ async def test_which_candidates_are_for_us(candidate: IceCandidate, counted: str
 
 
 @virtual_time
+async def test_the_answer_and_its_candidates_have_the_mid_of_the_offer() -> None:
+    # RFC 8829 section 5.3.1
+    pair = make_pair()
+    told: list[IceCandidate | None] = []
+    pair.answerer.on("icecandidate", told.append)
+    offer = pair.offerer.create_offer().replace("a=mid:0", "a=mid:x7").replace("BUNDLE 0", "BUNDLE x7")
+    pair.answerer.set_remote_description(offer)
+    answer = pair.answerer.create_answer()
+    assert "a=mid:x7\r\n" in answer
+    assert "a=group:BUNDLE x7\r\n" in answer
+    await pair.answerer.gather()
+    assert {candidate.sdp_mid for candidate in told if candidate is not None} == {"x7"}
+    await asyncio.gather(pair.offerer.close(), pair.answerer.close())
+
+
+@virtual_time
 async def test_a_certificate_that_is_not_the_announced_one_ends_both_sides() -> None:
     pair = make_pair()
     pair.offerer.on("icecandidate", pair.answerer.add_ice_candidate)
