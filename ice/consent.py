@@ -84,7 +84,12 @@ class Consent:
         return Freshness.STALE if is_stale else Freshness.FRESH
 
     def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
-        """Take a response to a consent check; return whether it renews the consent."""
+        """Take a response to a consent check; return whether it renews the consent.
+
+        Nothing renews one that has expired: what is outstanding then does not count any more (section 5.1).
+        """
+        if self.freshness(now) is Freshness.EXPIRED:
+            return False
         if path != self.pair.path or not response.verify_integrity(self._credentials.key):
             return False
         sent_at = self._outstanding.pop(response.transaction_id, None)

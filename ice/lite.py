@@ -210,7 +210,8 @@ class LiteConsent(Consent):
 
     def _look(self) -> None:
         heard_at = self.pair.succeeded_at
-        if heard_at is not None and heard_at > self.granted_at:
+        expiry = self.granted_at + self._config.consent_timeout  # Nothing renews a consent after that.
+        if heard_at is not None and self.granted_at < heard_at < expiry:
             self.granted_at, self.is_dead = heard_at, False
 
     def receive(self, response: Message, path: FiveTuple, now: float) -> bool:

@@ -49,8 +49,10 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     what W3C's configuration has no word for. The event ``"icecandidateerror"`` (an
     :class:`ice.events.CandidateErrorFound`) tells why a relayed candidate is missing.
 
+    Offers and answers say ``ice-options:ice2`` (RFC 8445 section 10).
+
     With ``trickle`` the local description is set as soon as one candidate a transport is known, offers and answers
-    say ``ice-options:trickle``, and each further candidate comes as the event ``"icecandidate"`` (an
+    say ``ice-options:trickle ice2``, and each further candidate comes as the event ``"icecandidate"`` (an
     ``RTCIceCandidate``, at last None), to be handed to the peer's ``addIceCandidate``. Without it, as in aiortc,
     setting the description waits for all candidates; the event comes then too.
     """
@@ -125,10 +127,9 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         await asyncio.gather(*tuple(self._gatherings), return_exceptions=True)
 
     def _with_options(self, description: RTCSessionDescription) -> RTCSessionDescription:
-        if not self._trickle:
-            return description
+        options = "trickle ice2" if self._trickle else "ice2"
         lines = description.sdp.splitlines()
-        told = [option for line in lines for option in _behind(line)]
+        told = [option for line in lines for option in _behind(line, options)]
         return RTCSessionDescription(sdp="\r\n".join(told) + "\r\n", type=description.type)
 
     def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:
@@ -223,6 +224,6 @@ def _urls(servers: list[RTCIceServer]) -> list[tuple[RTCIceServer, str, dict[str
     return [(server, url, parse_stun_turn_uri(url)) for server, each in urls for url in each]
 
 
-def _behind(line: str) -> tuple[str, ...]:
+def _behind(line: str, options: str) -> tuple[str, ...]:
     """Return ``line``, and the options line behind a section's password (RFC 8839 section 5.6)."""
-    return (line, "a=ice-options:trickle") if line.startswith("a=ice-pwd:") else (line,)
+    return (line, f"a=ice-options:{options}") if line.startswith("a=ice-pwd:") else (line,)

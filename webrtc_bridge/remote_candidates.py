@@ -40,8 +40,10 @@ class RemoteCandidates:
             else:
                 self.counters["too many candidates"] += 1
             return []
-        if candidate is None or not candidate.candidate:
+        if candidate is None:
             return [None]
+        if not candidate.candidate:
+            return [None] if self._is_for(candidate, candidate.username_fragment, self._description) else []
         self.counters["candidates"] += 1
         if self.counters["candidates"] > self._limit:
             self.counters["too many candidates"] += 1
@@ -54,12 +56,25 @@ class RemoteCandidates:
         except CandidateError:
             self.counters["unreadable candidate"] += 1
             return []
-        generation = candidate.username_fragment or parsed.ufrag
-        if generation is not None and generation != description.ufrag:
-            self.counters["candidate of another generation"] += 1
+        if not self._is_for(candidate, candidate.username_fragment or parsed.ufrag, description):
             return []
-        elsewhere = {media.mid for media in description.rejected if media.mid is not None}
-        if parsed.component != 1 or candidate.sdp_mid in elsewhere:
+        if parsed.component != 1:
             self.counters["candidate of another component"] += 1
             return []
         return [parsed]
+
+    def _is_for(self, candidate: IceCandidate, generation: str | None, description: DataDescription) -> bool:
+        """Whether a candidate, or the end of them, is of the section and the generation that we have; else count it.
+
+        RFC 8829 section 3.5.2: the mid says the section, and the index only where there is no mid.
+        """
+        if generation is not None and generation != description.ufrag:
+            self.counters["candidate of another generation"] += 1
+            return False
+        if candidate.sdp_mid is not None:
+            is_elsewhere = any(media.mid == candidate.sdp_mid for media in description.rejected)
+        else:
+            is_elsewhere = any(media.index == candidate.sdp_mline_index for media in description.rejected)
+        if is_elsewhere:
+            self.counters["candidate of another component"] += 1
+        return not is_elsewhere

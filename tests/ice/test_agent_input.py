@@ -43,6 +43,7 @@ def test_datagrams_that_mean_nothing_are_counted_and_change_nothing() -> None:
         b"\0",
         b"hello",
         b"\x80" * 100,
+        b"\x00\x01\x00\x00" + bytes(16),  # RFC 3489, which is not spoken here (RFC 8445 section 7.3).
         stray,
         Message(Method.ALLOCATE, MessageClass.REQUEST, bytes(12)).serialize(),
     ):
@@ -55,7 +56,7 @@ def test_datagrams_that_mean_nothing_are_counted_and_change_nothing() -> None:
     assert parse(refusal.data).error is not None
     after = b.agent.stats()
     assert after.pairs == before.pairs
-    assert sum(after.dropped.values()) == sum(before.dropped.values()) + 8
+    assert sum(after.dropped.values()) == sum(before.dropped.values()) + 9
     assert b.agent.state is State.COMPLETED
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ice.config import IceConfig
+from ice.config import IceConfig, IceTransportPolicy
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_the_defaults_are_those_of_the_rfcs() -> None:
     assert (config.ta, config.rto, config.max_sends, config.final_wait) == (0.05, 0.5, 7, 16)
     assert (config.pac_timeout, config.consent_interval, config.consent_timeout) == (39.5, 5.0, 30.0)
     assert (config.max_pairs, config.keepalive_interval) == (100, 15.0)
+    assert config.transport_policy is IceTransportPolicy.ALL
     assert not config.include_loopback
 
 

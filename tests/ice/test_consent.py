@@ -105,6 +105,15 @@ def test_an_answer_to_any_outstanding_check_renews() -> None:
     assert not one.receive(answer(first), checked.path, at + 2)  # Once only.
 
 
+def test_an_answer_that_comes_after_the_expiry_gives_no_consent_back() -> None:
+    # RFC 7675 section 5.1: outstanding checks are discarded, also where no timer has noticed the expiry yet.
+    one, checked = consent(100.0)
+    _, request = next_check(one)
+    assert not one.receive(answer(request), checked.path, 130.0)
+    assert one.freshness(130.0) is Freshness.EXPIRED
+    assert one.granted_at == 100.0
+
+
 @pytest.mark.parametrize("what", ["key", "source", "error", "unknown"])
 def test_what_does_not_renew(what: str) -> None:
     one, checked = consent()

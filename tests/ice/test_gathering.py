@@ -115,6 +115,13 @@ def test_a_question_is_retransmitted_and_a_dead_server_is_given_up() -> None:
     assert one.next_timeout() is None
 
 
+def test_the_timeout_grows_with_the_number_of_questions() -> None:
+    # RFC 8445 section 14.3: Ta times the number of them, and never under 500 ms.
+    one = gathering(*(address(number) for number in range(1, 17)), timeout=100.0)
+    sent = [at for at, transmit in run(one, 2.9) if transmit.path.local == address(1)]
+    assert sent == pytest.approx([0.0, 16 * 0.05, 3 * 16 * 0.05])
+
+
 def test_a_patient_application_sees_the_whole_schedule() -> None:
     one = gathering(timeout=100.0)
     assert [at for at, _ in run(one, 200.0)] == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]

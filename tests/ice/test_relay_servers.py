@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ice.candidate import CandidateType
 from ice.config import IceConfig
 from ice.errors import FailureReason
 from ice.events import CandidateErrorFound, ErrorStage, GatheringCompleted
@@ -107,6 +108,16 @@ def test_a_relayed_address_that_no_peer_can_reach_is_no_candidate(host: str) -> 
     stage.ask()
     assert not stage.candidates
     assert stage.problems == [(701, ErrorStage.GATHERING)]
+    assert stage.requests() == {"ALLOCATE": 2, "REFRESH": 1}  # It was given back.
+    assert stage.agent.relays.is_idle
+
+
+def test_a_relayed_address_that_is_a_host_candidate_is_no_other() -> None:
+    # RFC 8445 section 5.1.1.2: a relay that hands out our own address is of no use.
+    stage = Stage(IceConfig(turn_servers=[CONFIG]))
+    stage.agent.add_local_base(TransportAddress("198.51.100.1", 50000), 0.0)
+    stage.ask()
+    assert [candidate.type for candidate in stage.candidates] == [CandidateType.HOST]
     assert stage.requests() == {"ALLOCATE": 2, "REFRESH": 1}  # It was given back.
     assert stage.agent.relays.is_idle
 

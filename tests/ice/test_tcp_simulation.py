@@ -9,7 +9,8 @@ import pytest
 from ice.candidate import Candidate, CandidateType, TcpType
 from ice.config import IceConfig
 from ice.errors import FailureReason
-from ice.events import LocalCandidateFound, State
+from ice.events import LocalCandidateFound, RestartWanted, State
+from ice.pair import PairState
 from ice.roles import Role
 from ice.tcp_config import TcpConfig
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -308,4 +309,52 @@ def test_a_lost_connection_that_cannot_be_opened_again_ends_with_consent() -> No
     started = world.now
     world.run(until=started + 60.0, stop=lambda: a.state is State.FAILED)
     assert a.machine.failure_reason is FailureReason.CONSENT_EXPIRED
+    assert any(isinstance(event, RestartWanted) for event in a.events), "a restart is what may still help"
     assert 5 < len(a.dialled) < 20, "the pauses between attempts grow"
+
+
+def test_a_connection_on_which_nobody_answers_is_closed_and_its_pair_fails() -> None:
+    # RFC 6544 section 7.1
+    world = World()
+    a, b = two_hosts(world, (ACTIVE,), ())
+    b.host.tcp.listen(TransportAddress("198.51.100.2", 5000), lambda connection: None)
+    a.start(b, ())
+    a.machine.set_remote_description(b.machine.local_description, 0.0)
+    text = "1 1 tcp 1000 198.51.100.2 5000 typ host tcptype passive"
+    a.machine.add_remote_candidate(Candidate.from_sdp(text), 0.0)
+    a.pump()
+    world.run(until=14.0)
+    assert len(a.connections) == 1
+    world.run(until=16.0)
+    assert [path for _, path in a.dialled] == a.closed
+    assert not a.connections
+    assert [pair.state for pair in a.machine.stats().pairs] == [PairState.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("kinds_a", "kinds_b"), [((ACTIVE,), (PASSIVE,)), ((SO,), (SO,))], ids=["active to passive", "simultaneous"]
+)
+def test_a_restart_keeps_the_selected_connection_and_opens_none(kinds_a: Kinds, kinds_b: Kinds) -> None:
+    # RFC 6544 section 9.2
+    world = World()
+    a, b = two_hosts(world, kinds_a, kinds_b)
+    connect(a, b)
+    world.run(until=world.now + 5.0)
+    dialled, connections = len(a.dialled) + len(b.dialled), list(a.connections.values())
+    before = a.machine.selected_pair
+    description = a.machine.restart(world.now)
+    b.machine.set_remote_description(description, world.now)
+    a.machine.set_remote_description(b.machine.local_description, world.now)
+    for peer, other in ((a, b), (b, a)):
+        for candidate in peer.machine.local_candidates:
+            other.machine.add_remote_candidate(candidate, world.now)
+        other.machine.end_of_remote_candidates(world.now)
+    a.pump()
+    b.pump()
+    world.run(until=world.now + 20.0)
+    assert is_connected(a, b)
+    assert a.machine.selected_pair is not before, "the new generation has a pair of its own"
+    assert list(a.connections.values()) == connections
+    assert len(a.dialled) + len(b.dialled) == dialled
+    assert not a.closed
+    assert not b.closed

@@ -90,6 +90,20 @@ def test_candidates_after_the_end_or_the_selection_are_ignored() -> None:
     assert len(b.agent.stats().pairs) == 1
 
 
+def test_the_end_of_another_generation_ends_nothing() -> None:
+    # RFC 8838 sections 13 and 14
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
+    wire = Wire(a, b)
+    describe(a, b)
+    a.agent.end_of_remote_candidates(0.0, "another")
+    tell_candidates(a, b, end=False)
+    wire.run(until=1.0)
+    assert a.agent.selected_path == FiveTuple(A, B)
+    assert a.agent.state is State.CONNECTED
+    a.agent.end_of_remote_candidates(1.0, b.agent.local_description.ufrag)
+    assert a.agent.state is State.COMPLETED
+
+
 def test_candidates_of_another_generation_are_ignored() -> None:
     a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
     describe(a, b)

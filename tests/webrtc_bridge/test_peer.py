@@ -136,6 +136,9 @@ async def test_a_thousand_bogus_candidates_cost_a_count() -> None:
         (IceCandidate(candidate=LINE, username_fragment="other"), "candidate of another generation"),
         (IceCandidate(candidate=LINE.replace(" 1 udp", " 2 udp")), "candidate of another component"),
         (IceCandidate(candidate=LINE, sdp_mid="a0"), "candidate of another component"),
+        (IceCandidate(candidate=LINE, sdp_mline_index=0), None),
+        (IceCandidate(candidate=LINE, sdp_mline_index=1), "candidate of another component"),
+        (IceCandidate(candidate=LINE, sdp_mid="0", sdp_mline_index=1), None),
         (IceCandidate(candidate="a=candidate:"), "unreadable candidate"),
     ],
 )
@@ -147,6 +150,22 @@ async def test_which_candidates_are_for_us(candidate: IceCandidate, counted: str
     pair.answerer.add_ice_candidate(candidate)
     assert len(pair.below_answerer.remote_candidates) == (counted is None)
     assert counted is None or pair.answerer.counters[counted] == 1
+    await asyncio.gather(pair.offerer.close(), pair.answerer.close())
+
+
+@virtual_time
+async def test_the_answer_and_its_candidates_have_the_mid_of_the_offer() -> None:
+    # RFC 8829 section 5.3.1
+    pair = make_pair()
+    told: list[IceCandidate | None] = []
+    pair.answerer.on("icecandidate", told.append)
+    offer = pair.offerer.create_offer().replace("a=mid:0", "a=mid:x7").replace("BUNDLE 0", "BUNDLE x7")
+    pair.answerer.set_remote_description(offer)
+    answer = pair.answerer.create_answer()
+    assert "a=mid:x7\r\n" in answer
+    assert "a=group:BUNDLE x7\r\n" in answer
+    await pair.answerer.gather()
+    assert {candidate.sdp_mid for candidate in told if candidate is not None} == {"x7"}
     await asyncio.gather(pair.offerer.close(), pair.answerer.close())
 
 
