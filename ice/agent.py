@@ -198,16 +198,16 @@ class Agent(AgentCandidates):
         answer = generation.responder.answer(request, path, size)
         self._outbox.effects.append(Transmit(answer.data, path))
         check = answer.check
-        if check is not None:
-            self._tcp.authenticated(path)
         if check is None:
             self._drops["check: refused"] += 1
-        elif generation.remote is None:
+            return
+        self._tcp.authenticated(path)
+        if generation.remote is None:
             generation.early.add(check)
-        elif check.peer_ufrag != generation.remote.ufrag:
+        elif (meant := self._generations.meant_by(check, generation)) is None:
             self._drops["check: another generation"] += 1
-        elif not generation.is_retired:
-            generation.checking.receive_check(check, now)
+        elif not meant.is_retired:
+            meant.checking.receive_check(check, now)
 
     def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:
         if path in self._tcp_gathering or response.transaction_id in self._gathering:

@@ -47,6 +47,10 @@ class Checking(Pairing):
             return
         pair.requests_received += 1
         pair.responses_sent += 1
+        if check.our_ufrag:
+            pair.username = f"{check.peer_ufrag}:{check.our_ufrag}"
+            if pair.valid is not None:
+                pair.valid.username = pair.username
         if check.use_candidate:
             pair.nomination = max(pair.nomination, check.nomination)
         if self.selected is not None and self.selected.path != pair.path and self.doubt is Doubt.NONE:
@@ -191,6 +195,7 @@ class Checking(Pairing):
             else:
                 pair.valid = CandidatePair(local, pair.remote, self._roles.role)
                 pair.valid.state = PairState.SUCCEEDED
+        pair.valid.username = pair.username
         pair.valid.succeeded_at = pair.succeeded_at
         pair.valid.round_trip_time = pair.round_trip_time
         self.checklist.add_valid(pair.valid)

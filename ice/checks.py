@@ -60,7 +60,7 @@ def binding_request(
         MessageClass.REQUEST,
         transaction_id,
         [
-            (att.USERNAME, credentials.username),
+            (att.USERNAME, pair.username or credentials.username),
             (att.PRIORITY, peer_reflexive_priority(pair.local.priority, pair.path.protocol)),
             (attribute, roles.tiebreaker),
         ],

@@ -9,6 +9,7 @@ from ice.candidate import Candidate
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.generation import Generation
+from ice.responder import ReceivedCheck
 from ice.sources import AcceptedSources
 from stun.lazy_queue import LazyQueue
 
@@ -99,7 +100,7 @@ class Generations:
         self.restarts += 1
         carrying, before = self.carrying, self.current
         for generation in self._kept[:]:
-            if generation is not carrying and generation is not before:
+            if generation is not carrying and generation is not before and not self._is_in_use(generation):
                 self.forget(generation)
         self._kept.append(self._make())
         return self.current
@@ -134,8 +135,18 @@ class Generations:
     def handle_timeout(self, now: float) -> None:
         """Forget those whose time is over."""
         for generation in self._kept[:]:
-            if generation.forget_at is not None and now >= generation.forget_at:
+            if generation.forget_at is None or now < generation.forget_at:
+                continue
+            if self._is_in_use(generation):
+                generation.forget_at = now + self._config.consent_timeout
+            else:
                 self.forget(generation)
+
+    def _is_in_use(self, generation: Generation) -> bool:
+        """Whether the peer goes by this description of ours, and not by a newer, on the pair that carries data."""
+        carrying = self.carrying
+        username = None if carrying is None or carrying.selected is None else carrying.selected.username
+        return username is not None and username.endswith(f":{generation.local.ufrag}")
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` is next wanted, or None."""
@@ -146,6 +157,16 @@ class Generations:
     def of_local(self, ufrag: str) -> Generation | None:
         """Return the one that the peer's checks for our ``ufrag`` belong to, or None."""
         return next((generation for generation in self._kept if generation.local.ufrag == ufrag), None)
+
+    def meant_by(self, check: ReceivedCheck, generation: Generation) -> Generation | None:
+        """Return whose pairs a check belongs to that was authenticated by ``generation``, or None.
+
+        It is the peer's fragment that says it. A peer that restarts may check our old candidates before it has our new
+        description, with the new credentials of its own and the old ones of ours.
+        """
+        if generation.remote is not None and generation.remote.ufrag == check.peer_ufrag:
+            return generation
+        return self.of_peer(check.peer_ufrag)
 
     @property
     def latest(self) -> Generation:

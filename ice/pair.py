@@ -62,6 +62,7 @@ class CandidatePair:
         "state",
         "succeeded_at",
         "total_round_trip_time",
+        "username",
         "valid",
     )
 
@@ -91,6 +92,9 @@ class CandidatePair:
         """When a check was last sent, in monotonic seconds; None also after a role conflict, to try again at once."""
         self.recheck_at = 0.0
         """When a check that the peer's check has triggered may go out at the earliest, in monotonic seconds."""
+        self.username: str | None = None
+        """What our checks say in USERNAME: the two descriptions that the peer's checks on this path name. A peer may
+        keep to an older one of ours (libwebrtc does when it restarts and its new port is ready before our answer)."""
         self.succeeded_at: float | None = None
         """When an answer last arrived, in monotonic seconds."""
         self.requests_sent = 0

@@ -31,6 +31,8 @@ class ReceivedCheck:
     """Bytes of the request."""
     answer_size: int = 0
     """Bytes of the answer to it."""
+    our_ufrag: str = ""
+    """The first half of USERNAME: which of our descriptions the peer goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Responder:
             nomination=nomination,
             size=size,
             answer_size=len(data),
+            our_ufrag=ours,
         )
         return Answer(data, check, switched)
 

@@ -37,7 +37,9 @@ def test_a_good_check_is_answered_with_the_mapped_address() -> None:
     assert response.verify_integrity(KEY)
     assert response.has_fingerprint
     assert att.USERNAME not in response
-    assert answer.check == ReceivedCheck(PATH, 1845501695, False, "theirs", answer_size=len(answer.data))
+    assert answer.check == ReceivedCheck(
+        PATH, 1845501695, False, "theirs", answer_size=len(answer.data), our_ufrag="ours"
+    )
 
 
 def test_a_retransmission_gets_the_same_answer() -> None:
