@@ -9,6 +9,7 @@ from ice.checks import Credentials
 from ice.config import IceConfig
 from ice.consent import Consent, Freshness
 from ice.events import State
+from ice.lite import LiteConsent
 from ice.pair import CandidatePair
 from ice.roles import Role, RoleKeeper
 from stun import attributes as att
@@ -112,6 +113,16 @@ def test_an_answer_that_comes_after_the_expiry_gives_no_consent_back() -> None:
     assert not one.receive(answer(request), checked.path, 130.0)
     assert one.freshness(130.0) is Freshness.EXPIRED
     assert one.granted_at == 100.0
+
+
+def test_a_check_of_the_peer_after_the_expiry_gives_a_lite_side_no_consent_back() -> None:
+    _, checked = consent(100.0)
+    credentials, roles = Credentials("ours", "theirs", PWD), RoleKeeper(Role.CONTROLLED, random.Random(1))
+    one = LiteConsent(IceConfig(), checked, credentials, roles, random.Random(2), 100.0, is_asked=True)
+    checked.succeeded_at = 129.9
+    assert one.freshness(129.9) is Freshness.FRESH
+    checked.succeeded_at = 159.9
+    assert one.freshness(159.9) is Freshness.EXPIRED
 
 
 @pytest.mark.parametrize("what", ["key", "source", "error", "unknown"])
