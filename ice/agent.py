@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 from ice.announcing import AgentCandidates
 from ice.candidate import Base, Candidate
@@ -11,20 +10,18 @@ from ice.component import Component
 from ice.config import IceConfig
 from ice.description import Description, EndOfCandidates
 from ice.errors import FailureReason, IceError
-from ice.events import Event, PairSelected, Restarted, State
+from ice.events import Restarted, State
 from ice.failover import Doubt
 from ice.generation import Generation
 from ice.lite import role_towards
-from ice.mdns import NameEffect
-from ice.relays import RelayEffect
+from ice.pair import CandidatePair
 from ice.remote import Rejection
 from ice.roles import Role
-from ice.tcp import Connect
 from stun import attributes as att
 from stun.address import FiveTuple
 from stun.demux import is_stun
 from stun.errors import StunParseError
-from stun.machine import Deadline, Transmit, earliest
+from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method, parse
 
 __all__ = ["Agent"]
@@ -90,7 +87,7 @@ class Agent(AgentCandidates):
         generation.remotes.ended = ended
         for check in generation.early.take(description.ufrag):
             generation.checking.receive_check(check, now)
-        self._settle(now)
+        self._owed = now
 
     def restart(self, now: float) -> Description:
         """Restart ICE (RFC 8445 section 9) and return the new description; :class:`~ice.events.Restarted` tells it too.
@@ -124,7 +121,7 @@ class Agent(AgentCandidates):
         generation = self._generations.of_peer(candidate.ufrag)
         if generation is not None:
             if self._take_candidate(generation, candidate, now):
-                self._settle(now)
+                self._owed = now
         elif candidate.ufrag is None or self._generations.is_past(candidate.ufrag):
             self._generations.current.remotes.reject(Rejection.GENERATION)
         else:
@@ -159,7 +156,7 @@ class Agent(AgentCandidates):
         generation = self._generations.of_peer(ufrag)
         if generation is not None:
             generation.remotes.ended = True
-            self._settle(now)
+            self._owed = now
         elif ufrag is not None and not self._generations.is_past(ufrag):
             self._generations.early.add(ufrag, EndOfCandidates(ufrag))
 
@@ -173,7 +170,7 @@ class Agent(AgentCandidates):
         if path in self.relays.by_path:
             self.relays.receive(data, path, now)
             return
-        if self.state.is_over or Base.of(path) not in self._sources:
+        if self._lifecycle.state.is_over or Base.of(path) not in self._sources:
             self._drops["datagram: no session there"] += 1
             return
         self._receive(data, path, now)
@@ -250,63 +247,79 @@ class Agent(AgentCandidates):
     # -- draining the rooms --
 
     def _settle(self, now: float) -> None:
+        self._owed = None
         self._component.settled()
-        if self.relays.news or self.relays.received:
+        relays, lifecycle, gathering = self.relays, self._lifecycle, self._gathering
+        if relays.news or relays.received:
             self._hear_relays(now)
             self._hear_peers(now)
         if not self.names.is_quiet:
             self._hear_names(now)
-        self._finish_gathering()
-        if self.state.is_over:
+        if not gathering.complete:
+            self._finish_gathering()
+        if lifecycle.state.is_over:
             return
-        self._run_tcp_gathering(now)
+        if relays.tcp.failed or self._tcp_gathering.is_pending:
+            self._run_tcp_gathering(now)
         for generation in self._generations:
             self._drain(generation, now)
-        if self.state is not State.NEW:
+        if lifecycle.state is not State.NEW:
             self._judge(now)
-        self._drain_tcp(now)
+        if self._tcp.effects or self._tcp_gathering.effects:
+            self._drain_tcp(now)
 
     def _drain(self, generation: Generation, now: float) -> None:
         checking = generation.checking
         checking.run(now)
-        self._tcp.run(self._checks, now)
-        self._outbox.effects.extend(checking.outbox.effects)
-        checking.outbox.effects.clear()
-        if checking.doubt is not Doubt.NONE and generation is self._generations.carrying:
-            self._upkeep.liveness.doubt(checking.doubt, now)
-        checking.doubt = Doubt.NONE
-        while (event := checking.outbox.next_event()) is not None:
+        if self._tcp.has_connections:
+            self._tcp.run(self._checks, now)
+        outbox = checking.outbox
+        if outbox.effects:
+            self._outbox.effects.extend(outbox.effects)
+            outbox.effects.clear()
+        if checking.doubt is not Doubt.NONE:
+            if generation is self._generations.carrying:
+                self._upkeep.liveness.doubt(checking.doubt, now)
+            checking.doubt = Doubt.NONE
+        while outbox.events:
+            event = outbox.events.popleft()
             self._outbox.events.append(event)
-            if isinstance(event, PairSelected):
-                self._generations.supersede(generation, now)
-                generation.begin_consent(event.pair, now)
-                self._upkeep.liveness.watch(now)
-                self.relays.select(event.pair.path, now)
-                is_improvable = event.pair.is_relayed and self._config.upgrade.enabled
-                if generation is self._generations.current and not is_improvable:
-                    self._gathering.stop()
-                    self._tcp_gathering.stop()
-                    self._finish_gathering()
+            self._selected(event.pair, generation, now)
+
+    def _selected(self, pair: CandidatePair, generation: Generation, now: float) -> None:
+        """A pair of a generation has been selected."""
+        self._generations.supersede(generation, now)
+        generation.begin_consent(pair, now)
+        self._upkeep.liveness.watch(now)
+        self.relays.select(pair.path, now)
+        is_improvable = pair.is_relayed and self._config.upgrade.enabled
+        if generation is self._generations.current and not is_improvable:
+            self._gathering.stop()
+            self._tcp_gathering.stop()
+            self._finish_gathering()
 
     def _judge(self, now: float) -> None:
-        generations = self._generations
-        ended = generations.current.remotes.ended and self._gathering.complete and not self.names.is_resolving
-        state, reason = self._lifecycle.judge(generations, ended, now)
+        generations, lifecycle = self._generations, self._lifecycle
+        current, carrying = generations.current, generations.carrying
+        ended = current.remotes.ended and self._gathering.complete and not self.names.is_resolving
+        state, reason = lifecycle.judge(current, carrying, ended, now)
         if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
             generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
-            state, reason = self._lifecycle.judge(generations, ended, now)
-        if (carrying := generations.carrying) is not None:
+            carrying = None
+            state, reason = lifecycle.judge(current, carrying, ended, now)
+        if carrying is not None:
             carrying.checking.note_life(state is not State.DISCONNECTED, now)
         if state is State.FAILED and reason is not None:
             self._end(state, reason, now)
             return
-        change = self._lifecycle.move(state)
-        self._emit(change)
-        if change is not None and state is State.DISCONNECTED and self.selected_path is not None:
-            self.relays.probe(Base.of(self.selected_path), now)
+        if state is not lifecycle.state:
+            self._emit(lifecycle.move(state))
+            if state is State.DISCONNECTED and carrying is not None and carrying.selected is not None:
+                self.relays.probe(Base.of(carrying.selected.path), now)
         if state is State.DISCONNECTED and carrying is not None:
             self._drain(carrying, now)  # It may have another pair.
-        self._emit(self._upkeep.review(generations, state, now))
+            carrying = generations.carrying
+        self._emit(self._upkeep.review(None if generations.is_restarting else carrying, state, now))
 
     def _hear_peers(self, now: float) -> None:
         """Take what peers sent to relayed addresses."""
@@ -352,49 +365,3 @@ class Agent(AgentCandidates):
         self.relays.close(now)
         self.names.close()
         self._sources.clear()
-
-    # -- drained by the driver --
-
-    def next_effect(self) -> Transmit | Connect | RelayEffect | NameEffect | None:
-        """Return the next packet to send, what is to become of connections, or what relays and names want, or None.
-
-        That is a Transmit, a :class:`~ice.tcp.Connect`, a Release, or an effect of :mod:`ice.relay` or :mod:`ice.mdns`.
-        """
-        relayed = self.relays.by_base
-        while (effect := self._outbox.next_effect()) is not None:
-            if not relayed or not isinstance(effect, Transmit) or effect.path.protocol.is_stream:
-                return effect
-            if Base.of(effect.path) not in relayed:
-                return effect
-            self.relays.send(effect.data, effect.path)
-        return self.relays.next_effect() or self.names.next_effect()
-
-    def next_data(self) -> bytes | None:
-        """Return the next datagram that the peer sent to a relayed address and that was no STUN, or None."""
-        return self._relayed.popleft() if self._relayed else None
-
-    def next_event(self) -> Event | None:
-        """Return the next thing that the application should know, or None."""
-        return self._outbox.next_event()
-
-    def next_timeout(self) -> Deadline | None:
-        """Return when :meth:`handle_timeout` is wanted, or None for never."""
-        relays = self.relays.next_timeout()
-        if self.state.is_over:
-            return relays  # Servers are still told that their allocations are not needed.
-        tcp = (self._tcp.next_timeout(), self._tcp_gathering.next_timeout())
-        return earliest(relays, self.names.next_timeout(), *tcp, self._lifecycle.next_timeout(), *self._deadlines())
-
-    def _deadlines(self) -> Iterator[Deadline]:
-        if (at := self._gathering.next_timeout()) is not None:
-            yield Deadline(at, "gathering")
-        if (at := self._generations.next_timeout()) is not None:
-            yield Deadline(at, "an old generation")
-        for generation in self._generations:
-            if (at := generation.checking.next_timeout()) is not None:
-                yield Deadline(at, "connectivity checks")
-            if generation.consent is not None:
-                yield generation.consent.next_timeout(self.state)
-        carrying = self._generations.carrying
-        if carrying is not None and (deadline := self._upkeep.next_timeout(carrying)) is not None:
-            yield deadline

@@ -11,7 +11,7 @@ from ice.events import State
 from ice.pair import CandidatePair
 from ice.roles import RoleKeeper
 from stun.address import FiveTuple
-from stun.machine import Deadline, Transmit
+from stun.machine import Transmit
 from stun.message import Message, MessageClass
 from stun.transaction import new_transaction_id
 
@@ -122,9 +122,7 @@ class Consent:
         data = binding_request(transaction_id, self.pair, self._credentials, self._roles, use_candidate=False)
         return Transmit(data, self.pair.path)
 
-    def next_timeout(self, state: State) -> Deadline:
+    def next_timeout(self, state: State) -> float:
         """Return when something is due; ``state`` tells whether staleness has been noticed already."""
-        expiry = self.granted_at + self._config.consent_timeout
-        staleness = self.granted_at + self._config.disconnected_after
-        at = min(self._next_at, expiry if state is State.DISCONNECTED else staleness, expiry)
-        return Deadline(at, "consent (RFC 7675)")
+        quiet = self._config.consent_timeout if state is State.DISCONNECTED else self._config.disconnected_after
+        return min(self._next_at, self.granted_at + quiet, self.granted_at + self._config.consent_timeout)

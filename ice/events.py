@@ -45,15 +45,15 @@ class State(enum.StrEnum):
     CLOSED = "closed"
     """The owner closed the session."""
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether data can be sent."""
-        return self in (State.CONNECTED, State.COMPLETED, State.DISCONNECTED)
+    is_usable: bool
+    """Whether data can be sent."""
+    is_over: bool
+    """Whether the session has ended."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the session has ended."""
-        return self in (State.FAILED, State.CLOSED)
+    def __init__(self, value: str) -> None:
+        # Attributes rather than properties: every input of an agent asks for them.
+        self.is_usable = value in ("connected", "completed", "disconnected")
+        self.is_over = value in ("failed", "closed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from ice.consent import Freshness
 from ice.errors import FailureReason
 from ice.events import State, StateChanged
 from ice.generation import Generation
-from ice.generations import Generations
 from stun.machine import Deadline
 
 __all__ = ["Lifecycle"]
@@ -46,24 +45,23 @@ class Lifecycle:
         """A new generation has begun, and waits for the peer's description."""
         self._started_at, self._asked_at = None, now
 
-    def judge(self, generations: Generations, candidates_ended: bool, now: float) -> tuple[State, FailureReason | None]:
+    def judge(
+        self, current: Generation, carrying: Generation | None, candidates_ended: bool, now: float
+    ) -> tuple[State, FailureReason | None]:
         """Return the state that the session is in by now, and why if that is FAILED.
 
-        ``candidates_ended`` tells that neither side will have further candidates. As long as an older generation
-        carries the session no failure of a newer one ends it.
+        ``candidates_ended`` tells that neither side will have further candidates. As long as an older generation is
+        ``carrying`` the session no failure of the ``current`` one ends it.
         """
-        carrying = generations.carrying
         if carrying is None or carrying.consent is None:
-            reason = self._failure(generations.current, candidates_ended, now)
+            reason = self._failure(current, candidates_ended, now)
             return (State.CHECKING, None) if reason is None else (State.FAILED, reason)
-        match carrying.consent.freshness(now):
-            case Freshness.EXPIRED:
-                return State.FAILED, FailureReason.CONSENT_EXPIRED
-            case Freshness.STALE:
-                return State.DISCONNECTED, None
-            case Freshness.FRESH:
-                completed = candidates_ended and carrying is generations.current
-                return (State.COMPLETED if completed else State.CONNECTED), None
+        freshness = carrying.consent.freshness(now)
+        if freshness is Freshness.EXPIRED:
+            return State.FAILED, FailureReason.CONSENT_EXPIRED
+        if freshness is Freshness.STALE:
+            return State.DISCONNECTED, None
+        return (State.COMPLETED if candidates_ended and carrying is current else State.CONNECTED), None
 
     def _failure(self, generation: Generation, candidates_ended: bool, now: float) -> FailureReason | None:
         if self._asked_at is not None:

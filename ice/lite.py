@@ -24,7 +24,7 @@ from ice.selection import takes_over
 from ice.sources import AcceptedSources
 from ice.tcp import TcpPaths
 from stun.address import FiveTuple
-from stun.machine import Deadline, Transmit
+from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
 from stun.transaction import new_transaction_id
 
@@ -226,10 +226,10 @@ class LiteConsent(Consent):
         indication = Message(Method.BINDING, MessageClass.INDICATION, new_transaction_id(self._rng))
         return Transmit(indication.serialize(fingerprint=True), self.pair.path)
 
-    def next_timeout(self, state: State) -> Deadline:
+    def next_timeout(self, state: State) -> float:
         """Return when something is due; ``state`` tells whether staleness has been noticed already."""
         if not self._is_asked:
-            return Deadline(self._keep_at, "keepalive (RFC 8445 section 11)")
+            return self._keep_at
         self._look()
         wait = self._config.consent_timeout if state is State.DISCONNECTED else self._config.disconnected_after
-        return Deadline(self.granted_at + wait, "the peer's consent checks (RFC 7675)")
+        return self.granted_at + wait

@@ -79,6 +79,8 @@ class AgentRooms:
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._candidates: list[Candidate] = []
         self._drops: Counter[str] = Counter()
+        self._owed: float | None = None
+        """When an input came that nothing has been made of yet: the next look at the outbox will."""
         self._roles.listeners.append(self._role_changed)
 
     def _role_changed(self) -> None:

@@ -229,10 +229,13 @@ class TcpPaths:
 
     # -- what is due --
 
+    @property
+    def has_connections(self) -> bool:
+        """Whether there are any, or are to be: without, nothing is ever due."""
+        return bool(self._by_path)
+
     def run(self, checking: AllChecks, now: float) -> None:
         """Open what is wanted, and close what has had its time or is of no use any more."""
-        if not self._by_path and self._unused_at is None and not self._is_moved(checking.selected):
-            return
         self._follow(checking, now)
         for connection in list(self._by_path.values()):
             if connection.at is not None and now >= connection.at:
@@ -244,9 +247,6 @@ class TcpPaths:
                 self._release(connection)
                 self._tell(connection.path, checking)
         self._dial(checking, now)
-
-    def _is_moved(self, selected: CandidatePair | None) -> bool:
-        return (None if selected is None else selected.path) != self._selected
 
     def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
@@ -351,9 +351,7 @@ class TcpPaths:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`run` is wanted, or None."""
-        if not self._by_path and self._unused_at is None and self._held_until is None:
-            return None
-        at = min(self._times(), default=None)
+        at = min(self._times(), default=None) if self._by_path else None
         return None if at is None else Deadline(at, "TCP connections (RFC 6544)")
 
     def _times(self) -> Iterator[float]:

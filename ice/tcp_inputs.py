@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ice.candidate import Base, TcpType
 from ice.errors import IceError
+from ice.outputs import AgentOutputs
 from ice.relay import ACTIVE_PORT
-from ice.rooms import AgentRooms
 from ice.tcp import Connect, ConnectError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Release
@@ -13,14 +13,11 @@ from stun.machine import Release
 __all__ = ["ACTIVE_PORT", "TcpInputs"]
 
 
-class TcpInputs(AgentRooms):
+class TcpInputs(AgentOutputs):
     """The inputs of an agent that have to do with TCP."""
 
     def begin_gathering(self, now: float) -> None:
         """As of :class:`~ice.agent.Agent`."""
-        raise NotImplementedError
-
-    def _settle(self, now: float) -> None:
         raise NotImplementedError
 
     def _finish_gathering(self) -> None:

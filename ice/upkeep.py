@@ -6,7 +6,6 @@ from ice.config import IceConfig
 from ice.events import RestartReason, RestartWanted, State
 from ice.failover import Liveness
 from ice.generation import Generation
-from ice.generations import Generations
 from stun.machine import Deadline, Transmit
 
 __all__ = ["Upkeep"]
@@ -30,9 +29,12 @@ class Upkeep:
         """Return what is to be sent to find out whether the path is alive."""
         return None if carrying.consent is None else self.liveness.handle_timeout(carrying.consent, now)
 
-    def review(self, generations: Generations, state: State, now: float) -> RestartWanted | None:
-        """Return the event that asks for a restart, when it is time to ask."""
-        reason = self._reason(generations, state)
+    def review(self, carrying: Generation | None, state: State, now: float) -> RestartWanted | None:
+        """Return the event that asks for a restart, when it is time to ask.
+
+        ``carrying`` is the generation that carries data, if there is one and no restart is under way.
+        """
+        reason = None if carrying is None else self._reason(carrying, state)
         self._wanted = reason is not None
         if reason is None:
             self._note_good(state, now)
@@ -44,9 +46,8 @@ class Upkeep:
         self._asked += 1
         return RestartWanted(reason)
 
-    def _reason(self, generations: Generations, state: State) -> RestartReason | None:
-        carrying = generations.carrying
-        if carrying is None or generations.is_restarting or not self._config.enabled:
+    def _reason(self, carrying: Generation, state: State) -> RestartReason | None:
+        if not self._config.enabled:
             return None
         moving = carrying.checking.moving
         if moving.wants_restart:

@@ -86,6 +86,7 @@ class AgentDriver(Driver[Event]):
         self._names: NameService | None = None
         self._mapping: PortMapping | None = None
         self._retired: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
 
     # -- life --
 
@@ -118,6 +119,15 @@ class AgentDriver(Driver[Event]):
         super().pump()
         if self._retired is not None and not self._pumping and self.machine.relays.is_idle:
             self.close()
+
+    def pump_soon(self) -> None:
+        """Pump at the end of this turn of the loop: what an application tells comes in crowds."""
+        if self._soon is None and not self._closed:
+            self._soon = self._loop.call_soon(self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._soon = None
+        self.pump()
 
     def retire(self) -> None:
         """The session is over: close the sockets, and the links once the servers have confirmed, or had their time."""

@@ -10,11 +10,11 @@ __all__ = ["Flag"]
 class Flag:
     """As :class:`asyncio.Event`, which holds 760 bytes for its waiters even when there are none."""
 
-    __slots__ = ("_is_set", "_waiter")
+    __slots__ = ("_is_set", "_waiters")
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -23,9 +23,10 @@ class Flag:
     def set(self) -> None:
         """Set it, and let everyone go on who waits."""
         self._is_set = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        while self._waiters:
+            waiter = self._waiters.pop()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def clear(self) -> None:
         """Unset it; who was woken goes on all the same."""
@@ -35,6 +36,10 @@ class Flag:
         """Return when it is set, at once if it is."""
         if self._is_set:
             return
-        if self._waiter is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._waiter)  # It is everyone's: one who is cancelled must not cancel it.
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)  # Cancelled.

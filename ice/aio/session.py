@@ -174,7 +174,7 @@ class Session(AsyncIOEventEmitter):
         self._agent.set_remote_description(description, _now())
         if restarts:
             self._remote_candidates.clear()
-        driver.pump()
+        driver.pump_soon()
 
     def restart(self) -> Description:
         """Restart ICE (RFC 8445 section 9): return new credentials for the peer, which ``"restart"`` tells as well.
@@ -205,14 +205,14 @@ class Session(AsyncIOEventEmitter):
             if len(self._remote_candidates) < self._config.max_remote_candidates:
                 self._remote_candidates.append(candidate)
             self._agent.add_remote_candidate(candidate, _now())
-            driver.pump()
+            driver.pump_soon()
 
     def end_of_remote_candidates(self, ufrag: str | None = None) -> None:
         """The peer has no more candidates, for its generation ``ufrag`` or for its last one (RFC 8838 section 14)."""
         if self._reason is None:
             driver = self._driver_now()
             self._agent.end_of_remote_candidates(_now(), ufrag)
-            driver.pump()
+            driver.pump_soon()
 
     async def connect(self) -> None:
         """Return when a pair is nominated; gathering is started if it was not yet.
@@ -345,7 +345,8 @@ class Session(AsyncIOEventEmitter):
                 self._tell("statechange", new)
                 if new.is_over:
                     self._end(reason or FailureReason.CHECKS_FAILED)
-                self._decided.set()
+                elif new.is_usable:
+                    self._decided.set()
             case CandidateErrorFound():
                 logger.info("%s", event.error_text)
                 self._tell("candidateerror", event)
@@ -375,7 +376,8 @@ class Session(AsyncIOEventEmitter):
 
     def _tell(self, event: str, argument: object) -> None:
         # Not from within our caller: a handler may call us back, or raise.
-        asyncio.get_running_loop().call_soon(self.emit, event, argument)
+        if self.listeners(event):
+            asyncio.get_running_loop().call_soon(self.emit, event, argument)
 
 
 def _now() -> float:

@@ -99,6 +99,7 @@ def test_connected_becomes_completed_with_the_end_of_candidates() -> None:
     wire.run(until=0.0)
     assert (a.agent.state, b.agent.state) == (State.CONNECTED, State.CONNECTED)
     a.agent.end_of_remote_candidates(0.0)
+    wire.flush()
     assert a.agent.state is State.COMPLETED
 
 

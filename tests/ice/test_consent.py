@@ -32,7 +32,7 @@ def consent(now: float = 100.0, **settings: float) -> tuple[Consent, CandidatePa
 
 def next_check(one: Consent) -> tuple[float, Message]:
     while True:
-        at = one.next_timeout(State.DISCONNECTED).at
+        at = one.next_timeout(State.DISCONNECTED)
         if (sent := one.handle_timeout(at)) is not None:
             return at, parse(sent.data)
 
@@ -156,5 +156,5 @@ def test_what_is_outstanding_stays_bounded() -> None:
 def test_the_deadline_moves_from_staleness_to_expiry() -> None:
     one, _ = consent(100.0)
     one._next_at = 200.0
-    assert one.next_timeout(State.CONNECTED).at == 110.0
-    assert one.next_timeout(State.DISCONNECTED).at == 130.0
+    assert one.next_timeout(State.CONNECTED) == 110.0
+    assert one.next_timeout(State.DISCONNECTED) == 130.0

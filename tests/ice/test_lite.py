@@ -358,7 +358,7 @@ def test_a_better_pair_that_comes_later_is_chosen_by_both() -> None:
     for side, other in ((a, b), (b, a)):
         for candidate in sorted(other.candidates, key=lambda each: each.priority):
             side.agent.add_remote_candidate(candidate, 0.0)
-    a.drain_events()
+            side.drain_events()
     assert [event.pair.path for event in a.of_type(PairSelected)] == [FiveTuple(A, B), FiveTuple(A6, B6)]
     assert b.agent.selected_path == FiveTuple(B6, A6)
 

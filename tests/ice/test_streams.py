@@ -93,7 +93,7 @@ def test_the_retransmission_timeout_is_that_of_the_whole_set() -> None:
     meet(a, b)
     wire.run(until=5.0)
     times = [at for at, message, path in wire.log if path.local == A6]
-    assert times[1] - times[0] == pytest.approx(TA * 12 * 1)  # Ta * N * (Waiting + In-Progress), over 500 ms.
+    assert times[1] - times[0] == pytest.approx(TA * 12 * 2)  # Ta * N * (Waiting + In-Progress), over 500 ms.
 
 
 # -- candidates --

@@ -101,6 +101,7 @@ def test_the_end_of_another_generation_ends_nothing() -> None:
     assert a.agent.selected_path == FiveTuple(A, B)
     assert a.agent.state is State.CONNECTED
     a.agent.end_of_remote_candidates(1.0, b.agent.local_description.ufrag)
+    wire.flush()
     assert a.agent.state is State.COMPLETED
 
 
@@ -168,6 +169,7 @@ def test_only_one_pair_of_a_foundation_is_checked_at_first() -> None:
     for number in (3, 1, 2):
         text = f"same 1 udp {1000 - number} 198.51.100.{number} 5 typ host"
         a.agent.add_remote_candidate(Candidate.from_sdp(text), 0.0)
+    Wire(a).flush()
     states = [pair.state for pair in a.agent.stats().pairs]
     assert states.count(PairState.FROZEN) == 2
     assert states.count(PairState.IN_PROGRESS) == 1
