@@ -85,10 +85,11 @@ class Generations:
     @property
     def carrying(self) -> Generation | None:
         """The one whose selected pair carries data, or None."""
-        for generation in reversed(self._kept):
-            if generation.checking.selected is not None:
-                return generation
-        return None
+        if len(self._kept) == 1:  # Most sessions never restart, and everything asks.
+            only = self._kept[0]
+            return only if only.checking.selected is not None else None
+        carrying = (each for each in reversed(self._kept) if each.checking.selected is not None)
+        return next(carrying, None)
 
     @property
     def is_restarting(self) -> bool:

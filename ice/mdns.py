@@ -158,7 +158,8 @@ class Names:
         self._told: set[str] = set()
         self._publishing: dict[str, float] = {}
         self._untold: dict[str, list[Candidate]] = {}
-        self._effects: LazyQueue[NameEffect] = LazyQueue()
+        self.effects: LazyQueue[NameEffect] = LazyQueue()
+        """What the driver has to do."""
         self._closed = False
         self.tellable: LazyQueue[Candidate] = LazyQueue()
         """Candidates of ours whose names have just become known on the network."""
@@ -224,7 +225,7 @@ class Names:
             assert isinstance(candidate.address, TransportAddress)
             self._untold[alias.host] = []
             self._publishing[alias.host] = now + self._config.publish_timeout
-            self._effects.append(PublishName(alias.host, candidate.address.host))
+            self.effects.append(PublishName(alias.host, candidate.address.host))
         self._untold[alias.host].append(candidate)
         return True
 
@@ -252,9 +253,9 @@ class Names:
         """Ask what may be asked now, and give up what took too long."""
         if self._closed:
             return
-        self._effects.extend(map(ResolveName, self._peer.run(now)))
+        self.effects.extend(map(ResolveName, self._peer.run(now)))
         for name in [name for name, give_up_at in self._publishing.items() if now >= give_up_at]:
-            self._effects.append(WithdrawName(name))
+            self.effects.append(WithdrawName(name))
             self.published(name, False, now)
 
     def close(self) -> None:
@@ -263,14 +264,14 @@ class Names:
             return
         self._closed = True
         self._peer.clear()
-        self._effects.clear()
-        self._effects.extend(WithdrawName(name) for name in (*self._told, *self._publishing))
+        self.effects.clear()
+        self.effects.extend(WithdrawName(name) for name in (*self._told, *self._publishing))
         self._publishing.clear()
         self._untold.clear()
 
     def next_effect(self) -> NameEffect | None:
         """Return the next thing for the driver, or None."""
-        return self._effects.popleft() if self._effects else None
+        return self.effects.popleft() if self.effects else None
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""

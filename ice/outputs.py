@@ -35,7 +35,9 @@ class AgentOutputs(AgentRooms):
             if Base.of(effect.path) not in relayed:
                 return effect
             self.relays.send(effect.data, effect.path)
-        return self.relays.next_effect() or self.names.next_effect()
+        if self.relays.effects:
+            return self.relays.effects.popleft()
+        return self.names.effects.popleft() if self.names.effects else None
 
     def next_data(self) -> bytes | None:
         """Return the next datagram that the peer sent to a relayed address and that was no STUN, or None."""

@@ -30,12 +30,11 @@ class OpenPeerConnection:
 class RelayedTcp:
     """What TCP allocations do for TCP pairs: connect to a peer, and take the connections of peers."""
 
-    __slots__ = ("_drain", "effects", "failed")
+    __slots__ = ("_drain", "_tell", "failed")
 
-    def __init__(self, drain: Callable[[Relay, float], None]) -> None:
+    def __init__(self, drain: Callable[[Relay, float], None], tell: Callable[[OpenPeerConnection], None]) -> None:
         self._drain = drain
-        self.effects: LazyQueue[OpenPeerConnection] = LazyQueue()
-        """What the driver has to do."""
+        self._tell = tell
         self.failed: LazyQueue[tuple[FiveTuple, TurnError]] = LazyQueue()
         """Paths that the server could not open."""
 
@@ -48,22 +47,18 @@ class RelayedTcp:
             self.failed.append((path, TurnError(str(error), server=relay.name)))
         self._drain(relay, now)
 
-    def next_effect(self) -> OpenPeerConnection | None:
-        """Return the next thing for the driver, or None."""
-        return self.effects.popleft() if self.effects else None
-
     def on_event(self, relay: Relay, event: TurnEvent) -> None:
         """Take an event of the client of ``relay``; others than those about connections are none of ours."""
         match event:
             case PeerConnected(peer, number):
                 if (path := _path(relay, peer, is_active=True)) is not None:
-                    self.effects.append(OpenPeerConnection(relay, path, number))
+                    self._tell(OpenPeerConnection(relay, path, number))
             case PeerConnectFailed(peer, error):
                 if (path := _path(relay, peer, is_active=True)) is not None:
                     self.failed.append((path, error))
             case ConnectionAttempted(peer, number):
                 if (path := _path(relay, peer, is_active=False)) is not None:
-                    self.effects.append(OpenPeerConnection(relay, path, number))
+                    self._tell(OpenPeerConnection(relay, path, number))
             case _:
                 pass  # Channels that fail go on in indications.
 

@@ -61,7 +61,8 @@ class Relays:
         self._rng = rng
         self._settle = settle
         self._relays: list[Relay] = []
-        self._effects: LazyQueue[RelayEffect] = LazyQueue()
+        self.effects: LazyQueue[RelayEffect] = LazyQueue()
+        """What the driver has to do."""
         self._hosts: dict[str, None] = {}
         self._ended = False
         self._grace_at: float | None = None
@@ -75,7 +76,7 @@ class Relays:
         """What peers sent to relayed addresses, the path from our base to them."""
         self.problems = Problems(config)
         """Why relayed candidates are missing."""
-        self.tcp = RelayedTcp(self._drain)
+        self.tcp = RelayedTcp(self._drain, self.effects.append)
         self.unpermitted = 0
         """Datagrams that were not sent because the permission had run out."""
 
@@ -94,7 +95,7 @@ class Relays:
         relay = Relay(len(self._relays), config, target, credentials or config.fixed_credentials)
         relay.give_up_at = now + self._config.gathering_timeout
         self._relays.append(relay)
-        self._effects.append(relay.open_link(now))
+        self.effects.append(relay.open_link(now))
         self._settle(now)
 
     def server_failed(self, config: TurnServerConfig, error: TurnError, now: float) -> None:
@@ -107,12 +108,12 @@ class Relays:
         """Answer to OpenLink: the way is open."""
         relay = self._relays[number]
         if relay.state is not RelayState.CONNECTING or self._ended:
-            self._effects.append(Release(path))
+            self.effects.append(Release(path))
             return
         try:
             client = TurnClient(relay.config, path, self._rng, relay.credentials)
         except ValueError as error:  # Credentials that cannot be written.
-            self._effects.append(Release(path))
+            self.effects.append(Release(path))
             self._fail(relay, TurnError(str(error), server=relay.config.url), ErrorStage.GATHERING)
             self._settle(now)
             return
@@ -195,7 +196,7 @@ class Relays:
         if wire is None:
             self.unpermitted += 1
         else:
-            self._effects.append(Transmit(wire, relay.path))
+            self.effects.append(Transmit(wire, relay.path))
 
     def select(self, path: FiveTuple, now: float) -> None:
         """A pair is selected: its relay binds a channel, the others are given back after a while."""
@@ -226,7 +227,7 @@ class Relays:
             if relay.is_over and relay.path not in self.by_path:
                 for base in relay.bases.values():
                     self._local.drop_relayed(Base(base))
-                self._effects.append(relay.begin_anew(now, now + self._config.gathering_timeout))
+                self.effects.append(relay.begin_anew(now, now + self._config.gathering_timeout))
 
     def close(self, now: float) -> None:
         """Give everything back."""
@@ -265,7 +266,7 @@ class Relays:
 
     def next_effect(self) -> RelayEffect | None:
         """Return the next thing for the driver, or None."""
-        return self._effects.popleft() if self._effects else self.tcp.next_effect()
+        return self.effects.popleft() if self.effects else None
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
@@ -292,7 +293,7 @@ class Relays:
         while client is not None:
             while (effect := client.next_effect()) is not None:
                 if isinstance(effect, Transmit):  # The way is released with the event that ends the allocation.
-                    self._effects.append(effect)
+                    self.effects.append(effect)
             while (received := client.next_data()) is not None:
                 peer, data = received
                 if (base := relay.bases.get(peer.family)) is not None:
@@ -321,7 +322,7 @@ class Relays:
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)
             case CredentialsWanted():
-                self._effects.append(FetchCredentials(relay.number, relay.config))
+                self.effects.append(FetchCredentials(relay.number, relay.config))
             case _:
                 self.tcp.on_event(relay, event)
 
@@ -352,7 +353,7 @@ class Relays:
         if not relay.state.is_pending:
             relay.state = RelayState.RELEASED
         elif relay.try_again(error, now):
-            self._effects.append(relay.open_link(now))
+            self.effects.append(relay.open_link(now))
         else:
             self._fail(relay, error, ErrorStage.GATHERING)
 
@@ -384,7 +385,7 @@ class Relays:
         for base in relay.ends():
             self.by_base.pop(base, None)
         if relay.path is not None and self.by_path.pop(relay.path, None) is not None:
-            self._effects.append(Release(relay.path))
+            self.effects.append(Release(relay.path))
 
     # -- telling why --
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Protocol
 
+from stun.aio.end_of_turn import EndOfTurn
 from stun.machine import Deadline
 
 __all__ = ["MachineTimer"]
@@ -26,7 +28,7 @@ class MachineTimer:
     deadlines costs more than most inputs.
     """
 
-    __slots__ = ("_arming", "_at", "_handle", "_loop", "_machine", "_stopped", "_woken")
+    __slots__ = ("_at", "_context", "_end_of_turn", "_handle", "_is_arming", "_loop", "_machine", "_stopped", "_woken")
 
     def __init__(self, machine: _Timed, woken: Callable[[], None]) -> None:
         """Args:
@@ -36,18 +38,23 @@ class MachineTimer:
         self._machine = machine
         self._woken = woken
         self._loop = asyncio.get_running_loop()
+        self._end_of_turn = EndOfTurn.of(self._loop)
+        self._context = contextvars.copy_context()
         self._handle: asyncio.TimerHandle | None = None
-        self._arming: asyncio.Handle | None = None
+        self._is_arming = False
         self._at = 0.0
         self._stopped = False
 
     def arm(self) -> None:
         """Look at the machine's deadline again, at the end of this turn of the loop."""
-        if self._arming is None and not self._stopped:
-            self._arming = self._loop.call_soon(self._arm)
+        if not self._is_arming and not self._stopped:
+            self._is_arming = True
+            self._end_of_turn.add(self._arm)
 
     def _arm(self) -> None:
-        self._arming = None
+        self._is_arming = False
+        if self._stopped:
+            return
         deadline = self._machine.next_timeout()
         if self._handle is not None:
             if deadline is not None and self._at <= deadline.at:
@@ -56,15 +63,14 @@ class MachineTimer:
             self._handle = None
         if deadline is not None:
             self._at = deadline.at
-            self._handle = self._loop.call_at(deadline.at, self._due)
+            self._handle = self._loop.call_at(deadline.at, self._due, context=self._context)
 
     def stop(self) -> None:
         """Wake the machine no more; harmless twice."""
         self._stopped = True
-        for handle in (self._handle, self._arming):
-            if handle is not None:
-                handle.cancel()
-        self._handle = self._arming = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
     def _due(self) -> None:
         self._handle = None

@@ -1,0 +1,53 @@
+"""Calls that are due once at the end of a turn of the loop: one handle for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+__all__ = ["EndOfTurn"]
+
+
+class EndOfTurn:
+    """What is left to be done in this turn of a loop, in the order in which it was asked for.
+
+    ``loop.call_soon`` makes a handle and copies a context for each call. A thousand machines that look at their
+    deadlines after each of their inputs notice that.
+    """
+
+    __slots__ = ("_calls", "_loop")
+
+    _of: WeakKeyDictionary[asyncio.AbstractEventLoop, EndOfTurn] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: list[Callable[[], None]] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> EndOfTurn:
+        """Return that of a loop."""
+        known = cls._of.get(loop)
+        if known is None:
+            known = cls._of[loop] = cls(loop)
+        return known
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called. It runs in the context of whoever was the first to ask in this turn.
+
+        One that raises is reported by the loop, as any callback is; the others are called all the same.
+        """
+        if not self._calls:
+            self._loop.call_soon(self._run)
+        self._calls.append(call)
+
+    def _run(self) -> None:
+        calls, self._calls = self._calls, []
+        done = 0
+        try:
+            for call in calls:
+                done += 1
+                call()
+        finally:
+            for call in calls[done:]:
+                self.add(call)
