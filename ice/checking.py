@@ -31,14 +31,15 @@ class Checking(Pairing):
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
-        tcp_type = self._local.tcp_types.get(Base.of(check.path))
+        base = Base.of(check.path)
+        tcp_type = self._local.tcp_types.get(base)
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
         self._accept(check.path)
         self._amplification.note_check(check.path, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
-        if pair is None and (ours := self._local.own.get(Base.of(check.path))) is not None:
+        if pair is None and (ours := self._local.own.get(base)) is not None:
             if self._is_wanted(check):
                 pair = self.checklist.form_reached(ours, remote, self._roles.role)
             else:
@@ -332,5 +333,8 @@ class Checking(Pairing):
             later = self.moving.next_timeout()
         elif self._roles.role is Role.CONTROLLING:
             later = self._nomination.next_timeout()
-        times = [at for at in (self._client.next_timeout(), self._scheduler.next_timeout(), later) if at is not None]
-        return min(times) if times else None
+        soonest = self._client.next_timeout()
+        for at in (self._scheduler.next_timeout(), later):
+            if at is not None and (soonest is None or at < soonest):
+                soonest = at
+        return soonest

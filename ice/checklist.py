@@ -17,6 +17,9 @@ from stun.address import FiveTuple
 __all__ = ["CheckList"]
 
 
+_ACTIVE = (PairState.WAITING, PairState.IN_PROGRESS)
+
+
 def _order(pair: CandidatePair) -> int:
     return -pair.priority
 
@@ -118,7 +121,7 @@ class CheckList:
         self._by_path[pair.path] = pair
 
     def _remove(self, pair: CandidatePair) -> None:
-        self._deactivate(pair)
+        self._deactivate(pair, pair.state)
         self._pairs.remove(pair)
         del self._by_path[pair.path]
         self.triggered.pop(pair.path, None)
@@ -147,17 +150,16 @@ class CheckList:
 
     def set_state(self, pair: CandidatePair, state: PairState) -> None:
         """Move a pair to ``state``, keeping the books that freezing goes by."""
-        self._deactivate(pair)
-        pair.state = state
-        if state in (PairState.WAITING, PairState.IN_PROGRESS):
-            self.together.active[pair.foundation] += 1
+        old, pair.state = pair.state, state
+        if old in _ACTIVE and state in _ACTIVE:
+            return
+        self._deactivate(pair, old)
+        if state in _ACTIVE:
+            self.together.activate(pair.foundation)
 
-    def _deactivate(self, pair: CandidatePair) -> None:
-        if pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and self._by_path.get(pair.path) is pair:
-            active, foundation = self.together.active, pair.foundation
-            active[foundation] -= 1
-            if active[foundation] <= 0:
-                del active[foundation]
+    def _deactivate(self, pair: CandidatePair, state: PairState) -> None:
+        if state in _ACTIVE and self._by_path.get(pair.path) is pair:
+            self.together.deactivate(pair.foundation)
 
     def succeed(self, pair: CandidatePair) -> None:
         """Mark a pair Succeeded and thaw every Frozen pair of its foundation in all the set (section 7.2.5.3.3)."""
@@ -210,11 +212,13 @@ class CheckList:
     @property
     def has_ordinary(self) -> bool:
         """Whether :meth:`next_ordinary` would return a pair."""
-        return any(
-            (pair.state is PairState.WAITING and pair.path not in self.triggered)
-            or (pair.state is PairState.FROZEN and pair.foundation not in self.together.active)
-            for pair in self._pairs
-        )
+        for pair in self._pairs:
+            if pair.state is PairState.WAITING:
+                if pair.path not in self.triggered:
+                    return True
+            elif pair.state is PairState.FROZEN and pair.foundation not in self.together.active:
+                return True
+        return False
 
     def count_running(self) -> int:
         """Return what the retransmission timeout grows with (section 14.3)."""
@@ -242,7 +246,7 @@ class CheckList:
     def disband(self) -> None:
         """Leave the set: no pair of this checklist is checked any more, nor do others wait for it."""
         for pair in self._pairs:
-            self._deactivate(pair)
+            self._deactivate(pair, pair.state)
         self._pairs.clear()
         self._by_path.clear()
         self.triggered.clear()

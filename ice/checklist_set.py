@@ -7,7 +7,6 @@ what one of them finds out about a foundation holds for all. Whose agents these 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class ChecklistSet:
     __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "triggered_at")
 
     def __init__(self) -> None:
-        self.active: Counter[Foundation] = Counter()
+        self.active: dict[Foundation, int] = {}
         """How many pairs of a foundation are Waiting or In-Progress, in all the checklists."""
         self.succeeded: set[Foundation] = set()
         """Foundations of which a pair has succeeded."""
@@ -47,6 +46,17 @@ class ChecklistSet:
         """A checklist has ended. Harmless twice."""
         if checklist in self._lists:
             self._lists.remove(checklist)
+
+    def activate(self, foundation: Foundation) -> None:
+        """A pair of this foundation waits for its check now, or is being checked."""
+        self.active[foundation] = self.active.get(foundation, 0) + 1
+
+    def deactivate(self, foundation: Foundation) -> None:
+        """It does not any more."""
+        if (left := self.active.get(foundation, 1) - 1) > 0:
+            self.active[foundation] = left
+        else:
+            self.active.pop(foundation, None)
 
     def succeed(self, foundation: Foundation, where: CheckList) -> None:
         """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""

@@ -6,6 +6,7 @@ import enum
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ice.config import IceConfig
 from ice.pair import CandidatePair
@@ -91,8 +92,7 @@ class Check:
     """Not sent any more and no failure when it ends, but an answer still counts (section 7.3.1.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """How one check ended."""
 
     check: Check

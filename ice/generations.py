@@ -157,7 +157,10 @@ class Generations:
 
     def of_local(self, ufrag: str) -> Generation | None:
         """Return the one that the peer's checks for our ``ufrag`` belong to, or None."""
-        return next((generation for generation in self._kept if generation.local.ufrag == ufrag), None)
+        for generation in self._kept:
+            if generation.local.ufrag == ufrag:
+                return generation
+        return None
 
     def meant_by(self, check: ReceivedCheck, generation: Generation) -> Generation | None:
         """Return whose pairs a check belongs to that was authenticated by ``generation``, or None.
@@ -182,8 +185,10 @@ class Generations:
         """
         if ufrag is None:
             return self.latest
-        known = (each for each in self._kept if each.remote is not None and each.remote.ufrag == ufrag)
-        return next(known, None)
+        for generation in self._kept:
+            if generation.remote is not None and generation.remote.ufrag == ufrag:
+                return generation
+        return None
 
     def is_past(self, ufrag: str) -> bool:
         """Whether the peer's generation ``ufrag`` has been forgotten."""

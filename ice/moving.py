@@ -50,8 +50,10 @@ class Moving:
     @property
     def renominates(self) -> bool:
         """Whether both sides know renomination."""
-        both = (self._ours, self._theirs)
-        return all(each is not None and RENOMINATION in each.options for each in both)
+        ours, theirs = self._ours, self._theirs
+        if ours is None or theirs is None:
+            return False
+        return RENOMINATION in ours.options and RENOMINATION in theirs.options
 
     @property
     def next_number(self) -> int:
@@ -102,7 +104,8 @@ class Moving:
 
     def next_timeout(self) -> float | None:
         """Return when something is due, or None."""
-        times = [self.spares.next_timeout()]
+        at = self.spares.next_timeout()
         if self._better_since is not None and not self.wants_restart:
-            times.append(self._better_since + self._patience)
-        return min((at for at in times if at is not None), default=None)
+            over_at = self._better_since + self._patience
+            at = over_at if at is None else min(at, over_at)
+        return at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ice.description import Description
 from ice.roles import Conflict, Role, RoleKeeper
@@ -14,8 +14,7 @@ from stun.message import Message
 __all__ = ["Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedCheck:
+class ReceivedCheck(NamedTuple):
     """A check of the peer that authenticated and was answered with success."""
 
     path: FiveTuple
@@ -35,8 +34,7 @@ class ReceivedCheck:
     """The first half of USERNAME: which of our descriptions the peer goes by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a request led to."""
 
     data: bytes

@@ -26,27 +26,24 @@ class Scheduler:
 
     def next_pair(self, now: float) -> CandidatePair | None:
         """Return the pair to check now, or None. Its slot is taken."""
-        pair = self._next_triggered(now) or self._next_ordinary(now)
+        together, pair = self._together, None
+        if self._checklist.triggered and now >= together.triggered_at:
+            pair = self._next_triggered(now)
+        if pair is None and now >= together.ordinary_at and together.is_turn_of(self._checklist):
+            pair = self._checklist.next_ordinary()
         if pair is not None:
-            self._together.took_slot(self._checklist)
-            self._together.ordinary_at = now + self._config.ta
-            self._together.triggered_at = now + self._config.triggered_ta
+            together.took_slot(self._checklist)
+            together.ordinary_at = now + self._config.ta
+            together.triggered_at = now + self._config.triggered_ta
         return pair
 
     def _next_triggered(self, now: float) -> CandidatePair | None:
         queue = self._checklist.triggered
-        if not queue or now < self._together.triggered_at:
-            return None
         for path, pair in queue.items():
             if now >= self._ready_at(pair):
                 del queue[path]
                 return pair
         return None
-
-    def _next_ordinary(self, now: float) -> CandidatePair | None:
-        if now < self._together.ordinary_at or not self._together.is_turn_of(self._checklist):
-            return None
-        return self._checklist.next_ordinary()
 
     def _ready_at(self, pair: CandidatePair) -> float:
         if pair.last_check_at is None:
@@ -57,10 +54,13 @@ class Scheduler:
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`next_pair` may have one, or None."""
-        together = self._together
-        times = [max(together.triggered_at, self._ready_at(pair)) for pair in self._checklist.triggered.values()]
+        together, at = self._together, None
+        if self._checklist.triggered:
+            ready = min([self._ready_at(pair) for pair in self._checklist.triggered.values()])
+            at = max(together.triggered_at, ready)
         if self._checklist.has_ordinary:
             # Whose turn it is not waits for the slot after the next, rather than to look again and again.
             turn = together.is_turn_of(self._checklist)
-            times.append(together.ordinary_at if turn else together.ordinary_at + self._config.ta)
-        return min(times, default=None)
+            ordinary_at = together.ordinary_at if turn else together.ordinary_at + self._config.ta
+            at = ordinary_at if at is None else min(at, ordinary_at)
+        return at

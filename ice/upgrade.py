@@ -144,6 +144,8 @@ class Spares:
 
     def due(self, now: float) -> Iterable[CandidatePair]:
         """Return the pairs whose check is due; each is taken to be checked."""
+        if not self._by_pair:
+            return ()
         due = [spare for spare in self._by_pair.values() if now >= spare.due_at]
         for spare in due:
             spare.due_at = now + self._config.backup_interval
@@ -176,7 +178,7 @@ class Spares:
 
     def next_timeout(self) -> float | None:
         """Return when a check is due, or None."""
-        return min((spare.due_at for spare in self._by_pair.values()), default=None)
+        return min([spare.due_at for spare in self._by_pair.values()]) if self._by_pair else None
 
     # -- whereto --
 
@@ -192,6 +194,8 @@ class Spares:
         From a dead pair to any that answers, direct ones first; from a relay to a direct pair; else to one that has
         been clearly faster for a while.
         """
+        if not self._by_pair:
+            return None
         valid = [pair.valid for pair in self._by_pair if pair.valid is not None and pair.state is PairState.SUCCEEDED]
         if selected_is_dead:
             return max(valid, key=lambda pair: (not pair.is_relayed, pair.priority), default=None)

@@ -28,8 +28,7 @@ class Deadline(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transmit:
+class Transmit(NamedTuple):
     """Effect: send one datagram (or, on a stream path, these bytes) along ``path``."""
 
     data: bytes

@@ -140,13 +140,12 @@ class Message:
 
         ``refused`` are attributes that this package can read but the receiver's usage does not know.
         """
-        return tuple(
-            dict.fromkeys(
-                present.code
-                for present, _ in self.attributes
-                if present.code < 0x8000 and (not present.known or present in refused)
-            )
-        )
+        codes = [
+            present.code
+            for present, _ in self.attributes
+            if present.code < 0x8000 and (not present.known or (refused and present in refused))
+        ]
+        return tuple(dict.fromkeys(codes)) if codes else ()
 
     # -- replies --
 

@@ -243,12 +243,15 @@ class AgentDriver(Driver[Event]):
     # -- links --
 
     def _transmit(self, effect: Transmit) -> None:
-        if self._links.transmit(effect):
-            return
-        if effect.path.protocol is TransportProtocol.TCP:
-            self.tcp.transmit(effect)
-        else:
-            super()._transmit(effect)
+        data, path = effect
+        bound = self.sockets.get(path.local)
+        if bound is not None and path.protocol is TransportProtocol.UDP:
+            bound.send(data, path.remote)
+        elif not self._links.transmit(effect):
+            if path.protocol is TransportProtocol.TCP:
+                self.tcp.transmit(effect)
+            else:
+                self.unsendable += 1
 
     def _perform(self, effect: object) -> None:
         match effect:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 __all__ = ["EndOfTurn"]
@@ -18,7 +19,7 @@ class EndOfTurn:
 
     __slots__ = ("_calls", "_loop")
 
-    _of: WeakKeyDictionary[asyncio.AbstractEventLoop, EndOfTurn] = WeakKeyDictionary()
+    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, EndOfTurn]] = WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
