@@ -7,17 +7,13 @@ kernel has no more (or the batch is full) and hands every datagram to the receiv
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-
-import ifaddr
 
 from stun.address import TransportAddress
-from stun.aio.ipv6_flags import temporary_addresses
+from stun.aio.interfaces import list_interfaces
 from stun.aio.netlink import watch_interfaces
 from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
@@ -286,20 +282,7 @@ class UdpNetwork:
 
         A link-local IPv6 address carries its zone (``fe80::1%eth0``), because it cannot be bound without.
         """
-        found: list[Interface] = []
-        temporary = temporary_addresses()
-        for adapter in ifaddr.get_adapters():
-            for ip in adapter.ips:
-                name = str(ip.nice_name).partition(":")[0]
-                if not _is_up(name):
-                    continue
-                if isinstance(ip.ip, str):
-                    found.append(Interface(name, ip.ip, ip.network_prefix))
-                    continue
-                host = str(ipaddress.IPv6Address(ip.ip[0].partition("%")[0]))
-                zone = f"%{name}" if ipaddress.ip_address(host).is_link_local else ""
-                found.append(Interface(name, host + zone, ip.network_prefix, host in temporary))
-        return found
+        return list_interfaces()
 
     def watch_interfaces(self, changed: Callable[[], None]) -> Callable[[], None] | None:
         """Have ``changed`` called from the loop after every change of interfaces; None where the system cannot tell."""
@@ -369,11 +352,3 @@ def _scope(host: str) -> int:
     if not zone:
         return 0
     return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
-
-
-def _is_up(name: str) -> bool:
-    # ifaddr does not report flags. Where there is no sysfs every listed interface counts as up.
-    try:
-        return bool(int(Path("/sys/class/net", name, "flags").read_text(), 16) & 1)
-    except (OSError, ValueError):
-        return True
