@@ -157,7 +157,7 @@ class AgentCandidates(TcpInputs):
 
     def remove_tcp_bases(self, host: str, now: float) -> None:
         """As :meth:`remove_local_base` for all that TCP has on an address."""
-        for address, protocol in self._local.bases[:]:
+        for address, protocol in list(self._local.bases):
             if protocol is TransportProtocol.TCP and address.host == host:
                 self.remove_local_base(address, now, protocol)
 

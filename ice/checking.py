@@ -31,7 +31,7 @@ class Checking(Pairing):
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
-        tcp_type = self._local.tcp_types.get(Base.of(check.path))
+        tcp_type = self._local.tcp_type(Base.of(check.path))
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
@@ -188,7 +188,7 @@ class Checking(Pairing):
 
     def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
         """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
-        local = self._local.at(Base.of(pair.path), mapped)
+        local = self._local.at(Base.of(pair.path), mapped, pair.local)
         if pair.valid is None or pair.valid.local is not local:
             if local is pair.local:
                 pair.valid = pair

@@ -104,7 +104,7 @@ class Pairing:
     def pair_remote(self, remote: Candidate, now: float) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
         bases = [ours for ours in self._local.own.values() if self._can_pair(ours, remote)]
-        if self._local.hosts and not bases:
+        if not bases and self._local.hosts:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
         for ours in bases:
             self._form(ours, remote, now)

@@ -279,7 +279,7 @@ class Relays(RelayTables):
                     relay.state = RelayState.RELEASED
             case PermissionGranted(host):
                 for base in relay.ends(TransportAddress(host, 0).family):
-                    self._local.permissions.add((base, host))
+                    self._local.permit(base, host)
                     self.news.append(HostPermitted(base, host))
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)

@@ -137,7 +137,7 @@ class AgentRooms:
     @property
     def mappable_bases(self) -> list[Base]:
         """The bases that a router can let peers in to: all but those that connections are only opened from."""
-        return [base for base in self._local.bases if self._local.tcp_types.get(base) is not TcpType.ACTIVE]
+        return [base for base in self._local.bases if self._local.tcp_type(base) is not TcpType.ACTIVE]
 
     @property
     def remote_candidates(self) -> list[Candidate]:

@@ -175,7 +175,7 @@ class TcpPaths:
     def _accept(self, path: FiveTuple, now: float) -> None:
         waiting = sum(other.is_incoming and not other.is_authentic for other in self._by_path.values())
         is_full = len(self._by_path) >= self._config.max_connections + self._config.max_incoming
-        if self._local.tcp_types.get(Base.of(path)) in (None, TcpType.ACTIVE) or is_full:
+        if self._local.tcp_type(Base.of(path)) in (None, TcpType.ACTIVE) or is_full:
             waiting = self._config.max_incoming
         if waiting >= self._config.max_incoming:
             self._counts["refused"] += 1
@@ -225,7 +225,7 @@ class TcpPaths:
             checking.unreachable(pair)
 
     def _tcp_type(self, path: FiveTuple) -> TcpType | None:
-        return self._local.tcp_types.get(Base.of(path))
+        return self._local.tcp_type(Base.of(path))
 
     # -- what is due --
 

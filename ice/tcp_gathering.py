@@ -105,7 +105,7 @@ class TcpGathering:
         for server in self._servers:
             for base in self._local.hosts:
                 address, protocol = base
-                if self._local.tcp_types.get(base) in (None, TcpType.ACTIVE):
+                if self._local.tcp_type(base) in (None, TcpType.ACTIVE):
                     continue
                 path = FiveTuple(address, server, protocol)
                 if path in self._asked or len(self._asked) >= self._config.tcp.max_connections:
