@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate, TcpType
@@ -77,7 +78,7 @@ class AgentRooms:
         self._lifecycle = Lifecycle(config)
         self._upkeep = Upkeep(config)
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
-        self._candidates: list[Candidate] = []
+        self._withdrawn: tuple[Candidate, ...] = ()
         self._drops: Counter[str] = Counter()
         self._roles.listeners.append(self._role_changed)
 
@@ -132,7 +133,13 @@ class AgentRooms:
     @property
     def local_candidates(self) -> list[Candidate]:
         """The candidates found so far that the peer is to be told."""
-        return list(self._candidates)
+        announced = self._generations.current.announced
+        return [self._as_told(candidate) for candidate in announced if candidate not in self._withdrawn]
+
+    def _as_told(self, candidate: Candidate) -> Candidate:
+        """Return one of our candidates as the peer is told it: with the generation, and no address that has a name."""
+        ufrag = ("ufrag", self.local_description.ufrag)
+        return replace(candidate.as_told, extensions=(*candidate.extensions, ufrag))
 
     @property
     def mappable_bases(self) -> list[Base]:
