@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ice.candidate import Base, Candidate
+from ice.candidate import Base, Candidate, own_base
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, Event, GatheringCompleted, LocalCandidateFound, State
 from ice.relay import HostPermitted, RelayedFound, RelayLost
@@ -25,7 +25,7 @@ class AgentCandidates(TcpInputs):
         """
         if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
-        base = Base(address)
+        base = own_base(address)
         if base in self._sources:
             raise IceError(f"the base {address} is known already")
         if self._config.lite.enabled and self._local.has_datagram_base(address.host):
@@ -129,7 +129,7 @@ class AgentCandidates(TcpInputs):
         """
         if self.state.is_over or base not in self._local.hosts:
             return
-        self._mapped[base, mapped] = gateway
+        self._mapped = {**self._mapped, (base, mapped): gateway}
         candidate = self._local.add_reflexive(base, mapped, TransportAddress(gateway, 0))
         if candidate is not None and not self._gathering.complete:
             self._found(candidate)

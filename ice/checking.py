@@ -36,7 +36,7 @@ class Checking(Pairing):
         if remote is None:
             return
         self._accept(check.path)
-        self._amplification.note_check(check.path, check.size, check.answer_size)
+        self._amplification.note_check(check.path, remote, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
         if pair is None and (ours := self._local.own.get(Base.of(check.path))) is not None:
             if self._is_wanted(check):
@@ -85,7 +85,8 @@ class Checking(Pairing):
         return known and self.moving.spares.is_better(pair, self.selected)
 
     def _accept(self, path: FiveTuple) -> None:
-        self.accepted.add(path)
+        if path not in self.accepted:
+            self.accepted += (path,)
         self._sources.accept(path)
 
     # -- our checks --

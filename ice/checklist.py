@@ -150,14 +150,11 @@ class CheckList:
         self._deactivate(pair)
         pair.state = state
         if state in (PairState.WAITING, PairState.IN_PROGRESS):
-            self.together.active[pair.foundation] += 1
+            self.together.activate(pair.foundation)
 
     def _deactivate(self, pair: CandidatePair) -> None:
         if pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and self._by_path.get(pair.path) is pair:
-            active, foundation = self.together.active, pair.foundation
-            active[foundation] -= 1
-            if active[foundation] <= 0:
-                del active[foundation]
+            self.together.deactivate(pair.foundation)
 
     def succeed(self, pair: CandidatePair) -> None:
         """Mark a pair Succeeded and thaw every Frozen pair of its foundation in all the set (section 7.2.5.3.3)."""

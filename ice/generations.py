@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ice.candidate import Candidate
 from ice.config import IceConfig
@@ -12,7 +12,7 @@ from ice.generation import Generation
 from ice.responder import ReceivedCheck
 from ice.sources import AcceptedSources
 from stun.lazy_queue import LazyQueue
-from stun.nothing import NO_ITEMS
+from stun.nothing import NO_ENTRIES, NO_ITEMS
 
 __all__ = ["EarlyTrickle", "Generations"]
 
@@ -71,7 +71,7 @@ class Generations:
         self._kept = [make()]
         self._past: LazyQueue[str] = NO_ITEMS
         self.early = EarlyTrickle(config.max_early_candidates)
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Mapping[str, int] = NO_ENTRIES
         """What forgotten generations had rejected."""
         self.restarts = 0
         """How many generations there were before the current one."""
@@ -129,9 +129,10 @@ class Generations:
             self._past = LazyQueue((*self._past, generation.remote.ufrag))
             if len(self._past) > self._config.max_past_generations:
                 self._past.popleft()
-        self.rejected.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
+        rejected = {reason.value: count for reason, count in generation.remotes.rejected.items()}
+        self.rejected = Counter(self.rejected) + Counter(rejected)
         paths = {path for kept in self._kept for path in kept.checking.accepted}
-        for path in generation.checking.accepted - paths:
+        for path in set(generation.checking.accepted) - paths:
             self._sources.discard(path)
 
     def handle_timeout(self, now: float) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
@@ -20,11 +22,27 @@ from ice.relay import ACTIVE_PORT, RelayTarget
 from stun.address import TransportAddress, TransportProtocol
 from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
-__all__ = ["LocalCandidates"]
+__all__ = ["Foundation", "LocalCandidates"]
 
 Alias = Callable[[TransportAddress], NamedAddress | None]
 
-_shared = functools.lru_cache(maxsize=256)(Candidate)  # Sessions at one port have the same host candidates.
+
+class Foundation(NamedTuple):
+    """What candidates of one foundation have in common (RFC 8445 section 5.1.1.3)."""
+
+    type: CandidateType
+    host: str
+    """Of the base."""
+    protocol: TransportProtocol
+    tcp_type: TcpType | None
+    """The kinds of TCP candidates count as protocols: that an active one gets nowhere says nothing about a simultaneous
+    open."""
+    server: str
+
+
+# Sessions at one port have the same host candidates.
+_foundation = functools.lru_cache(maxsize=256)(Foundation)
+_host_candidate = functools.lru_cache(maxsize=256)(Candidate)
 
 
 class LocalCandidates:
@@ -49,7 +67,7 @@ class LocalCandidates:
         config: IceConfig,
         alias: Alias = lambda address: None,
         component: int = 1,
-        foundations: dict[tuple[object, ...], str] | None = None,
+        foundations: list[Foundation] | None = None,
     ) -> None:
         self._config = config
         self._alias = alias
@@ -61,7 +79,7 @@ class LocalCandidates:
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
         self._permissions: set[tuple[Base, str]] = NO_MEMBERS
         self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
-        self._foundations = {} if foundations is None else foundations
+        self._foundations = [] if foundations is None else foundations
         self._past_types: dict[Base, TcpType | None] = NO_ENTRIES
         self._learned = 0
         self._revealed: list[Candidate] = NO_ITEMS
@@ -244,7 +262,8 @@ class LocalCandidates:
         server: str = "",
         mapped: TransportAddress | None = None,
     ) -> Candidate:
-        return _shared(
+        make = _host_candidate if type_ is CandidateType.HOST else Candidate
+        return make(
             foundation=self._foundation(type_, base, tcp_type, server),
             component=self.component,
             transport=base.protocol.value,
@@ -264,10 +283,10 @@ class LocalCandidates:
         return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
 
     def _foundation(self, type_: CandidateType, base: Base, tcp_type: TcpType | None, server: str) -> str:
-        # Section 5.1.1.3: equal type, base host, protocol and server. The kinds of TCP candidates count as protocols:
-        # that an active one gets nowhere says nothing about a simultaneous open.
-        key = (type_, base.address.host, base.protocol, tcp_type, server)
-        return self._foundations.setdefault(key, str(len(self._foundations) + 1))
+        key = _foundation(type_, base.address.host, base.protocol, tcp_type, server)
+        if key not in self._foundations:
+            self._foundations.append(key)
+        return sys.intern(str(self._foundations.index(key) + 1))
 
 
 def _preference(ours: Candidate) -> int:

@@ -73,7 +73,7 @@ class Pairing:
         self._client: CheckClient | None = None
         self._amplification = Amplification(config.max_amplification)
         self._nomination = Nomination(config)
-        self.accepted: set[FiveTuple] = set()
+        self.accepted: tuple[FiveTuple, ...] = ()
         """The paths on which the peer has authenticated: data is taken from there."""
         self.checklist = CheckList(config.max_pairs, together)
         self.moving = Moving(config, self.checklist, roles)

@@ -33,6 +33,7 @@ from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Outbox, Release, Transmit
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["AgentRooms"]
 
@@ -65,7 +66,7 @@ class AgentRooms:
         self._local = LocalCandidates(
             config, self.names.alias, self._component.number, self._component.shared.foundations
         )
-        self._mapped: dict[tuple[Base, TransportAddress], str] = {}
+        self._mapped: dict[tuple[Base, TransportAddress], str] = NO_ENTRIES
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -80,7 +81,7 @@ class AgentRooms:
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._withdrawn: tuple[Candidate, ...] = ()
         self._drops: Counter[str] = Counter()
-        self._roles.listeners.append(self._role_changed)
+        self._roles.listeners += (self._role_changed,)
 
     def _role_changed(self) -> None:
         """A conflict was repaired, here or by the agent of another component."""

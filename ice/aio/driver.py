@@ -69,7 +69,7 @@ class AgentDriver(Driver[Event]):
         Raises:
             MuxError: the network is shared, and has no room.
         """
-        super().__init__(agent, network, self._notice, on_effect=self._perform)
+        super().__init__(agent, network, self._notice)
         self._tell = on_event
         self._links: ServerLinks | None = None
         self.finished = Flag()
@@ -223,6 +223,10 @@ class AgentDriver(Driver[Event]):
             self.tcp.transmit(effect)
         else:
             super()._transmit(effect)
+
+    def _other_effect(self, effect: object) -> bool:
+        self._perform(effect)
+        return True
 
     def _perform(self, effect: object) -> None:
         match effect:

@@ -236,7 +236,7 @@ def test_many_restarts_keep_little() -> None:
         wire.run(until=now + 0.5)
         assert b.streams.state is State.COMPLETED
     assert len(a.streams._shared._sets) <= 4
-    assert len(a.streams._credentials["audio"]._by_generation) <= 4
+    assert len(a.streams._credentials["audio"]._descriptions) <= 4
 
 
 # -- the state --
