@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ice.candidate import CandidateType
+from ice.candidate import Candidate, CandidateType
 from ice.pair import CandidatePair
 from stun.address import FiveTuple
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["Amplification"]
 
@@ -18,29 +19,36 @@ class Amplification:
     candidates count.
     """
 
-    __slots__ = ("_ratio", "_received", "_sent", "held_back")
+    __slots__ = ("_bytes", "_ratio", "held_back")
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
-        self._received: dict[FiveTuple, int] = {}
-        self._sent: dict[FiveTuple, int] = {}
+        self._bytes: dict[FiveTuple, tuple[int, int]] = NO_ENTRIES
         self.held_back = 0
         """Requests that were not sent for it."""
 
-    def note_check(self, path: FiveTuple, received: int, sent: int) -> None:
-        """A check of so many bytes came along ``path``, and was answered with so many."""
-        self._received[path] = self._received.get(path, 0) + received
-        self._sent[path] = self._sent.get(path, 0) + sent
+    def note_check(self, path: FiveTuple, remote: Candidate, received: int, sent: int) -> None:
+        """A check of so many bytes came along ``path`` from ``remote``, and was answered with so many."""
+        if not _is_unproven(path, remote):
+            return
+        if self._bytes is NO_ENTRIES:
+            self._bytes = {}
+        before = self._bytes.get(path, (0, 0))
+        self._bytes[path] = before[0] + received, before[1] + sent
 
     def allows(self, pair: CandidatePair, size: int) -> bool:
         """Whether a request of so many bytes may go out on ``pair`` now; it counts as sent then."""
         path = pair.path
-        is_named_by_source_only = pair.remote.type is CandidateType.PEER_REFLEXIVE and pair.succeeded_at is None
-        if not is_named_by_source_only or path.protocol.is_stream or path not in self._received:
+        if pair.succeeded_at is not None or not _is_unproven(path, pair.remote) or path not in self._bytes:
             return True
-        sent = self._sent[path] + size
-        if sent > self._ratio * self._received[path]:
+        received, sent = self._bytes[path]
+        if sent + size > self._ratio * received:
             self.held_back += 1
             return False
-        self._sent[path] = sent
+        self._bytes[path] = received, sent + size
         return True
+
+
+def _is_unproven(path: FiveTuple, remote: Candidate) -> bool:
+    """Whether nothing but the source of a datagram says that the peer is there."""
+    return remote.type is CandidateType.PEER_REFLEXIVE and not path.protocol.is_stream

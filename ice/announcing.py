@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-from ice.candidate import Base, Candidate
+from ice.candidate import Base, Candidate, own_base
 from ice.errors import FailureReason, IceError
 from ice.events import CandidateErrorFound, Event, GatheringCompleted, LocalCandidateFound, State
 from ice.relay import HostPermitted, RelayedFound, RelayLost
@@ -26,7 +25,7 @@ class AgentCandidates(TcpInputs):
         """
         if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
-        base = Base(address)
+        base = own_base(address)
         if base in self._sources:
             raise IceError(f"the base {address} is known already")
         if self._config.lite.enabled and self._local.has_datagram_base(address.host):
@@ -77,7 +76,7 @@ class AgentCandidates(TcpInputs):
 
     def _gather_again(self, now: float) -> None:
         """A new generation has begun: tell it what there is, and ask the servers again (RFC 8445 section 9)."""
-        self._candidates.clear()
+        self._withdrawn = ()
         if not self._gathering.began:
             return
         self._local.forget_reflexive()
@@ -102,13 +101,17 @@ class AgentCandidates(TcpInputs):
     def _found(self, candidate: Candidate) -> None:
         # RFC 8838 section 9: each is told once in a generation, and says in which.
         announced = self._generations.current.announced
-        if (candidate.base_key, candidate.address) in announced:
+        key = (candidate.base_key, candidate.address)
+        if any((known.base_key, known.address) == key for known in announced):
             return
-        announced.add((candidate.base_key, candidate.address))
-        ufrag = ("ufrag", self.local_description.ufrag)
-        told = replace(candidate.as_told, extensions=(*candidate.extensions, ufrag))
-        self._candidates.append(told)
-        self._outbox.events.append(LocalCandidateFound(told))
+        announced.append(candidate)
+        self._outbox.events.append(LocalCandidateFound(self._as_told(candidate)))
+
+    def _withdraw(self, base: Base, mapped: TransportAddress | None = None) -> None:
+        """What was told of a base, or that it was mapped, is not true any more."""
+        for candidate in self._generations.current.announced:
+            if candidate.base_key == base and mapped in (None, candidate.address):
+                self._withdrawn += (candidate,)
 
     def _finish_gathering(self) -> None:
         if self._gathering.complete:
@@ -126,7 +129,7 @@ class AgentCandidates(TcpInputs):
         """
         if self.state.is_over or base not in self._local.hosts:
             return
-        self._mapped[base, mapped] = gateway
+        self._mapped = {**self._mapped, (base, mapped): gateway}
         candidate = self._local.add_reflexive(base, mapped, TransportAddress(gateway, 0))
         if candidate is not None and not self._gathering.complete:
             self._found(candidate)
@@ -134,9 +137,7 @@ class AgentCandidates(TcpInputs):
     def remove_mapped_address(self, base: Base, mapped: TransportAddress, now: float) -> None:
         """The router maps it no longer; it is not told again. What is in use goes on until the peer is silent."""
         self._mapped.pop((base, mapped), None)
-        self._candidates = [
-            candidate for candidate in self._candidates if (candidate.base_key, candidate.address) != (base, mapped)
-        ]
+        self._withdraw(base, mapped)
 
     # -- what servers and the machine do to our bases --
 
@@ -150,14 +151,14 @@ class AgentCandidates(TcpInputs):
         self._local.drop_base(base)
         self._gathering.drop_base(base)
         self._sources.drop_base(base)
-        self._candidates = [candidate for candidate in self._candidates if candidate.base_key != base]
+        self._withdraw(base)
         self._lose_base(base, None, now)
         if not self.state.is_over:
             self._settle(now)
 
     def remove_tcp_bases(self, host: str, now: float) -> None:
         """As :meth:`remove_local_base` for all that TCP has on an address."""
-        for address, protocol in self._local.bases[:]:
+        for address, protocol in list(self._local.bases):
             if protocol is TransportProtocol.TCP and address.host == host:
                 self.remove_local_base(address, now, protocol)
 

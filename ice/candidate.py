@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from ice.errors import CandidateError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
-__all__ = ["Base", "Candidate", "CandidateType", "NamedAddress", "TcpType"]
+__all__ = ["Base", "Candidate", "CandidateType", "NamedAddress", "TcpType", "own_base"]
 
 _FOUNDATION = re.compile(r"[!-~]{1,32}\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
@@ -61,6 +62,9 @@ class Base(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.address} ({self.protocol})"
+
+
+own_base = functools.lru_cache(maxsize=256)(Base)  # Sessions at one port have the same bases.
 
 
 @dataclass(frozen=True, slots=True)

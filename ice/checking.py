@@ -32,12 +32,12 @@ class Checking(Pairing):
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.1.3 to 7.3.1.5)."""
         base = Base.of(check.path)
-        tcp_type = self._local.tcp_types.get(base)
+        tcp_type = self._local.tcp_type(base)
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
         self._accept(check.path)
-        self._amplification.note_check(check.path, check.size, check.answer_size)
+        self._amplification.note_check(check.path, remote, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
         if pair is None and (ours := self._local.own.get(base)) is not None:
             if self._is_wanted(check):
@@ -86,7 +86,8 @@ class Checking(Pairing):
         return known and self.moving.spares.is_better(pair, self.selected)
 
     def _accept(self, path: FiveTuple) -> None:
-        self.accepted.add(path)
+        if path not in self.accepted:
+            self.accepted += (path,)
         self._sources.accept(path)
 
     # -- our checks --
@@ -189,7 +190,7 @@ class Checking(Pairing):
 
     def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
         """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
-        local = self._local.at(Base.of(pair.path), mapped)
+        local = self._local.at(Base.of(pair.path), mapped, pair.local)
         if pair.valid is None or pair.valid.local is not local:
             if local is pair.local:
                 pair.valid = pair

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stun.nothing import NO_ENTRIES
+
 if TYPE_CHECKING:
     from ice.checklist import CheckList
     from ice.pair import CandidatePair
@@ -24,15 +26,15 @@ class ChecklistSet:
     __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "triggered_at")
 
     def __init__(self) -> None:
-        self.active: dict[Foundation, int] = {}
+        self.active: dict[Foundation, int] = NO_ENTRIES
         """How many pairs of a foundation are Waiting or In-Progress, in all the checklists."""
-        self.succeeded: set[Foundation] = set()
+        self.succeeded: tuple[Foundation, ...] = ()
         """Foundations of which a pair has succeeded."""
         self.ordinary_at = 0.0
         """When the next ordinary check may go out, in monotonic seconds."""
         self.triggered_at = 0.0
         """When the next triggered check may go out, in monotonic seconds."""
-        self._lists: list[CheckList] = []
+        self._lists: tuple[CheckList, ...] = ()
 
     def __len__(self) -> int:
         return len(self._lists)
@@ -40,27 +42,30 @@ class ChecklistSet:
     def join(self, checklist: CheckList) -> None:
         """Let a checklist take part: its agent can send checks from now on. Harmless twice."""
         if checklist not in self._lists:
-            self._lists.append(checklist)
+            self._lists += (checklist,)
 
     def leave(self, checklist: CheckList) -> None:
         """A checklist has ended. Harmless twice."""
-        if checklist in self._lists:
-            self._lists.remove(checklist)
+        self._lists = tuple(other for other in self._lists if other is not checklist)
 
     def activate(self, foundation: Foundation) -> None:
-        """A pair of this foundation waits for its check now, or is being checked."""
+        """A pair is Waiting or In-Progress now."""
+        if self.active is NO_ENTRIES:
+            self.active = {}
         self.active[foundation] = self.active.get(foundation, 0) + 1
 
     def deactivate(self, foundation: Foundation) -> None:
-        """It does not any more."""
-        if (left := self.active.get(foundation, 1) - 1) > 0:
-            self.active[foundation] = left
-        else:
-            self.active.pop(foundation, None)
+        """A pair is not Waiting or In-Progress any more."""
+        self.active[foundation] -= 1
+        if not self.active[foundation]:
+            del self.active[foundation]
+            if not self.active:
+                self.active = NO_ENTRIES
 
     def succeed(self, foundation: Foundation, where: CheckList) -> None:
         """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""
-        self.succeeded.add(foundation)
+        if foundation not in self.succeeded:
+            self.succeeded += (foundation,)
         where.thaw(foundation)
         for other in self._lists:
             other.thaw(foundation)
@@ -84,8 +89,8 @@ class ChecklistSet:
     def took_slot(self, checklist: CheckList) -> None:
         """A checklist has used a slot: the others come first now."""
         if len(self._lists) > 1 and checklist in self._lists:
-            self._lists.remove(checklist)
-            self._lists.append(checklist)
+            self.leave(checklist)
+            self.join(checklist)
 
     def count_running(self) -> int:
         """Return ``N * (Waiting + In-Progress)``, which the retransmission timeout grows with (section 14.3)."""

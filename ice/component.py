@@ -9,6 +9,7 @@ from ice.checklist_set import ChecklistSet
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.lite import LiteRoles
+from ice.local import Foundation
 from ice.roles import Role, RoleKeeper
 
 __all__ = ["Component", "SharedRooms", "StreamCredentials"]
@@ -27,39 +28,43 @@ class SharedRooms:
         self.rng = rng
         self.roles: RoleKeeper = LiteRoles(role, rng) if config.lite.enabled else RoleKeeper(role, rng)
         """Our role: a conflict that one agent repairs is repaired for all."""
-        self.foundations: dict[tuple[object, ...], str] = {}
-        """Equal for the same type, base host, protocol and server, whatever the component (section 5.1.1.3)."""
-        self._sets: dict[int, ChecklistSet] = {}
+        self.foundations: list[Foundation] = []
+        """What each stands for, the first for "1"; it does not matter which component finds it (section 5.1.1.3)."""
+        self._sets: tuple[tuple[int, ChecklistSet], ...] = ()
 
     def checklist_set(self, generation: int) -> ChecklistSet:
         """Return what the checklists of the ``generation``-th generation share."""
-        if generation not in self._sets:
-            self._sets[generation] = ChecklistSet()
-            self._sets.pop(generation - _KEPT, None)
-        return self._sets[generation]
+        for number, known in self._sets:
+            if number == generation:
+                return known
+        made = ChecklistSet()
+        self._sets = (*self._sets, (generation, made))[-_KEPT:]
+        return made
 
 
 class StreamCredentials:
     """The descriptions of one stream, which its components share (RFC 8445 section 5.3)."""
 
-    __slots__ = ("_by_generation", "_config", "_rng")
+    __slots__ = ("_config", "_descriptions", "_rng")
 
     def __init__(self, config: IceConfig, rng: random.Random) -> None:
         self._config = config
         self._rng = rng
-        self._by_generation: dict[int, Description] = {}
+        self._descriptions: tuple[tuple[int, Description], ...] = ()
 
     @property
     def latest(self) -> Description:
         """The newest description."""
-        return self.of(max(self._by_generation, default=0))
+        return self.of(max((number for number, _ in self._descriptions), default=0))
 
     def of(self, generation: int) -> Description:
         """Return the description of the ``generation``-th generation."""
-        if generation not in self._by_generation:
-            self._by_generation[generation] = generate_description(self._config, self._rng)
-            self._by_generation.pop(generation - _KEPT, None)
-        return self._by_generation[generation]
+        for number, known in self._descriptions:
+            if number == generation:
+                return known
+        made = generate_description(self._config, self._rng)
+        self._descriptions = (*self._descriptions, (generation, made))[-_KEPT:]
+        return made
 
 
 class Component:

@@ -13,6 +13,7 @@ from ice.roles import RoleKeeper
 from stun.address import FiveTuple
 from stun.machine import Transmit
 from stun.message import Message, MessageClass
+from stun.nothing import NO_ENTRIES
 from stun.transaction import new_transaction_id
 
 __all__ = ["Consent", "Freshness"]
@@ -66,7 +67,7 @@ class Consent:
         """When the last answer arrived; the check that made the pair valid was the first."""
         self.is_dead = False
         """Whether probes of the path went unanswered: the consent lasts, but the path is not counted on."""
-        self._outstanding: dict[bytes, float] = {}
+        self._outstanding: dict[bytes, float] = NO_ENTRIES
         self._next_at = now + self._interval()
 
     def _interval(self) -> float:
@@ -93,6 +94,8 @@ class Consent:
         if path != self.pair.path or not response.verify_integrity(self._credentials.key):
             return False
         sent_at = self._outstanding.pop(response.transaction_id, None)
+        if not self._outstanding:
+            self._outstanding = NO_ENTRIES
         if sent_at is None or response.message_class is not MessageClass.SUCCESS:
             return False
         self.pair.responses_received += 1

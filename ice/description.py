@@ -17,6 +17,10 @@ _ICE_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TOKEN = re.compile(r"[!-9;-~]{4,256}\Z")
 
 
+_OPTIONS = ("trickle", "ice2")
+_WITH_RENOMINATION = (*_OPTIONS, "renomination")
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """The credentials and options of one side for one ICE generation.
@@ -31,7 +35,7 @@ class Description:
     """The password that authenticates checks sent to this side."""
     lite: bool = False
     """Whether this side is ICE-lite: it answers checks and sends none (RFC 8445 section 2.5)."""
-    options: tuple[str, ...] = ("trickle", "ice2")
+    options: tuple[str, ...] = _OPTIONS
     """The ice-options (RFC 8839 section 5.6)."""
 
     def __post_init__(self) -> None:
@@ -62,5 +66,5 @@ def generate_description(config: IceConfig, rng: random.Random) -> Description:
         ufrag="".join(rng.choice(_ICE_CHARS) for _ in range(config.ufrag_length)),
         pwd="".join(rng.choice(_ICE_CHARS) for _ in range(config.pwd_length)),
         lite=config.lite.enabled,
-        options=("trickle", "ice2", *(("renomination",) if config.upgrade.renomination else ())),
+        options=_WITH_RENOMINATION if config.upgrade.renomination else _OPTIONS,
     )

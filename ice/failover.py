@@ -13,6 +13,9 @@ from stun.machine import Deadline, Transmit
 __all__ = ["Doubt", "Liveness"]
 
 
+_NEVER = -math.inf
+
+
 class Doubt(enum.Enum):
     """What a check of the peer on another path than the selected one says about that one."""
 
@@ -53,8 +56,8 @@ class Liveness:
         self._busy = False
         self._sampled_at = 0.0
         self._silent_since: float | None = None
-        self._suspected_at = -math.inf
-        self._hinted_at = -math.inf
+        self._suspected_at = _NEVER
+        self._hinted_at = _NEVER
         self._probes = 0
         self._probe_at = 0.0
 

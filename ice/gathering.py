@@ -15,6 +15,7 @@ from stun.address import FiveTuple, TransportAddress
 from stun.lazy_queue import LazyQueue
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 from stun.transaction import new_transaction_id
 
 __all__ = ["Gathering", "is_plausible_mapping"]
@@ -67,12 +68,12 @@ class Gathering:
         self._config = config
         self._local = local
         self._rng = rng
-        self._servers: list[TransportAddress] = []
+        self._servers: list[TransportAddress] = NO_ITEMS
         self._servers_ended = False
-        self._waiting: LazyQueue[_Question] = LazyQueue()
-        self._open: dict[bytes, _Question] = {}
-        self._asked: set[FiveTuple] = set()
-        self._grace_at: dict[Base, float] = {}
+        self._waiting: LazyQueue[_Question] = NO_ITEMS
+        self._open: dict[bytes, _Question] = NO_ENTRIES
+        self._asked: set[FiveTuple] = NO_MEMBERS
+        self._grace_at: dict[Base, float] = NO_ENTRIES
         self._next_at = 0.0
         self._deadline: float | None = None
         self._keepalive = BindingKeepalive(config.keepalive_interval, rng)
@@ -96,9 +97,15 @@ class Gathering:
     def add_server(self, server: TransportAddress, now: float) -> None:
         """Ask this server too, from every base of its family."""
         if server not in self._servers and not self.complete:
+            self._furnish()
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
             self._queue()
+
+    def _furnish(self) -> None:
+        if self._servers is NO_ITEMS:
+            self._servers, self._waiting = [], LazyQueue()
+            self._open, self._asked, self._grace_at = {}, set(), {}
 
     def end_of_servers(self) -> None:
         """No more servers come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from ice.candidate import Candidate
 from ice.checking import Checking
 from ice.checklist_set import ChecklistSet
 from ice.checks import Credentials
@@ -65,8 +66,8 @@ class Generation:
         self.early = EarlyChecks(config.max_early_checks)
         self.consent: Consent | None = None
         """To the selected pair, if there is one."""
-        self.announced: set[tuple[object, object]] = set()
-        """Our candidates that the peer was told with these credentials, as (base, address)."""
+        self.announced: list[Candidate] = []
+        """Our candidates that the peer was told with these credentials."""
         self.forget_at: float | None = None
         """When the peer's checks of this generation are not answered any more; set when a newer one has a pair."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ice.candidate import Candidate
 from ice.config import IceConfig
@@ -12,6 +12,7 @@ from ice.generation import Generation
 from ice.responder import ReceivedCheck
 from ice.sources import AcceptedSources
 from stun.lazy_queue import LazyQueue
+from stun.nothing import NO_ENTRIES, NO_ITEMS
 
 __all__ = ["EarlyTrickle", "Generations"]
 
@@ -23,7 +24,7 @@ class EarlyTrickle:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._items: LazyQueue[tuple[str, Candidate | EndOfCandidates]] = LazyQueue()
+        self._items: LazyQueue[tuple[str, Candidate | EndOfCandidates]] = NO_ITEMS
         self.dropped = 0
         """How many the limit cost; the oldest go first."""
 
@@ -32,6 +33,8 @@ class EarlyTrickle:
 
     def add(self, ufrag: str, item: Candidate | EndOfCandidates) -> None:
         """Remember an item of the generation ``ufrag``."""
+        if self._items is NO_ITEMS:
+            self._items = LazyQueue()
         self._items.append((ufrag, item))
         if len(self._items) > self._limit:
             self.dropped += 1
@@ -40,9 +43,8 @@ class EarlyTrickle:
     def take(self, ufrag: str) -> list[Candidate | EndOfCandidates]:
         """Return and forget the items of a generation whose description is there; others stay."""
         taken = [item for known, item in self._items if known == ufrag]
-        kept = [item for item in self._items if item[0] != ufrag]
-        self._items.clear()
-        self._items.extend(kept)
+        if taken:
+            self._items = LazyQueue(item for item in self._items if item[0] != ufrag)
         return taken
 
 
@@ -67,9 +69,9 @@ class Generations:
         self._make = make
         self._sources = sources
         self._kept = [make()]
-        self._past: LazyQueue[str] = LazyQueue()
+        self._past: LazyQueue[str] = NO_ITEMS
         self.early = EarlyTrickle(config.max_early_candidates)
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Mapping[str, int] = NO_ENTRIES
         """What forgotten generations had rejected."""
         self.restarts = 0
         """How many generations there were before the current one."""
@@ -125,12 +127,13 @@ class Generations:
         self._kept.remove(generation)
         generation.stop()
         if generation.remote is not None:
-            self._past.append(generation.remote.ufrag)
+            self._past = LazyQueue((*self._past, generation.remote.ufrag))
             if len(self._past) > self._config.max_past_generations:
                 self._past.popleft()
-        self.rejected.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
+        rejected = {reason.value: count for reason, count in generation.remotes.rejected.items()}
+        self.rejected = Counter(self.rejected) + Counter(rejected)
         paths = {path for kept in self._kept for path in kept.checking.accepted}
-        for path in generation.checking.accepted - paths:
+        for path in set(generation.checking.accepted) - paths:
             self._sources.discard(path)
 
     def handle_timeout(self, now: float) -> None:

@@ -12,6 +12,7 @@ from ice.candidate import Base
 from stun.address import FiveTuple
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.nothing import NO_ENTRIES
 from stun.transaction import new_transaction_id
 
 __all__ = ["BindingKeepalive"]
@@ -25,14 +26,16 @@ class BindingKeepalive:
     def __init__(self, interval: float, rng: random.Random) -> None:
         self._interval = interval
         self._rng = rng
-        self._due: dict[FiveTuple, float] = {}
-        self._latest: dict[FiveTuple, bytes] = {}
+        self._due: dict[FiveTuple, float] = NO_ENTRIES
+        self._latest: dict[FiveTuple, bytes] = NO_ENTRIES
 
     def __contains__(self, transaction_id: object) -> bool:
         return transaction_id in self._latest.values()
 
     def add(self, path: FiveTuple, now: float) -> None:
         """Keep the binding of ``path`` alive; it was used at ``now``."""
+        if self._due is NO_ENTRIES:
+            self._due, self._latest = {}, {}
         self._due[path] = now + self._interval
 
     def answered(self, transaction_id: bytes) -> None:

@@ -111,7 +111,7 @@ class LiteChecking(Checking):
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.2)."""
-        tcp_type = self._local.tcp_types.get(Base.of(check.path))
+        tcp_type = self._local.tcp_type(Base.of(check.path))
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         pair = self.checklist.find(check.path)
         if remote is not None and pair is None and (ours := self._local.own.get(Base.of(check.path))) is not None:

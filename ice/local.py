@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
@@ -17,10 +20,29 @@ from ice.priority import (
 )
 from ice.relay import ACTIVE_PORT, RelayTarget
 from stun.address import TransportAddress, TransportProtocol
+from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
-__all__ = ["LocalCandidates"]
+__all__ = ["Foundation", "LocalCandidates"]
 
 Alias = Callable[[TransportAddress], NamedAddress | None]
+
+
+class Foundation(NamedTuple):
+    """What candidates of one foundation have in common (RFC 8445 section 5.1.1.3)."""
+
+    type: CandidateType
+    host: str
+    """Of the base."""
+    protocol: TransportProtocol
+    tcp_type: TcpType | None
+    """The kinds of TCP candidates count as protocols: that an active one gets nowhere says nothing about a simultaneous
+    open."""
+    server: str
+
+
+# Sessions at one port have the same host candidates.
+_foundation = functools.lru_cache(maxsize=256)(Foundation)
+_host_candidate = functools.lru_cache(maxsize=256)(Candidate)
 
 
 class LocalCandidates:
@@ -28,19 +50,16 @@ class LocalCandidates:
 
     __slots__ = (
         "_alias",
-        "_by_address",
         "_config",
         "_foundations",
         "_learned",
-        "_preferences",
-        "_priorities",
+        "_past_types",
+        "_permissions",
+        "_reflexive",
         "_revealed",
         "bases",
         "component",
-        "hosts",
         "own",
-        "permissions",
-        "tcp_types",
     )
 
     def __init__(
@@ -48,34 +67,40 @@ class LocalCandidates:
         config: IceConfig,
         alias: Alias = lambda address: None,
         component: int = 1,
-        foundations: dict[tuple[object, ...], str] | None = None,
+        foundations: list[Foundation] | None = None,
     ) -> None:
         self._config = config
         self._alias = alias
         self.component = component
         """The number that candidates of ours carry, and those of the peer have to."""
-        self.bases: list[Base] = []
-        """The bound sockets, in the order they came."""
-        self.hosts: dict[Base, Candidate] = {}
-        """The host candidate of each base, once gathering has begun."""
-        self.tcp_types: dict[Base, TcpType] = {}
-        """What each TCP base is for."""
+        self.bases: dict[Base, TcpType | None] = {}
+        """The bound sockets, in the order they came, and what those of TCP are for."""
         self.own: dict[Base, Candidate] = {}
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
-        self.permissions: set[tuple[Base, str]] = set()
-        """Relayed bases, and the hosts that their servers let in."""
-        self._by_address: dict[tuple[Base, TransportAddress], Candidate] = {}
-        self._foundations = {} if foundations is None else foundations
-        self._preferences: dict[Base, int] = {}
-        self._priorities: set[int] = set()
+        self._permissions: set[tuple[Base, str]] = NO_MEMBERS
+        self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
+        self._foundations = [] if foundations is None else foundations
+        self._past_types: dict[Base, TcpType | None] = NO_ENTRIES
         self._learned = 0
-        self._revealed: list[Candidate] = []
+        self._revealed: list[Candidate] = NO_ITEMS
 
     def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
         """Take note of a bound socket, or of an address that TCP connections can be opened from."""
-        self.bases.append(base)
-        if tcp_type is not None:
-            self.tcp_types[base] = tcp_type
+        self.bases[base] = tcp_type
+
+    def tcp_type(self, base: Base) -> TcpType | None:
+        """Return what a TCP base is for, or was while it was there."""
+        ours = self.own.get(base)
+        return ours.tcp_type if ours is not None else self.bases.get(base) or self._past_types.get(base)
+
+    @property
+    def hosts(self) -> Mapping[Base, Candidate]:
+        """The host candidate of each base, once gathering has begun."""
+        return {base: ours for base, ours in self.own.items() if ours.type is CandidateType.HOST}
+
+    def permit(self, base: Base, host: str) -> None:
+        """The server of a relayed base lets a host in."""
+        self._permissions = {*self._permissions, (base, host)}
 
     def has_datagram_base(self, host: str) -> bool:
         """Whether a UDP socket is bound to an address of this host already."""
@@ -86,37 +111,47 @@ class LocalCandidates:
 
         The first call ranks all the bases there are; later bases come after them.
         """
-        new = [base for base in self.bases if base not in self.hosts]
+        new = [base for base in self.bases if base not in self.own]
+        preferences: dict[Base, int] = {}
         for tcp_type in (None, *TcpType):
-            self._rank([base for base in new if self.tcp_types.get(base) is tcp_type], tcp_type)
-        made = {base: self._make(CandidateType.HOST, base, base.address) for base in new}
+            preferences |= self._rank([base for base in new if self.bases[base] is tcp_type], tcp_type)
+        taken = self._priorities()
+        made: dict[Base, Candidate] = {}
+        for base in new:
+            made[base] = self._make(CandidateType.HOST, base, base.address, preferences[base], taken)
+            taken.add(made[base].priority)
         ranked = dict(sorted(made.items(), key=lambda item: -item[1].priority))
-        self.hosts.update(ranked)
         self.own.update(ranked)
         return list(ranked.values())
 
-    def _rank(self, new: list[Base], tcp_type: TcpType | None) -> None:
-        """Give new bases of one kind their preferences, under those that such bases have already."""
+    def _rank(self, new: list[Base], tcp_type: TcpType | None) -> dict[Base, int]:
+        """Return the preferences of new bases of one kind, under those that such bases have already."""
         highest = HIGHEST_PREFERENCE if tcp_type is None else HIGHEST_OTHER
-        known = [value for base, value in self._preferences.items() if self.tcp_types.get(base) is tcp_type]
+        known = [_preference(ours) for ours in self.own.values() if ours.tcp_type is tcp_type]
         offset = HIGHEST_PREFERENCE + 1 - min(known, default=highest + 1)
         preferences = local_preferences([base.address for base in new])
-        for base in new:
-            self._preferences[base] = max(preferences[base.address] - offset, 0)
+        return {base: max(preferences[base.address] - offset, 0) for base in new}
+
+    def _priorities(self) -> set[int]:
+        return {known.priority for known in (*self.own.values(), *self._reflexive.values())}
 
     def add_reflexive(self, base: Base, mapped: TransportAddress, server: TransportAddress) -> Candidate | None:
-        """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3)."""
-        known = self._by_address.get((base, mapped))
+        """Return the server-reflexive candidate for ``mapped``; None when it is redundant (section 5.1.3), or gone."""
+        if (ours := self.own.get(base)) is None:
+            return None
+        known = ours if mapped == ours.address else self._reflexive.get((base, mapped))
         if known is not None:
             return self._reveal(known)
-        return self._make(CandidateType.SERVER_REFLEXIVE, base, mapped, server.host)
+        kind, preference = CandidateType.SERVER_REFLEXIVE, _preference(ours)
+        made = self._make(kind, base, mapped, preference, self._priorities(), server=server.host)
+        return self._note_reflexive(base, made)
 
     def _reveal(self, known: Candidate) -> Candidate | None:
         # Mode 3 of RFC 8828: what is public may be told, and where there is no NAT that is the host candidate itself.
         hidden = self._config.tells_hosts or self._config.mdns.hides(known.base.host if known.base else "")
         if hidden or known.type is not CandidateType.HOST or known in self._revealed:
             return None
-        self._revealed.append(known)
+        self._revealed = [*self._revealed, known]
         return known
 
     def add_relayed(
@@ -139,77 +174,97 @@ class LocalCandidates:
         for base, kind in bases:
             if base in self.own:
                 continue
-            if kind is not None:
-                self.tcp_types[base] = kind
-            self._preferences[base] = preference
-            self.own[base] = self._make(CandidateType.RELAYED, base, base.address, target.server.host, mapped)
+            others, server = self._priorities(), target.server.host
+            self.own[base] = self._make(
+                CandidateType.RELAYED, base, base.address, preference, others, kind, server=server, mapped=mapped
+            )
             made.append(self.own[base])
         return made
 
     def drop_base(self, base: Base) -> None:
         """Forget a base whose address is gone."""
-        self.bases.remove(base)
-        self.hosts.pop(base, None)
+        self._past_types = {**self._past_types, base: self.bases.pop(base)}
         self.own.pop(base, None)
-        for key in [key for key in self._by_address if key[0] == base]:
-            self._priorities.discard(self._by_address.pop(key).priority)
+        for key in [key for key in self._reflexive if key[0] == base]:
+            del self._reflexive[key]
 
     def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
-        self.own.pop(relayed, None)
-        self.permissions = {known for known in self.permissions if known[0] != relayed}
+        if (ours := self.own.pop(relayed, None)) is not None and ours.tcp_type is not None:
+            self._past_types = {**self._past_types, relayed: ours.tcp_type}
+        self._permissions = {known for known in self._permissions if known[0] != relayed}
 
     def forget_reflexive(self) -> None:
         """Before gathering anew: forget what servers and peers saw us as; NATs may have changed their minds."""
-        reflexive = (CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE)
-        for key, candidate in list(self._by_address.items()):
-            if candidate.type in reflexive:
-                del self._by_address[key]
-                self._priorities.discard(candidate.priority)
+        self._reflexive = NO_ENTRIES
         self._learned = 0
 
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
-        return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self.permissions
+        return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self._permissions
 
-    def at(self, base: Base, mapped: TransportAddress) -> Candidate:
+    def at(self, base: Base, mapped: TransportAddress, ours: Candidate) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
 
-        An unknown address makes a peer-reflexive candidate; beyond their limit the base's own candidate stands in.
+        An unknown address makes a peer-reflexive candidate; beyond their limit ``ours``, which is the candidate that is
+        its own base there, stands in.
         """
-        known = self._by_address.get((base, mapped))
+        if mapped == ours.address:
+            return ours
+        known = self._reflexive.get((base, mapped))
         if known is not None:
             return known
-        host = self.own[base]
-        if host.type is CandidateType.RELAYED and mapped.host == base.address.host:
-            return host  # The port of a connection that an active relayed candidate has opened.
+        if ours.type is CandidateType.RELAYED and mapped.host == base.address.host:
+            return ours  # The port of a connection that an active relayed candidate has opened.
         if self._learned >= self._config.max_peer_reflexive:
-            return host
+            return ours
         self._learned += 1
-        return self._make(CandidateType.PEER_REFLEXIVE, base, mapped)
+        # Section 7.2.5.3.1: the value that the check said in PRIORITY, so that both sides agree on it.
+        priority = peer_reflexive_priority(ours.priority, base.protocol)
+        made = self._build(CandidateType.PEER_REFLEXIVE, base, mapped, priority, ours.tcp_type)
+        return self._note_reflexive(base, made)
+
+    def _note_reflexive(self, base: Base, made: Candidate) -> Candidate:
+        if self._reflexive is NO_ENTRIES:
+            self._reflexive = {}
+        assert isinstance(made.address, TransportAddress)
+        self._reflexive[base, made.address] = made
+        return made
 
     def _make(
         self,
         type_: CandidateType,
         base: Base,
         address: TransportAddress,
+        preference: int,
+        taken: set[int],
+        tcp_type: TcpType | None = None,
+        *,
         server: str = "",
         mapped: TransportAddress | None = None,
     ) -> Candidate:
-        tcp_type = self.tcp_types.get(base)
-        if type_ is CandidateType.PEER_REFLEXIVE:
-            # Section 7.2.5.3.1: the value that the check said in PRIORITY, so that both sides agree on it.
-            priority = peer_reflexive_priority(self.own[base].priority, base.protocol)
-        else:
-            preference = self._preferences[base]
-            if tcp_type is not None:
-                preference = tcp_preference(type_, tcp_type, preference)
-            priority = candidate_priority(type_, preference, self.component, base.protocol)
-            while priority in self._priorities:  # Section 5.1.2: unique in the stream.
-                priority -= 1 << 8
-            self._priorities.add(priority)
-        candidate = Candidate(
-            foundation=self._foundation(type_, base, server),
+        """Return a candidate of ours with a priority that is none of those that are ``taken``."""
+        tcp_type = tcp_type or self.tcp_type(base)
+        if tcp_type is not None:
+            preference = tcp_preference(type_, tcp_type, preference)
+        priority = candidate_priority(type_, preference, self.component, base.protocol)
+        while priority in taken:  # Section 5.1.2: unique in the stream.
+            priority -= 1 << 8
+        return self._build(type_, base, address, priority, tcp_type, server, mapped)
+
+    def _build(
+        self,
+        type_: CandidateType,
+        base: Base,
+        address: TransportAddress,
+        priority: int,
+        tcp_type: TcpType | None,
+        server: str = "",
+        mapped: TransportAddress | None = None,
+    ) -> Candidate:
+        make = _host_candidate if type_ is CandidateType.HOST else Candidate
+        return make(
+            foundation=self._foundation(type_, base, tcp_type, server),
             component=self.component,
             transport=base.protocol.value,
             priority=priority,
@@ -220,8 +275,6 @@ class LocalCandidates:
             base=base.address,
             alias=self._alias(address) if type_ is CandidateType.HOST else None,
         )
-        self._by_address[base, address] = candidate
-        return candidate
 
     def _related(self, base: TransportAddress) -> TransportAddress:
         # RFC 8839 section 5.1: an application that hides its addresses hides them here too.
@@ -229,8 +282,13 @@ class LocalCandidates:
             return base
         return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
 
-    def _foundation(self, type_: CandidateType, base: Base, server: str) -> str:
-        # Section 5.1.1.3: equal type, base host, protocol and server. The kinds of TCP candidates count as protocols:
-        # that an active one gets nowhere says nothing about a simultaneous open.
-        key = (type_, base.address.host, base.protocol, self.tcp_types.get(base), server)
-        return self._foundations.setdefault(key, str(len(self._foundations) + 1))
+    def _foundation(self, type_: CandidateType, base: Base, tcp_type: TcpType | None, server: str) -> str:
+        key = _foundation(type_, base.address.host, base.protocol, tcp_type, server)
+        if key not in self._foundations:
+            self._foundations.append(key)
+        return sys.intern(str(self._foundations.index(key) + 1))
+
+
+def _preference(ours: Candidate) -> int:
+    """Return the part of a host candidate's priority that tells it from others of its kind (5.1.2, RFC 6544 4.2)."""
+    return ours.priority >> 8 & (HIGHEST_PREFERENCE if ours.tcp_type is None else HIGHEST_OTHER)

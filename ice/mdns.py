@@ -19,6 +19,7 @@ from ice.remote import Rejection, RemoteCandidates
 from stun.address import TransportAddress
 from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline
+from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
 __all__ = ["UNSEEN", "NameEffect", "Names", "PublishName", "ResolveName", "WithdrawName", "is_mdns_name"]
 
@@ -63,6 +64,8 @@ _Waiting = tuple[Candidate, RemoteCandidates]
 
 class _PeerNames:
     """The names that the peer told, what is asked about them and what was answered."""
+
+    __slots__ = ("_config", "_next_at", "_open", "_queue", "_refused", "hosts", "ready", "waiting")
 
     def __init__(self, config: MdnsConfig) -> None:
         self._config = config
@@ -138,12 +141,33 @@ class _PeerNames:
         return min(times, default=None)
 
 
+_NO_NAMES = _PeerNames(MdnsConfig())
+"""Those of the peers that have told none, which is most of them."""
+
+
 class Names:
     """The names of one session, the peer's and ours.
 
     Inputs of the driver end in ``settle(now)``, with which the agent takes :attr:`ready` and :attr:`tellable` and
     drains :meth:`next_effect`. What does not resolve is rejected where it came from.
     """
+
+    __slots__ = (
+        "_closed",
+        "_config",
+        "_own",
+        "_peer",
+        "_publishes",
+        "_publishing",
+        "_resolves",
+        "_rng",
+        "_settle",
+        "_told",
+        "_untold",
+        "effects",
+        "tellable",
+        "unpublished",
+    )
 
     def __init__(self, config: IceConfig, rng: random.Random, settle: Callable[[float], None]) -> None:
         self._config = config.mdns
@@ -153,18 +177,24 @@ class Names:
         self._publishes = directly and config.mdns.mode is MdnsMode.PUBLISH
         self._rng = rng
         self._settle = settle
-        self._peer = _PeerNames(config.mdns)
-        self._own: dict[str, str] = {}
-        self._told: set[str] = set()
-        self._publishing: dict[str, float] = {}
-        self._untold: dict[str, list[Candidate]] = {}
-        self.effects: LazyQueue[NameEffect] = LazyQueue()
+        self._peer = _NO_NAMES
+        self._own: dict[str, str] = NO_ENTRIES
+        self._told: set[str] = NO_MEMBERS
+        self._publishing: dict[str, float] = NO_ENTRIES
+        self._untold: dict[str, list[Candidate]] = NO_ENTRIES
+        self.effects: LazyQueue[NameEffect] = NO_ITEMS
         """What the driver has to do."""
         self._closed = False
-        self.tellable: LazyQueue[Candidate] = LazyQueue()
+        self.tellable: LazyQueue[Candidate] = NO_ITEMS
         """Candidates of ours whose names have just become known on the network."""
         self.unpublished = 0
         """Candidates of ours that were not told because their names could not be published."""
+
+    def _furnish(self) -> None:
+        if self._peer is _NO_NAMES:
+            self._peer = _PeerNames(self._config)
+            self._own, self._told, self._publishing, self._untold = {}, set(), {}, {}
+            self.effects, self.tellable = LazyQueue(), LazyQueue()
 
     # -- the peer's --
 
@@ -187,6 +217,7 @@ class Names:
         """Take a candidate of the peer that has a name instead of an address, and resolve it for ``remotes``."""
         name = candidate.address.host.lower()
         if self._resolves and is_mdns_name(name):
+            self._furnish()
             self._peer.take(candidate, remotes, name)
             self.handle_timeout(now)
         else:
@@ -213,6 +244,7 @@ class Names:
             return None
         name = self._own.get(address.host)
         if name is None:
+            self._furnish()
             name = self._own[address.host] = f"{uuid.UUID(int=self._rng.getrandbits(128), version=4)}.local"
         return NamedAddress(name, address.port)
 
@@ -253,7 +285,8 @@ class Names:
         """Ask what may be asked now, and give up what took too long."""
         if self._closed:
             return
-        self.effects.extend(map(ResolveName, self._peer.run(now)))
+        for name in self._peer.run(now):
+            self.effects.append(ResolveName(name))
         for name in [name for name, give_up_at in self._publishing.items() if now >= give_up_at]:
             self.effects.append(WithdrawName(name))
             self.published(name, False, now)
@@ -265,7 +298,8 @@ class Names:
         self._closed = True
         self._peer.clear()
         self.effects.clear()
-        self.effects.extend(WithdrawName(name) for name in (*self._told, *self._publishing))
+        for name in (*self._told, *self._publishing):
+            self.effects.append(WithdrawName(name))
         self._publishing.clear()
         self._untold.clear()
 

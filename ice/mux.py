@@ -47,9 +47,9 @@ class Seat:
     def __init__(self) -> None:
         self.ufrags: tuple[bytes, ...] = ()
         """The user name fragments that its checks begin with; none once it has left."""
-        self.places: list[Place] = []
+        self.places: tuple[Place, ...] = ()
         """Its bases."""
-        self.bindings: list[Binding] = []
+        self.bindings: tuple[Binding, ...] = ()
         """The addresses of peers that it is reached from."""
         self.awaited: dict[bytes, _Awaited] | None = None
         """Its requests that answers may come for, the oldest first; None for none, which is the rule while idle."""
@@ -167,7 +167,7 @@ class MuxRoutes:
             del self._seats[ufrag]
         seat.ufrags = ()
         self._sessions -= 1
-        for place in seat.places[:]:
+        for place in seat.places:
             self.detach(place)
 
     def seat_of(self, ufrag: bytes) -> Seat | None:
@@ -182,14 +182,14 @@ class MuxRoutes:
         """
         if not place.seat.ufrags or place.seat.place_at(place.port) is not None:
             raise MuxError(f"the session cannot have a base at {place.port.local}")
-        place.seat.places.append(place)
+        place.seat.places += (place,)
 
     def detach(self, place: Place) -> None:
         """Take a base from its session, with all that was reached through it; harmless twice."""
         seat = place.seat
         if place not in seat.places:
             return
-        seat.places.remove(place)
+        seat.places = tuple(other for other in seat.places if other is not place)
         for binding in [binding for binding in seat.bindings if binding.place is place]:
             self._forget(binding)
         for transaction_id, awaited in list((seat.awaited or {}).items()):
@@ -300,7 +300,7 @@ class MuxRoutes:
             if len(seat.bindings) >= self.config.max_addresses:
                 self._forget(min(seat.bindings, key=lambda known: known.seen_at))
             binding = Binding(place, remote, now)
-            seat.bindings.append(binding)
+            seat.bindings += (binding,)
         binding.seen_at = now
         if confirmed:
             binding.confirmed_at = now
@@ -321,7 +321,8 @@ class MuxRoutes:
         return confirmed or is_news or now - holder.seen_at > lifetime
 
     def _forget(self, binding: Binding) -> None:
-        binding.place.seat.bindings.remove(binding)
+        seat = binding.place.seat
+        seat.bindings = tuple(other for other in seat.bindings if other is not binding)
         routes = binding.place.port.routes
         if routes.get(binding.remote) is binding:
             del routes[binding.remote]

@@ -73,7 +73,7 @@ class Pairing:
         self._client: CheckClient | None = None
         self._amplification = Amplification(config.max_amplification)
         self._nomination = Nomination(config)
-        self.accepted: set[FiveTuple] = set()
+        self.accepted: tuple[FiveTuple, ...] = ()
         """The paths on which the peer has authenticated: data is taken from there."""
         self.checklist = CheckList(config.max_pairs, together)
         self.moving = Moving(config, self.checklist, roles)
@@ -104,7 +104,7 @@ class Pairing:
     def pair_remote(self, remote: Candidate, now: float) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
         bases = [ours for ours in self._local.own.values() if self._can_pair(ours, remote)]
-        if self._local.hosts and not bases:
+        if not bases and self._local.hosts:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
         for ours in bases:
             self._form(ours, remote, now)

@@ -269,7 +269,7 @@ class Problems:
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
-        self.texts: list[str] = []
+        self.texts: tuple[str, ...] = ()
         """Why relayed candidates are missing or gone, oldest first; one a server at most."""
 
     def note(self, url: str, path: FiveTuple | None, stage: ErrorStage, error: TurnError) -> CandidateErrorFound:
@@ -278,7 +278,7 @@ class Problems:
         if local is not None and local.ip.is_unspecified:
             local = None
         if stage is not ErrorStage.PERMISSION:
-            self.texts.append(str(error))
+            self.texts += (str(error),)
         return CandidateErrorFound(
             url=url,
             address=None if local is None else local.host,

@@ -12,20 +12,15 @@ from ice.local import LocalCandidates
 from ice.relay import (
     FetchCredentials,
     HostPermitted,
-    OpenLink,
-    Problems,
     Relay,
     RelayedFound,
     RelayLost,
-    RelayNews,
     RelayState,
-    RelayStats,
     RelayTarget,
 )
-from ice.relayed_tcp import OpenPeerConnection, RelayedTcp
+from ice.relay_tables import RelayEffect, RelayTables
 from ice.remote import unusable
 from stun.address import FiveTuple, TransportAddress
-from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release, Transmit, earliest
 from turn.client import TurnClient
 from turn.config import Credentials, TurnServerConfig
@@ -43,42 +38,27 @@ from turn.events import (
 
 __all__ = ["RelayEffect", "Relays"]
 
-RelayEffect = OpenLink | FetchCredentials | Transmit | Release | OpenPeerConnection
 
-
-class Relays:
+class Relays(RelayTables):
     """Owns one :class:`~turn.client.TurnClient` for each allocation.
 
     Every input of the outside ends in ``settle(now)``, with which the agent takes the news, what came from peers, and
     then drains :meth:`next_effect`.
     """
 
+    __slots__ = ("_config", "_ended", "_grace_at", "_hosts", "_local", "_rng", "_settle")
+
     def __init__(
         self, config: IceConfig, local: LocalCandidates, rng: random.Random, settle: Callable[[float], None]
     ) -> None:
+        super().__init__(config)
         self._config = config
         self._local = local
         self._rng = rng
         self._settle = settle
-        self._relays: list[Relay] = []
-        self.effects: LazyQueue[RelayEffect] = LazyQueue()
-        """What the driver has to do."""
-        self._hosts: dict[str, None] = {}
+        self._hosts: tuple[str, ...] = ()
         self._ended = False
         self._grace_at: float | None = None
-        self.by_path: dict[FiveTuple, Relay] = {}
-        """The open ways to servers."""
-        self.by_base: dict[Base, Relay] = {}
-        """The relays by their relayed addresses."""
-        self.news: LazyQueue[RelayNews] = LazyQueue()
-        """What the agent has to know."""
-        self.received: LazyQueue[tuple[bytes, FiveTuple]] = LazyQueue()
-        """What peers sent to relayed addresses, the path from our base to them."""
-        self.problems = Problems(config)
-        """Why relayed candidates are missing."""
-        self.tcp = RelayedTcp(self._drain, self.effects.append)
-        self.unpermitted = 0
-        """Datagrams that were not sent because the permission had run out."""
 
     # -- servers: inputs of the driver --
 
@@ -88,6 +68,7 @@ class Relays:
         """Ask a server for an allocation; those beyond ``max_relays`` are errors."""
         if self._ended:
             return
+        self._furnish(self._drain)
         if len(self._relays) >= self._config.max_relays:
             text = f"there are {len(self._relays)} relays already"
             self.server_failed(config, TurnLimitError(text, server=f"{config.url} ({target.server})"), now)
@@ -101,6 +82,7 @@ class Relays:
     def server_failed(self, config: TurnServerConfig, error: TurnError, now: float) -> None:
         """A server could not even be asked: no address, no credentials."""
         if not self._ended:
+            self._furnish(self._drain)
             self.news.append(self.problems.note(config.url, None, ErrorStage.GATHERING, error))
             self._settle(now)
 
@@ -183,7 +165,7 @@ class Relays:
         """A candidate of the peer is at ``host``: have every allocation let it in, before any check needs it."""
         if host in self._hosts:
             return
-        self._hosts[host] = None
+        self._hosts += (host,)
         for relay in set(self.by_base.values()):
             self._want(relay, (host,), now)
 
@@ -248,26 +230,6 @@ class Relays:
             elif relay.release_at is not None and now >= relay.release_at:
                 self._release(relay, now)
 
-    # -- what is known --
-
-    @property
-    def is_gathering(self) -> bool:
-        """Whether relayed candidates may still come."""
-        return any(relay.state.is_pending for relay in self._relays)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no server has anything of ours."""
-        return not self.by_path
-
-    def stats(self) -> tuple[RelayStats, ...]:
-        """Return a picture of every server."""
-        return tuple(relay.stats() for relay in self._relays)
-
-    def next_effect(self) -> RelayEffect | None:
-        """Return the next thing for the driver, or None."""
-        return self.effects.popleft() if self.effects else None
-
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
         return earliest(*self._deadlines()) if self._relays else None
@@ -317,7 +279,7 @@ class Relays:
                     relay.state = RelayState.RELEASED
             case PermissionGranted(host):
                 for base in relay.ends(TransportAddress(host, 0).family):
-                    self._local.permissions.add((base, host))
+                    self._local.permit(base, host)
                     self.news.append(HostPermitted(base, host))
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)
@@ -346,7 +308,7 @@ class Relays:
             return
         if self._grace_at is None:
             self._grace_at = now + self._config.gathering_grace
-        self._want(relay, tuple(self._hosts), now)
+        self._want(relay, self._hosts, now)
 
     def _not_allocated(self, relay: Relay, error: TurnError, now: float) -> None:
         self._forget(relay)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import ipaddress
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
@@ -80,7 +80,7 @@ class RemoteCandidates:
         """Whether the peer has said that no more come."""
         self.ufrag: str | None = None
         """The generation that candidates must belong to, once known."""
-        self.rejected: Counter[Rejection] = Counter()
+        self.rejected: dict[Rejection, int] = NO_ENTRIES
         """How many were dropped, by reason."""
         self.veil: Callable[[TransportAddress], NamedAddress | None] = lambda address: None
         """What is shown for an address that checks come from, where the peer hides its addresses."""
@@ -100,7 +100,9 @@ class RemoteCandidates:
 
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
-        self.rejected[reason] += 1
+        if self.rejected is NO_ENTRIES:
+            self.rejected = {}
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
     def lacks_only_an_address(self, candidate: Candidate) -> bool:
         """Whether a name is all that keeps a candidate from being taken."""
@@ -115,7 +117,7 @@ class RemoteCandidates:
         """
         reason = self._reason_against(candidate)
         if reason is not None:
-            self.rejected[reason] += 1
+            self.reject(reason)
             return None
         address = candidate.address
         assert isinstance(address, TransportAddress)  # Or there would be a reason against it.
@@ -170,10 +172,10 @@ class RemoteCandidates:
         if known is not None:
             return known
         if any(path.remote.ip in ipaddress.ip_network(network) for network in self._config.excluded_networks):
-            self.rejected[Rejection.ADDRESS] += 1
+            self.reject(Rejection.ADDRESS)
             return None
         if self._learned >= self._config.max_peer_reflexive:
-            self.rejected[Rejection.LIMIT] += 1
+            self.reject(Rejection.LIMIT)
             return None
         self._learned += 1
         candidate = Candidate(

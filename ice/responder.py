@@ -10,6 +10,7 @@ from stun import attributes as att
 from stun.address import FiveTuple
 from stun.integrity import Integrity, short_term_key
 from stun.message import Message
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
 
@@ -113,7 +114,7 @@ class EarlyChecks:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_path: dict[FiveTuple, ReceivedCheck] = {}
+        self._by_path: dict[FiveTuple, ReceivedCheck] = NO_ENTRIES
         self.dropped = 0
         """How many the limit cost."""
 
@@ -122,6 +123,8 @@ class EarlyChecks:
 
     def add(self, check: ReceivedCheck) -> None:
         """Remember a check; of several on one path a nomination is kept, else the last."""
+        if self._by_path is NO_ENTRIES:
+            self._by_path = {}
         known = self._by_path.get(check.path)
         if known is None and len(self._by_path) >= self._limit:
             self.dropped += 1
@@ -132,5 +135,5 @@ class EarlyChecks:
         """Return and forget the checks of the generation ``peer_ufrag``; others are dropped."""
         checks = [check for check in self._by_path.values() if check.peer_ufrag == peer_ufrag]
         self.dropped += len(self._by_path) - len(checks)
-        self._by_path.clear()
+        self._by_path = NO_ENTRIES
         return checks

@@ -52,7 +52,7 @@ class RoleKeeper:
         """Constant for the session, except after a 487 (RFC 8445 section 7.2.5.1)."""
         self.switches = 0
         """How often a conflict changed the role."""
-        self.listeners: list[Callable[[], None]] = []
+        self.listeners: tuple[Callable[[], None], ...] = ()
         """Called when the role has been switched: whatever goes by it has to be computed anew."""
         self._rng = rng
 

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate, TcpType
@@ -32,6 +33,7 @@ from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Outbox, Release, Transmit
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["AgentRooms"]
 
@@ -64,7 +66,7 @@ class AgentRooms:
         self._local = LocalCandidates(
             config, self.names.alias, self._component.number, self._component.shared.foundations
         )
-        self._mapped: dict[tuple[Base, TransportAddress], str] = {}
+        self._mapped: dict[tuple[Base, TransportAddress], str] = NO_ENTRIES
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
@@ -77,11 +79,11 @@ class AgentRooms:
         self._lifecycle = Lifecycle(config)
         self._upkeep = Upkeep(config)
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
-        self._candidates: list[Candidate] = []
+        self._withdrawn: tuple[Candidate, ...] = ()
         self._drops: Counter[str] = Counter()
         self._owed: float | None = None
         """When an input came that nothing has been made of yet: the next look at the outbox will."""
-        self._roles.listeners.append(self._role_changed)
+        self._roles.listeners += (self._role_changed,)
 
     def _role_changed(self) -> None:
         """A conflict was repaired, here or by the agent of another component."""
@@ -134,12 +136,18 @@ class AgentRooms:
     @property
     def local_candidates(self) -> list[Candidate]:
         """The candidates found so far that the peer is to be told."""
-        return list(self._candidates)
+        announced = self._generations.current.announced
+        return [self._as_told(candidate) for candidate in announced if candidate not in self._withdrawn]
+
+    def _as_told(self, candidate: Candidate) -> Candidate:
+        """Return one of our candidates as the peer is told it: with the generation, and no address that has a name."""
+        ufrag = ("ufrag", self.local_description.ufrag)
+        return replace(candidate.as_told, extensions=(*candidate.extensions, ufrag))
 
     @property
     def mappable_bases(self) -> list[Base]:
         """The bases that a router can let peers in to: all but those that connections are only opened from."""
-        return [base for base in self._local.bases if self._local.tcp_types.get(base) is not TcpType.ACTIVE]
+        return [base for base in self._local.bases if self._local.tcp_type(base) is not TcpType.ACTIVE]
 
     @property
     def remote_candidates(self) -> list[Candidate]:

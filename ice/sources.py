@@ -15,23 +15,24 @@ class AcceptedSources:
 
     An address gets in by a check that it sent or by an answer to one of ours; both are signed with the session's
     passwords. The sets are live: a driver keeps the one of its socket and looks plain ``(host, port)`` tuples up in it.
+    They are the keys of dictionaries, of which an empty one takes a third of what a set takes.
     """
 
     __slots__ = ("_by_base",)
 
     def __init__(self) -> None:
-        self._by_base: dict[Base, set[tuple[str, int]]] = {}
+        self._by_base: dict[Base, dict[tuple[str, int], None]] = {}
 
     def __contains__(self, base: object) -> bool:
         return base in self._by_base
 
     def add_base(self, base: Base) -> None:
         """Begin a set for a base."""
-        self._by_base.setdefault(base, set())
+        self._by_base.setdefault(base, {})
 
     def drop_base(self, base: Base) -> None:
         """A socket is closed; its set stays the same object, empty."""
-        self._by_base.pop(base, set()).clear()
+        self._by_base.pop(base, {}).clear()
 
     def of(self, base: Base) -> AbstractSet[tuple[str, int]]:
         """Return the live set of a base.
@@ -39,16 +40,16 @@ class AcceptedSources:
         Raises:
             KeyError: no such base was added.
         """
-        return self._by_base[base]
+        return self._by_base[base].keys()
 
     def accept(self, path: FiveTuple) -> None:
         """Accept data on ``path`` from now on."""
-        self._by_base[Base.of(path)].add(path.remote)
+        self._by_base[Base.of(path)][path.remote] = None
 
     def discard(self, path: FiveTuple) -> None:
         """Accept data on ``path`` no more."""
         if (base := Base.of(path)) in self._by_base:
-            self._by_base[base].discard(path.remote)
+            self._by_base[base].pop(path.remote, None)
 
     def clear(self) -> None:
         """Accept nothing any more; the sets stay the same objects, empty."""

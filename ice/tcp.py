@@ -107,6 +107,23 @@ class TcpPaths:
     Its owner calls :meth:`run` after each input and drains :attr:`effects`.
     """
 
+    __slots__ = (
+        "_accepted",
+        "_attempts",
+        "_by_path",
+        "_config",
+        "_held_until",
+        "_is_settled",
+        "_local",
+        "_lost",
+        "_refused",
+        "_rng",
+        "_selected",
+        "_unauthenticated",
+        "_unused_at",
+        "effects",
+    )
+
     def __init__(self, config: TcpConfig, local: LocalCandidates, rng: random.Random) -> None:
         self._config = config
         self._local = local
@@ -116,7 +133,7 @@ class TcpPaths:
         self._unused_at: float | None = None
         self._is_settled = False
         self._held_until: float | None = None
-        self._counts: Counter[str] = Counter()
+        self._attempts = self._accepted = self._refused = self._unauthenticated = self._lost = 0
         self.effects: LazyQueue[Connect | Release] = LazyQueue()
         """What the driver has to do."""
 
@@ -175,13 +192,13 @@ class TcpPaths:
     def _accept(self, path: FiveTuple, now: float) -> None:
         waiting = sum(other.is_incoming and not other.is_authentic for other in self._by_path.values())
         is_full = len(self._by_path) >= self._config.max_connections + self._config.max_incoming
-        if self._local.tcp_types.get(Base.of(path)) in (None, TcpType.ACTIVE) or is_full:
+        if self._local.tcp_type(Base.of(path)) in (None, TcpType.ACTIVE) or is_full:
             waiting = self._config.max_incoming
         if waiting >= self._config.max_incoming:
-            self._counts["refused"] += 1
+            self._refused += 1
             self.effects.append(Release(path))
             return
-        self._counts["accepted"] += 1
+        self._accepted += 1
         deadline = now + self._config.incoming_timeout
         self._by_path[path] = _Connection(path, _Phase.OPEN, now, is_incoming=True, at=deadline)
 
@@ -213,7 +230,7 @@ class TcpPaths:
         connection = self._by_path.pop(path, None)
         if connection is None:
             return
-        self._counts["lost"] += 1
+        self._lost += 1
         if path != self._selected:
             self._tell(path, checking)
         elif self._tcp_type(path) is not TcpType.PASSIVE:
@@ -225,7 +242,7 @@ class TcpPaths:
             checking.unreachable(pair)
 
     def _tcp_type(self, path: FiveTuple) -> TcpType | None:
-        return self._local.tcp_types.get(Base.of(path))
+        return self._local.tcp_type(Base.of(path))
 
     # -- what is due --
 
@@ -247,6 +264,8 @@ class TcpPaths:
                 self._release(connection)
                 self._tell(connection.path, checking)
         self._dial(checking, now)
+        if not self._by_path:
+            self._by_path.clear()  # This gives back the room that an emptied dictionary keeps.
 
     def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
@@ -276,7 +295,7 @@ class TcpPaths:
             self.effects.append(Release(connection.path))
             self.failed(connection.path, ConnectError.TIMED_OUT, checking, now)
         elif not connection.is_authentic and not _has_answered(checking, connection.path):
-            self._counts["unauthenticated"] += 1
+            self._unauthenticated += 1
             self._release(connection)
             self._tell(connection.path, checking)
 
@@ -326,7 +345,7 @@ class TcpPaths:
         connection.attempts += 1
         connection.phase = _Phase.OPENING
         connection.at = now + (config.open_timeout if ttl is None else config.opener_timeout)
-        self._counts["attempts"] += 1
+        self._attempts += 1
         self.effects.append(Connect(path, ttl=ttl))
 
     # -- the end --
@@ -339,14 +358,13 @@ class TcpPaths:
 
     def stats(self) -> TcpStats:
         """Return the counts of now."""
-        counts = self._counts
         return TcpStats(
             open=sum(connection.phase is _Phase.OPEN for connection in self._by_path.values()),
-            attempts=counts["attempts"],
-            accepted=counts["accepted"],
-            refused=counts["refused"],
-            unauthenticated=counts["unauthenticated"],
-            lost=counts["lost"],
+            attempts=self._attempts,
+            accepted=self._accepted,
+            refused=self._refused,
+            unauthenticated=self._unauthenticated,
+            lost=self._lost,
         )
 
     def next_timeout(self) -> Deadline | None:

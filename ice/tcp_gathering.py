@@ -16,6 +16,7 @@ from stun.address import FiveTuple, TransportAddress
 from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release, Transmit
 from stun.message import Message, MessageClass, Method
+from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 from stun.transaction import new_transaction_id
 
 __all__ = ["TcpGathering"]
@@ -35,21 +36,37 @@ class TcpGathering:
     does not answer over TCP is not waited for once all other gathering is done.
     """
 
+    __slots__ = (
+        "_answered",
+        "_asked",
+        "_config",
+        "_deadline",
+        "_is_hurried",
+        "_local",
+        "_next_at",
+        "_open",
+        "_rng",
+        "_servers",
+        "_waiting",
+        "effects",
+        "implausible",
+    )
+
     def __init__(self, config: IceConfig, local: LocalCandidates, rng: random.Random) -> None:
         self._config = config
         self._local = local
         self._rng = rng
-        self._servers: list[TransportAddress] = []
-        self._waiting: LazyQueue[FiveTuple] = LazyQueue()
-        self._asked: set[FiveTuple] = set()
-        self._open: dict[FiveTuple, _Question] = {}
+        self._servers: list[TransportAddress] = NO_ITEMS
+        self._waiting: LazyQueue[FiveTuple] = NO_ITEMS
+        self._asked: set[FiveTuple] = NO_MEMBERS
+        self._open: dict[FiveTuple, _Question] = NO_ENTRIES
         """Questions without an answer yet."""
-        self._answered: set[FiveTuple] = set()
+        self._answered: set[FiveTuple] = NO_MEMBERS
         """Connections that are kept for their mappings."""
         self._next_at = 0.0
         self._deadline: float | None = None
         self._is_hurried = False
-        self.effects: LazyQueue[Connect | Transmit | Release] = LazyQueue()
+        self.effects: LazyQueue[Connect | Transmit | Release] = NO_ITEMS
         """What the driver has to do."""
         self.implausible = 0
         """Answers that could not be true."""
@@ -65,9 +82,15 @@ class TcpGathering:
     def add_server(self, server: TransportAddress, now: float) -> None:
         """Ask this server, too."""
         if self._config.tcp.reflexive and server not in self._servers:
+            self._furnish()
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
             self.add_bases()
+
+    def _furnish(self) -> None:
+        if self._servers is NO_ITEMS:
+            self._servers, self._waiting, self.effects = [], LazyQueue(), LazyQueue()
+            self._asked, self._open, self._answered = set(), {}, set()
 
     def restart(self, servers: Iterable[TransportAddress], now: float) -> None:
         """A new generation: ask every server again."""
@@ -82,7 +105,7 @@ class TcpGathering:
         for server in self._servers:
             for base in self._local.hosts:
                 address, protocol = base
-                if self._local.tcp_types.get(base) in (None, TcpType.ACTIVE):
+                if self._local.tcp_type(base) in (None, TcpType.ACTIVE):
                     continue
                 path = FiveTuple(address, server, protocol)
                 if path in self._asked or len(self._asked) >= self._config.tcp.max_connections:

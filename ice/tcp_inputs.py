@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ice.candidate import Base, TcpType
+from ice.candidate import Base, TcpType, own_base
 from ice.errors import IceError
 from ice.outputs import AgentOutputs
 from ice.relay import ACTIVE_PORT
@@ -36,7 +36,7 @@ class TcpInputs(AgentOutputs):
             raise IceError("the configuration allows relayed candidates only")
         if tcp_type is TcpType.ACTIVE:
             address = TransportAddress(address.host, ACTIVE_PORT)
-        base = Base(address, TransportProtocol.TCP)
+        base = own_base(address, TransportProtocol.TCP)
         if base in self._sources:
             raise IceError(f"the base {base} is known already")
         if sum(known.protocol is TransportProtocol.TCP for known in self._local.bases) >= self._config.max_local_bases:

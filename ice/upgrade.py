@@ -8,6 +8,7 @@ from ice.candidate import Base, CandidateType
 from ice.checklist import CheckList
 from ice.life_config import UpgradeConfig
 from ice.pair import CandidatePair, PairState
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["Spares"]
 
@@ -37,7 +38,7 @@ class Spares:
     def __init__(self, config: UpgradeConfig, checklist: CheckList) -> None:
         self._config = config
         self._checklist = checklist
-        self._by_pair: dict[CandidatePair, _Spare] = {}
+        self._by_pair: dict[CandidatePair, _Spare] = NO_ENTRIES
         self.moved_at = 0.0
         """When the selected pair was selected."""
 
@@ -79,7 +80,7 @@ class Spares:
         rest.sort(key=lambda pair: (pair.state is not PairState.SUCCEEDED, -pair.priority))
         wanted = [*better[: self._config.max_spares], *rest[: self._config.backups]][: self._config.max_spares]
         known = self._by_pair
-        self._by_pair = {}
+        self._by_pair = {} if wanted else NO_ENTRIES
         idle = []
         for pair in wanted:
             spare = known.get(pair)
@@ -102,6 +103,8 @@ class Spares:
             return True
         if not self.may_keep(pair, selected) or not self._make_room(pair, selected):
             return False
+        if self._by_pair is NO_ENTRIES:
+            self._by_pair = {}
         self._by_pair[pair] = _Spare(pair, now + self._config.recheck_after / (8 if soon else 1))
         return True
 

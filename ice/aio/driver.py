@@ -6,10 +6,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ice.agent import Agent
+from ice.aio.base_receiver import BaseReceiver
 from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
 from ice.aio.portmapping import PortMapping
@@ -30,7 +30,8 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio import Driver
 from stun.demux import is_stun
 from stun.machine import Release, Transmit
-from stun.network import DatagramReceiver, Network
+from stun.network import Network
+from stun.nothing import NO_MEMBERS
 from turn.aio.credentials import fetch_credentials
 from turn.aio.peer_stream import open_peer_stream
 from turn.errors import TurnCredentialsError, TurnError
@@ -68,9 +69,9 @@ class AgentDriver(Driver[Event]):
         Raises:
             MuxError: the network is shared, and has no room.
         """
-        super().__init__(agent, network, self._notice, on_effect=self._perform)
+        super().__init__(agent, network, self._notice)
         self._tell = on_event
-        self._links = ServerLinks(agent, network, self.pump, self._receive_relayed)
+        self._links: ServerLinks | None = None
         self.finished = Flag()
         """Set when everything is closed."""
         self.seat: NetworkSeat | None = None
@@ -82,7 +83,7 @@ class AgentDriver(Driver[Event]):
         self._put = put
         self._traffic = traffic
         self._mdns = config.mdns
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = NO_MEMBERS
         self._names: NameService | None = None
         self._mapping: PortMapping | None = None
         self._retired: asyncio.TimerHandle | None = None
@@ -96,14 +97,14 @@ class AgentDriver(Driver[Event]):
         Raises:
             OSError: the address cannot be bound, or the session is over.
         """
-        receive, open_to = self._base_receiver()
-        socket = await (self.seat or self.network).bind(wanted, receive)
+        receiver = BaseReceiver(self, self._put, self._traffic)
+        socket = await (self.seat or self.network).bind(wanted, receiver.receive)
         if self._closed or self.machine.state.is_over:
             socket.close()
             raise OSError("the session is closed")
         self.sockets[socket.local] = socket
         self.machine.add_local_base(socket.local, self._loop.time())
-        open_to(socket.local)
+        receiver.open_to(socket.local)
 
     def unbind_base(self, base: TransportAddress) -> None:
         """The address of a base is gone: close its socket."""
@@ -138,7 +139,8 @@ class AgentDriver(Driver[Event]):
             bound.close()
         self.sockets.clear()
         self.tcp.close()
-        self._links.retire()
+        if self._links is not None:
+            self._links.retire()
         self._leave()
         for task in self._tasks:
             task.cancel()
@@ -156,7 +158,8 @@ class AgentDriver(Driver[Event]):
         super().close()
         self.tcp.close()
         self._leave()
-        self._links.close()
+        if self._links is not None:
+            self._links.close()
         for task in self._tasks:
             task.cancel()
         for outside in (self._names, self._mapping):
@@ -183,7 +186,7 @@ class AgentDriver(Driver[Event]):
         if path.protocol is TransportProtocol.TCP:
             return self.tcp.sender(path)
         relay = self.machine.relays.by_base.get(Base.of(path))
-        if relay is None or relay.client is None or relay.path is None:
+        if relay is None or relay.client is None or relay.path is None or self._links is None:
             return None
         encode, send_wire = relay.client.encode, self._links.sender(relay.path)
         if send_wire is None:
@@ -204,28 +207,10 @@ class AgentDriver(Driver[Event]):
         while (data := next_data()) is not None:
             self._put(data)
 
-    def _base_receiver(self) -> tuple[DatagramReceiver, Callable[[TransportAddress], None]]:
-        """Return what takes the datagrams of one socket, and what tells it the socket's address."""
-        agent, traffic, put, time = self.machine, self._traffic, self._put, self._loop.time
-        local: TransportAddress | None = None
-        sources: AbstractSet[tuple[str, int]] = frozenset()
-
-        def open_to(bound: TransportAddress) -> None:
-            nonlocal local, sources
-            local, sources = bound, agent.accepted_sources(bound)
-
-        def receive(data: bytes, remote: tuple[str, int]) -> None:
-            if not data:
-                traffic.discarded += 1
-            elif data[0] < 4 and is_stun(data) and local is not None:
-                agent.receive_datagram(data, FiveTuple(local, TransportAddress(*remote)), time())
-                self.pump()
-            elif remote in sources:
-                put(data)
-            else:
-                traffic.discarded += 1
-
-        return receive, open_to
+    def receive_stun(self, data: bytes, path: FiveTuple) -> None:
+        """Hand the agent what came on a path."""
+        self.machine.receive_datagram(data, path, self._loop.time())
+        self.pump()
 
     def _receive_relayed(self, data: bytes, relay: Relay, peer: TransportAddress) -> None:
         """Take what a peer sent to a relayed base, out of its ChannelData message."""
@@ -233,8 +218,7 @@ class AgentDriver(Driver[Event]):
         if not data or base is None:
             self._traffic.discarded += 1
         elif data[0] < 4 and is_stun(data):
-            self.machine.receive_datagram(data, FiveTuple(base, peer), self._loop.time())
-            self.pump()
+            self.receive_stun(data, FiveTuple(base, peer))
         elif self.machine.is_valid_path(base, peer):
             self._put(data)
         else:
@@ -247,15 +231,21 @@ class AgentDriver(Driver[Event]):
         bound = self.sockets.get(path.local)
         if bound is not None and path.protocol is TransportProtocol.UDP:
             bound.send(data, path.remote)
-        elif not self._links.transmit(effect):
+        elif self._links is None or not self._links.transmit(effect):
             if path.protocol is TransportProtocol.TCP:
                 self.tcp.transmit(effect)
             else:
                 self.unsendable += 1
 
+    def _other_effect(self, effect: object) -> bool:
+        self._perform(effect)
+        return True
+
     def _perform(self, effect: object) -> None:
         match effect:
             case OpenLink():
+                if self._links is None:
+                    self._links = ServerLinks(self.machine, self.network, self.pump, self._receive_relayed)
                 self._start(self._links.open(effect), f"ice: link to {effect.config.url}")
             case FetchCredentials():
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
@@ -264,7 +254,8 @@ class AgentDriver(Driver[Event]):
             case Connect():
                 self.tcp.connect(effect)
             case Release(path):
-                self._links.release(path)
+                if self._links is not None:
+                    self._links.release(path)
                 self.tcp.release(path)
             case ResolveName() | PublishName() | WithdrawName():
                 if self._names is None:
@@ -296,6 +287,8 @@ class AgentDriver(Driver[Event]):
         self.pump()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is NO_MEMBERS:
+            self._tasks = set()
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

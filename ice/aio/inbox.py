@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 from ice.errors import IceError
+from stun.nothing import NO_ITEMS
 
 __all__ = ["Inbox"]
 
@@ -28,7 +29,7 @@ class Inbox:
         self.taken = 0
         """Datagrams that were taken out."""
         self._limit = limit
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] = NO_ITEMS
         self._error: IceError | None = None
 
     def __len__(self) -> int:
@@ -66,6 +67,8 @@ class Inbox:
             if self._error is not None:
                 raise type(self._error)(str(self._error), self._error.reason)
             waiter = asyncio.get_running_loop().create_future()
+            if self._waiters is NO_ITEMS:
+                self._waiters = []
             self._waiters.append(waiter)
             try:
                 await waiter

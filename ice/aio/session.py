@@ -78,21 +78,21 @@ class Session(AsyncIOEventEmitter):
         super().__init__()
         self._config = narrowed(config or IceConfig())
         self._network = network or UdpNetwork()
-        self._servers = stun_servers(self._config)
+        self._servers = tuple(stun_servers(self._config))
         self._rng = rng or _SYSTEM
         self._agent = agent or Agent(self._config, role, rng=self._rng)
         self._driver: AgentDriver | None = None
         self._gatherer: Gatherer | None = None
         self._gathering: asyncio.Task[None] | None = None
+        self._began_gathering = False
         self._roaming: Roaming | None = None
         self._gathered = Flag()
         self._decided = Flag()
         self._reason: FailureReason | None = None
-        self._local_candidates: list[Candidate] = []
         self._remote_candidates: list[Candidate] = []
         self._inbox = Inbox(self._config.max_queued_datagrams)
         self._traffic = Traffic()
-        self._agent.set_traffic(lambda: (self._inbox.packets, self._traffic.packets_sent))
+        self._agent.set_traffic(self._count_traffic)
         self._selections = 0
         self._route = Route(self._config.own_socket_after)
 
@@ -119,8 +119,8 @@ class Session(AsyncIOEventEmitter):
 
     @property
     def local_candidates(self) -> list[Candidate]:
-        """The candidates told so far; empty before :meth:`gather`."""
-        return self._local_candidates[:]
+        """The candidates told so far that are still there; empty before :meth:`gather`."""
+        return self._agent.local_candidates
 
     @property
     def remote_description(self) -> Description | None:
@@ -145,6 +145,9 @@ class Session(AsyncIOEventEmitter):
     def stats(self) -> SessionStats:
         """Return counters of now (after the W3C's RTCTransportStats and RTCIceCandidatePairStats)."""
         return SessionStats.of(self._traffic, self._inbox, self._selections, self._agent.stats())
+
+    def _count_traffic(self) -> tuple[int, int]:
+        return self._inbox.packets, self._traffic.packets_sent
 
     # -- setting up ------------------------------------------------------------------------------------------------
 
@@ -305,21 +308,21 @@ class Session(AsyncIOEventEmitter):
     def _start_gathering(self) -> None:
         if self._reason is not None:
             raise self._failure(self._reason)
-        if self._gathering is None:
+        if not self._began_gathering:
             driver = self._driver_now()
+            self._began_gathering = True
             self._gatherer = Gatherer(self._agent, self._config, self._servers, self._network, self._rng, driver)
             self._gathering = asyncio.create_task(self._gather(self._gatherer, driver), name="ice: gathering")
 
     async def _gather(self, gatherer: Gatherer, driver: AgentDriver) -> None:
         await gatherer.run()
-        if driver.seat is not None:
-            return  # The sockets are others' too, and stay where they are.
-        bases = driver.sockets.keys
-        self._roaming = Roaming(
-            self._config.roaming, self._network, gatherer.hosts, lambda: list(bases()), gatherer.add_host, self._unbind
-        )
-        if self._reason is None:
-            self._roaming.start()
+        if driver.seat is None:  # Else the sockets are others' too, and stay where they are.
+            bases, hosts, add = driver.sockets.keys, gatherer.hosts, gatherer.add_host
+            settings = self._config.roaming
+            self._roaming = Roaming(settings, self._network, hosts, lambda: list(bases()), add, self._unbind)
+            if self._reason is None:
+                self._roaming.start()
+        self._gatherer = self._gathering = None
 
     def _unbind(self, base: TransportAddress) -> None:
         """The address of a base is gone."""
@@ -329,7 +332,6 @@ class Session(AsyncIOEventEmitter):
     def _on_event(self, event: Event) -> None:
         match event:
             case LocalCandidateFound(candidate):
-                self._local_candidates.append(candidate)
                 if candidate.type is CandidateType.SERVER_REFLEXIVE and self._gatherer is not None:
                     self._gatherer.note_answer()
                 self._tell("candidate", candidate)
@@ -351,7 +353,6 @@ class Session(AsyncIOEventEmitter):
                 logger.info("%s", event.error_text)
                 self._tell("candidateerror", event)
             case Restarted(description):
-                self._local_candidates.clear()
                 self._gathered.clear()
                 self._tell("restart", description)
             case RestartWanted(why):

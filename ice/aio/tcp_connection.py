@@ -1,8 +1,9 @@
 """One TCP connection of a session: RFC 4571 frames in and out with few copies and few system calls.
 
 asyncio's transports hand on what they read piece by piece and make a system call for each write. Here a wake-up reads
-as much as there is into one buffer that stays, frames are cut out of it with a single copy each, and what is sent in
-one turn of the loop after the first packet leaves together.
+as much as there is into one buffer that all connections of a loop share, frames are cut out of it with a single copy
+each, and what is sent in one turn of the loop after the first packet leaves together. A connection holds no more than
+the beginning of a frame whose rest has not come.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from ice.tcp import Framing
 from ice.tcp_config import TcpConfig
@@ -18,8 +20,7 @@ from stun.framing import StunStreamDecoder
 
 __all__ = ["TcpConnection"]
 
-_FIRST_BUFFER = 16 * 1024
-_LARGEST_BUFFER = 256 * 1024
+_SHARED_BUFFER = 256 * 1024
 _FRAMES_A_TURN = 256
 _FLUSH_AT = 64 * 1024
 _LINGER = 2.0
@@ -28,6 +29,27 @@ _GATHER_FROM = 2048 if hasattr(socket.socket, "sendmsg") else 1 << 30
 
 Receiver = Callable[[bytes], None]
 """Takes one packet; must not raise."""
+
+
+class _Scratch:
+    """What the connections of one loop read into, one after the other: nothing stays in it beyond a wake-up."""
+
+    __slots__ = ("__weakref__", "buffer", "view")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(_SHARED_BUFFER)
+        self.view = memoryview(self.buffer)
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Scratch:
+        """Return that of a loop."""
+        scratch = _SCRATCHES.get(loop)
+        if scratch is None:
+            scratch = _SCRATCHES[loop] = cls()
+        return scratch
+
+
+_SCRATCHES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Scratch] = WeakKeyDictionary()
 
 
 class TcpConnection:
@@ -44,12 +66,10 @@ class TcpConnection:
 
     __slots__ = (
         "_backlog",
-        "_buffer",
         "_closed",
         "_closing",
         "_corked",
         "_decoder",
-        "_end",
         "_gone",
         "_held",
         "_held_size",
@@ -58,9 +78,9 @@ class TcpConnection:
         "_loop",
         "_max_packet",
         "_receiver",
+        "_rest",
+        "_scratch",
         "_socket",
-        "_start",
-        "_view",
         "_writing",
         "dropped",
     )
@@ -83,9 +103,8 @@ class TcpConnection:
         self._max_packet = config.max_packet
         self._loop = loop
         self._decoder = StunStreamDecoder() if framing is Framing.STUN else None
-        self._buffer = bytearray(_FIRST_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._scratch = _Scratch.of(loop)
+        self._rest = b""  # What was read and not handed on: less than a frame, or more where readers have to catch up.
         self._held: list[bytes] = []
         self._held_size = 0
         self._corked = False
@@ -178,35 +197,40 @@ class TcpConnection:
     # -- in --
 
     def _readable(self) -> None:
+        view, kept = self._scratch.view, self._restore()
         try:
-            count = self._socket.recv_into(self._view[self._end :])
+            count = self._socket.recv_into(view[kept:])
         except BlockingIOError:
             return
         except OSError:
             count = 0
         if count == 0:
             self._lost()
-            return
-        self._end += count
-        if self._decoder is not None:
-            self._cut_messages(self._decoder)
+        elif self._decoder is not None:
+            self._cut_messages(self._decoder, bytes(view[:count]))
         else:
-            self._cut()
+            self._cut(kept + count)
 
-    def _cut_messages(self, decoder: StunStreamDecoder) -> None:
+    def _restore(self) -> int:
+        """Lay what was kept at the front of the buffer, and return its length."""
+        kept = len(self._rest)
+        if kept:
+            self._scratch.view[:kept] = self._rest
+        return kept
+
+    def _cut_messages(self, decoder: StunStreamDecoder, data: bytes) -> None:
         try:
-            messages = decoder.receive(bytes(self._view[: self._end]))
+            messages = decoder.receive(data)
         except StunFramingError:
             self._lost()
             return
-        self._end = 0
         for message in messages:
             self._receiver(message)
 
-    def _cut(self) -> None:
+    def _cut(self, end: int) -> None:
         """Hand on the frames that are complete, so many a turn of the loop that readers keep up."""
-        buffer, view, receiver = self._buffer, self._view, self._receiver
-        start, end, limit = self._start, self._end, self._max_packet
+        buffer, view, receiver, limit = self._scratch.buffer, self._scratch.view, self._receiver, self._max_packet
+        start = 0
         for _ in range(_FRAMES_A_TURN):
             if end - start < 2:
                 break
@@ -223,30 +247,14 @@ class TcpConnection:
                     return
             start = stop
         else:
-            self._start = start
             self._loop.remove_reader(self._socket.fileno())
             self._loop.call_soon(self._go_on)
-            return
-        self._start = start
-        self._make_room()
+        self._rest = bytes(view[start:end])
 
     def _go_on(self) -> None:
         if not self._closing:
             self._loop.add_reader(self._socket.fileno(), self._readable)
-            self._cut()
-
-    def _make_room(self) -> None:
-        """Move what is left to the front; take a larger buffer when this one was filled."""
-        rest = self._end - self._start
-        was_full = self._end == len(self._buffer)
-        if not self._start and not was_full:
-            return
-        left = bytes(self._view[self._start : self._end])
-        if was_full and len(self._buffer) < _LARGEST_BUFFER:
-            self._buffer = bytearray(min(4 * len(self._buffer), _LARGEST_BUFFER))
-            self._view = memoryview(self._buffer)
-        self._view[:rest] = left
-        self._start, self._end = 0, rest
+            self._cut(self._restore())
 
     # -- the end --
 

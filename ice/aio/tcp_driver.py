@@ -12,7 +12,7 @@ from ice.aio.shared_network import NetworkSeat
 from ice.aio.stats import Traffic
 from ice.aio.tcp_connection import Receiver, TcpConnection
 from ice.aio.tcp_relayed import RelayedConnection
-from ice.aio.tcp_sockets import SystemTcp, TcpDial, TcpListener
+from ice.aio.tcp_sockets import SystemTcp, TcpDial
 from ice.candidate import TcpType
 from ice.tcp import Connect, ConnectError, Framing
 from ice.tcp_config import TcpConfig
@@ -22,11 +22,25 @@ from stun.aio import UdpNetwork
 from stun.demux import is_stun
 from stun.machine import Transmit
 from stun.network import Network
+from stun.nothing import NO_ENTRIES
 from turn.aio.peer_stream import PeerStream
 
 __all__ = ["TcpDriver"]
 
 Send = Callable[[bytes, tuple[str, int]], bool]
+
+
+class _Listening:
+    """A listening socket, or what we have of one: what it accepts becomes a connection of the agent."""
+
+    __slots__ = ("_driver", "listener")
+
+    def __init__(self, driver: TcpDriver, tcp: SystemTcp, wanted: TransportAddress, backlog: int) -> None:
+        self._driver = driver
+        self.listener = tcp.listen(wanted, self._accepted, backlog)
+
+    def _accepted(self, connection: socket.socket, remote: TransportAddress) -> None:
+        self._driver.accepted(FiveTuple(self.listener.local, remote, TransportProtocol.TCP), connection)
 
 
 class TcpDriver:
@@ -40,6 +54,20 @@ class TcpDriver:
         put: takes the peer's data.
         traffic: where discarded packets are counted.
     """
+
+    __slots__ = (
+        "_agent",
+        "_closed",
+        "_config",
+        "_dials",
+        "_listening",
+        "_loop",
+        "_pump",
+        "_put",
+        "_tcp",
+        "_traffic",
+        "connections",
+    )
 
     def __init__(
         self,
@@ -58,9 +86,9 @@ class TcpDriver:
         self._put = put
         self._traffic = traffic
         self._loop = asyncio.get_running_loop()
-        self._listeners: list[TcpListener] = []
-        self._dials: dict[FiveTuple, TcpDial] = {}
-        self.connections: dict[FiveTuple, TcpConnection | RelayedConnection] = {}
+        self._listening: tuple[_Listening, ...] = ()
+        self._dials: dict[FiveTuple, TcpDial] = NO_ENTRIES
+        self.connections: dict[FiveTuple, TcpConnection | RelayedConnection] = NO_ENTRIES
         """The open connections by their logical paths."""
         self._closed = False
 
@@ -79,16 +107,14 @@ class TcpDriver:
             raise OSError("there is no TCP (any more)")
         local = TransportAddress(host, ACTIVE_PORT)
         if tcp_type is not TcpType.ACTIVE:
-            local = self._listen(self._tcp, TransportAddress(host, port))
+            listening = _Listening(self, self._tcp, TransportAddress(host, port), self._config.max_incoming)
+            self._listening += (listening,)
+            local = listening.listener.local
         self._agent.add_tcp_base(local, tcp_type, self._loop.time())
 
-    def _listen(self, tcp: SystemTcp, wanted: TransportAddress) -> TransportAddress:
-        def accepted(connection: socket.socket, remote: TransportAddress) -> None:
-            self._open(FiveTuple(listener.local, remote, TransportProtocol.TCP), connection, Framing.ICE)
-
-        listener = tcp.listen(wanted, accepted, self._config.max_incoming)
-        self._listeners.append(listener)
-        return listener.local
+    def accepted(self, path: FiveTuple, connection: socket.socket) -> None:
+        """Take a connection of the peer's."""
+        self._open(path, connection, Framing.ICE)
 
     # -- effects --
 
@@ -101,6 +127,8 @@ class TcpDriver:
             return
         try:
             dialled = partial(self._dialled, effect)
+            if self._dials is NO_ENTRIES:
+                self._dials = {}
             self._dials[path] = self._tcp.dial(local, path.remote, dialled, effect.ttl)
         except OSError:
             self._loop.call_soon(self._failed, path, ConnectError.OTHER)
@@ -131,6 +159,11 @@ class TcpDriver:
             connected.close()
             self._failed(path, ConnectError.REFUSED)
             return
+        self._opened(path, connection)
+
+    def _opened(self, path: FiveTuple, connection: TcpConnection | RelayedConnection) -> None:
+        if self.connections is NO_ENTRIES:
+            self.connections = {}
         self.connections[path] = connection
         self._agent.path_opened(path, self._loop.time())
         self._pump()
@@ -141,9 +174,7 @@ class TcpDriver:
             stream.abort()
             return
         receiver, gone = self._receiver(path, Framing.ICE), partial(self._gone, path)
-        self.connections[path] = RelayedConnection(stream, receiver, gone, self._config)
-        self._agent.path_opened(path, self._loop.time())
-        self._pump()
+        self._opened(path, RelayedConnection(stream, receiver, gone, self._config))
 
     def _gone(self, path: FiveTuple) -> None:
         if self.connections.pop(path, None) is not None and not self._closed:
@@ -166,10 +197,9 @@ class TcpDriver:
 
     def sender(self, path: FiveTuple) -> Send:
         """Return what sends data on a path, also when its connection is opened again."""
-        connections = self.connections
 
         def send(data: bytes, remote: tuple[str, int]) -> bool:
-            connection = connections.get(path)
+            connection = self.connections.get(path)
             return connection is not None and connection.send(data)
 
         return send
@@ -194,12 +224,12 @@ class TcpDriver:
     def close(self) -> None:
         """Stop listening, close every connection after what was sent; harmless twice."""
         self._closed = True
-        for listener in self._listeners:
-            listener.close()
+        for listening in self._listening:
+            listening.listener.close()
         for dial in self._dials.values():
             dial.cancel()
         for connection in list(self.connections.values()):
             connection.close()
-        self._listeners.clear()
+        self._listening = ()
         self._dials.clear()
         self.connections.clear()

@@ -73,6 +73,20 @@ async def test_frames_come_out_whole_however_they_are_cut() -> None:
         assert made.packets == wanted
 
 
+async def test_connections_that_read_in_turn_keep_their_unfinished_frames_apart() -> None:
+    loop = asyncio.get_running_loop()
+    async with end() as first, end() as second:
+        ends = {first: b"\xaa" * 9000, second: b"\xbb" * 7000}
+        streams = {made: encode_frame(packet) * 3 for made, packet in ends.items()}
+        for cut in range(0, 27_006, 2500):
+            for made, stream in streams.items():
+                await loop.sock_sendall(made.raw, stream[cut : cut + 2500])
+            await asyncio.sleep(0)
+        for made, packet in ends.items():
+            await made.arrived(3)
+            assert made.packets == [packet] * 3
+
+
 async def test_a_frame_over_the_limit_ends_the_connection_though_it_is_not_complete() -> None:
     async with end(TcpConfig(max_packet=100)) as made:
         made.raw.send(encode_frame(b"x" * 100) + (101).to_bytes(2, "big"))

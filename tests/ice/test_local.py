@@ -77,14 +77,14 @@ def test_a_mapped_address_is_found_or_learned() -> None:
     local = candidates(address(1), max_peer_reflexive=1)
     [host] = local.make_hosts()
     reflexive = local.add_reflexive(Base(address(1)), MAPPED, SERVER)
-    assert local.at(Base(address(1)), address(1)) is host
-    assert local.at(Base(address(1)), MAPPED) is reflexive
-    learned = local.at(Base(address(1)), MAPPED._replace(port=9))
+    assert local.at(Base(address(1)), address(1), host) is host
+    assert local.at(Base(address(1)), MAPPED, host) is reflexive
+    learned = local.at(Base(address(1)), MAPPED._replace(port=9), host)
     assert learned.type is CandidateType.PEER_REFLEXIVE
     assert learned.priority == peer_reflexive_priority(host.priority)
     assert learned.base == address(1)
-    assert local.at(Base(address(1)), MAPPED._replace(port=9)) is learned
-    assert local.at(Base(address(1)), MAPPED._replace(port=10)) is host  # Beyond the limit.
+    assert local.at(Base(address(1)), MAPPED._replace(port=9), host) is learned
+    assert local.at(Base(address(1)), MAPPED._replace(port=10), host) is host  # Beyond the limit.
 
 
 def test_hidden_host_addresses_do_not_show_in_related_addresses() -> None:

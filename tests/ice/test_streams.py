@@ -76,7 +76,7 @@ def test_two_foundations_are_two_pairs_at_once_and_slots_go_round() -> None:
 
 def test_a_foundation_that_fails_is_tried_in_the_next_component() -> None:
     a, b, wire = two_parties(PLACES[:2])
-    first = b.members["audio", 1].agent._local.bases[0].address
+    first = b.members["audio", 1].agent.mappable_bases[0].address
     wire.passes = lambda data, path: first not in (path.local, path.remote)
     meet(a, b)
     wire.run(until=200.0)
@@ -236,7 +236,7 @@ def test_many_restarts_keep_little() -> None:
         wire.run(until=now + 0.5)
         assert b.streams.state is State.COMPLETED
     assert len(a.streams._shared._sets) <= 4
-    assert len(a.streams._credentials["audio"]._by_generation) <= 4
+    assert len(a.streams._credentials["audio"]._descriptions) <= 4
 
 
 # -- the state --

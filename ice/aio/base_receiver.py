@@ -1,0 +1,47 @@
+"""What takes the datagrams of one socket of a session, and tells STUN from data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
+
+from ice.aio.stats import Traffic
+from stun.address import FiveTuple, TransportAddress
+from stun.demux import is_stun
+
+if TYPE_CHECKING:
+    from ice.aio.driver import AgentDriver
+
+__all__ = ["BaseReceiver"]
+
+
+class BaseReceiver:
+    """STUN goes to the agent, data from where the peer has authenticated to ``put``; the rest is counted.
+
+    Nothing is taken before :meth:`open_to` has told the address of the socket.
+    """
+
+    __slots__ = ("_driver", "_local", "_put", "_sources", "_traffic")
+
+    def __init__(self, driver: AgentDriver, put: Callable[[bytes], None], traffic: Traffic) -> None:
+        self._driver = driver
+        self._put = put
+        self._traffic = traffic
+        self._local: TransportAddress | None = None
+        self._sources: AbstractSet[tuple[str, int]] = frozenset()
+
+    def open_to(self, bound: TransportAddress) -> None:
+        """The socket is a base of the agent."""
+        self._local, self._sources = bound, self._driver.machine.accepted_sources(bound)
+
+    def receive(self, data: bytes, remote: tuple[str, int]) -> None:
+        """Take one datagram."""
+        if not data:
+            self._traffic.discarded += 1
+        elif data[0] < 4 and is_stun(data) and self._local is not None:
+            self._driver.receive_stun(data, FiveTuple(self._local, TransportAddress(*remote)))
+        elif remote in self._sources:
+            self._put(data)
+        else:
+            self._traffic.discarded += 1
