@@ -88,7 +88,7 @@ class Agent(AgentCandidates):
             else:
                 self._take_candidate(generation, item, now)
         generation.remotes.ended = ended
-        for check in generation.early.take(description.ufrag):
+        for check in self._generations.early_checks(description.ufrag):
             generation.checking.receive_check(check, now)
         self._settle(now)
 
@@ -202,10 +202,9 @@ class Agent(AgentCandidates):
             self._drops["check: refused"] += 1
             return
         self._tcp.authenticated(path)
-        if generation.remote is None:
+        meant = self._generations.meant_by(check, generation)
+        if meant is None:
             generation.early.add(check)
-        elif (meant := self._generations.meant_by(check, generation)) is None:
-            self._drops["check: another generation"] += 1
         elif not meant.is_retired:
             meant.checking.receive_check(check, now)
 

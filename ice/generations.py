@@ -159,14 +159,18 @@ class Generations:
         return next((generation for generation in self._kept if generation.local.ufrag == ufrag), None)
 
     def meant_by(self, check: ReceivedCheck, generation: Generation) -> Generation | None:
-        """Return whose pairs a check belongs to that was authenticated by ``generation``, or None.
+        """Return whose pairs a check belongs to that was authenticated by ``generation``, or None while it is early.
 
         It is the peer's fragment that says it. A peer that restarts may check our old candidates before it has our new
-        description, with the new credentials of its own and the old ones of ours.
+        description, with the new credentials of its own and the old ones of ours, and before its description is here.
         """
         if generation.remote is not None and generation.remote.ufrag == check.peer_ufrag:
             return generation
         return self.of_peer(check.peer_ufrag)
+
+    def early_checks(self, ufrag: str) -> list[ReceivedCheck]:
+        """Return and forget the checks that came before the peer's description ``ufrag``, to whichever of ours."""
+        return [check for generation in self._kept for check in generation.early.take(ufrag)]
 
     @property
     def latest(self) -> Generation:
