@@ -11,8 +11,9 @@ import pytest
 from ice.events import State
 from ice.roles import Role
 from stun import attributes as att
+from stun.address import FiveTuple
 from stun.integrity import short_term_key
-from stun.message import MessageClass, Method
+from stun.message import MessageClass, Method, parse
 from tests.ice.builders import request
 from tests.ice.restarting_peer import (
     NEW_PORT,
@@ -24,7 +25,8 @@ from tests.ice.restarting_peer import (
     before_restart,
     restarted,
 )
-from tests.ice.stepper import B
+from tests.ice.signalled import SignalledWire
+from tests.ice.stepper import A, B, Side
 
 
 def username_of(peer: RestartingPeer) -> str | None:
@@ -243,3 +245,32 @@ def test_consent_to_the_new_pair_lasts_when_it_goes_over() -> None:
         peer.check()
     assert is_on_the_new_pair(peer)
     assert peer.side.agent.state.is_usable
+
+
+# -- the other way round: we restart
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_peer_that_goes_by_our_new_description_before_it_answers_is_asked_under_both(role: Role) -> None:
+    a, b = Side(role.other, A), Side(role, B, seed=2)
+    wire = SignalledWire(a, b)
+    wire.run(until=1.0)
+    assert wire.agrees
+    theirs = a.agent.local_description
+    ours = b.agent.restart(wire.now)
+    attribute = att.ICE_CONTROLLED if role is Role.CONTROLLING else att.ICE_CONTROLLING
+    name = f"{ours.ufrag}:{theirs.ufrag}"
+    data = request(name, ours.pwd, role=(attribute, 7), transaction_id=b"a new check!")
+    b.agent.receive_datagram(data, FiveTuple(B, A), wire.now)
+    selected = b.agent.selected_pair
+    assert selected is not None
+    assert selected.path == FiveTuple(B, A)
+    assert selected.username == f"{theirs.ufrag}:{ours.ufrag}"
+    sent = []
+    while (effect := b.agent.next_effect()) is not None:
+        sent.append(parse(effect.data))
+    nominations = [message for message in sent if att.USE_CANDIDATE in message or att.NOMINATION in message]
+    assert len(nominations) == (1 if role is Role.CONTROLLING else 0)
+    for message in nominations:
+        assert message.get(att.USERNAME) == f"{theirs.ufrag}:{ours.ufrag}"
+        assert message.verify_integrity(short_term_key(theirs.pwd))
