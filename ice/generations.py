@@ -132,6 +132,13 @@ class Generations:
         for path in generation.checking.accepted - paths:
             self._sources.discard(path)
 
+    def answered(self, retired: Generation, now: float) -> None:
+        """The peer has checked an old pair and was answered, which lets it send there for that long (RFC 7675).
+
+        libwebrtc, when controlled, stays on an old pair until data comes on the new one.
+        """
+        retired.forget_at = now + self._config.consent_timeout
+
     def handle_timeout(self, now: float) -> None:
         """Forget those whose time is over."""
         for generation in self._kept[:]:
