@@ -85,7 +85,7 @@ class Agent(AgentCandidates):
             else:
                 self._take_candidate(generation, item, now)
         generation.remotes.ended = ended
-        for check in generation.early.take(description.ufrag):
+        for check in self._generations.early_checks(description.ufrag):
             generation.checking.receive_check(check, now)
         self._owed = now
 
@@ -194,16 +194,16 @@ class Agent(AgentCandidates):
         generation = self._generations.of_local(ours) or self._generations.current
         answer = generation.responder.answer(request, path, size)
         self._outbox.effects.append(Transmit(answer.data, path))
-        check = answer.check
-        if check is None:
+        if (check := answer.check) is None:
             self._drops["check: refused"] += 1
             return
         self._tcp.authenticated(path)
-        if generation.remote is None:
+        meant = self._generations.meant_by(check, generation)
+        if meant is None:
             generation.early.add(check)
-        elif (meant := self._generations.meant_by(check, generation)) is None:
-            self._drops["check: another generation"] += 1
-        elif not meant.is_retired:
+        elif meant.is_retired:
+            self._generations.answered(meant, now)
+        else:
             meant.checking.receive_check(check, now)
 
     def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:

@@ -49,9 +49,7 @@ class Checking(Pairing):
         pair.requests_received += 1
         pair.responses_sent += 1
         if check.our_ufrag:
-            pair.username = f"{check.peer_ufrag}:{check.our_ufrag}"
-            if pair.valid is not None:
-                pair.valid.username = pair.username
+            self._call(pair, f"{check.peer_ufrag}:{check.our_ufrag}", now)
         if check.use_candidate:
             pair.nomination = max(pair.nomination, check.nomination)
         if self.selected is not None and self.selected.path != pair.path and self.doubt is Doubt.NONE:
@@ -68,6 +66,27 @@ class Checking(Pairing):
             # A process that is behind with its reading finds the answer to the check before right behind this one.
             pair.recheck_at = now + self._config.triggered_ta
         self.checklist.trigger(pair)
+
+    def _call(self, pair: CandidatePair, username: str, now: float) -> None:
+        """Check under the name that the peer's check on this path has: the descriptions that it goes by."""
+        if self._client is None or username == self._client.username_on(pair):
+            pair.username = username
+            return
+        pair.username = username
+        if pair.valid is not None:
+            pair.valid.username = username
+        # It has gone over to another description of ours. A nomination under the last one is refused from now on; one
+        # that was taken libwebrtc has forgotten, with the pair that it was for. So it is made again.
+        nominated = self.moving.attempt or self.selected or self._nomination.attempted
+        if nominated is None or nominated.path != pair.path or self._roles.role is not Role.CONTROLLING:
+            return
+        self._client.retain(lambda other: other is not pair)  # One at a time, however often it changes its mind.
+        if self.selected is not None and self.selected.path == pair.path:
+            self._check(pair, now, nominates=True)
+        elif self.selected is not None:
+            self.moving.reset()
+        else:
+            self._nomination.reset()
 
     def _is_wanted(self, check: ReceivedCheck) -> bool:
         # Once a pair is selected a further nomination is of interest; whether it wins is decided when it succeeds.

@@ -152,6 +152,10 @@ class CheckClient:
         pair.requests_sent += 1
         return Transmit(data, pair.path)
 
+    def username_on(self, pair: CandidatePair) -> str:
+        """Return what checks on ``pair`` say in USERNAME."""
+        return pair.username or self._credentials.username
+
     def cancel(self, pair: CandidatePair) -> None:
         """Send the checks on ``pair`` no more; an answer still counts (section 7.3.1.4)."""
         for check in self._by_id.values():

@@ -136,6 +136,13 @@ class Generations:
         for path in set(generation.checking.accepted) - paths:
             self._sources.discard(path)
 
+    def answered(self, retired: Generation, now: float) -> None:
+        """The peer has checked an old pair and was answered, which lets it send there for that long (RFC 7675).
+
+        libwebrtc, when controlled, stays on an old pair until data comes on the new one.
+        """
+        retired.forget_at = now + self._config.consent_timeout
+
     def handle_timeout(self, now: float) -> None:
         """Forget those whose time is over."""
         for generation in self._kept[:]:
@@ -166,14 +173,18 @@ class Generations:
         return None
 
     def meant_by(self, check: ReceivedCheck, generation: Generation) -> Generation | None:
-        """Return whose pairs a check belongs to that was authenticated by ``generation``, or None.
+        """Return whose pairs a check belongs to that was authenticated by ``generation``, or None while it is early.
 
         It is the peer's fragment that says it. A peer that restarts may check our old candidates before it has our new
-        description, with the new credentials of its own and the old ones of ours.
+        description, with the new credentials of its own and the old ones of ours, and before its description is here.
         """
         if generation.remote is not None and generation.remote.ufrag == check.peer_ufrag:
             return generation
         return self.of_peer(check.peer_ufrag)
+
+    def early_checks(self, ufrag: str) -> list[ReceivedCheck]:
+        """Return and forget the checks that came before the peer's description ``ufrag``, to whichever of ours."""
+        return [check for generation in self._kept for check in generation.early.take(ufrag)]
 
     @property
     def latest(self) -> Generation:

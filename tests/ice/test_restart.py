@@ -138,6 +138,25 @@ def test_old_checks_are_answered_while_the_peer_may_still_need_them_and_then_no_
     assert wire.agrees
 
 
+def test_each_answer_on_the_old_pair_lets_the_peer_go_on_there_for_as_long_as_consent_lasts() -> None:
+    """libwebrtc, when controlled, stays on the old pair until data comes on the new one."""
+    a, b, wire = signalled()
+    old_a, old_b = a.agent.local_description, b.agent.local_description
+    a.agent.restart(wire.now)
+    wire.run(until=2.0)
+    for until in (20.0, 45.0, 70.0):
+        wire.run(until=until)
+        data = request(f"{old_a.ufrag}:{old_b.ufrag}", old_a.pwd, role=(att.ICE_CONTROLLED, 1))
+        a.agent.receive_datagram(data, FiveTuple(A, B), wire.now)
+        sent = a.agent.next_effect()
+        assert sent is not None
+        assert parse(sent.data).message_class is MessageClass.SUCCESS
+    wire.run(until=99.9)
+    assert len(list(a.agent._generations)) == 2
+    wire.run(until=100.1)
+    assert len(list(a.agent._generations)) == 1
+
+
 def test_data_from_the_old_path_is_taken_until_its_generation_is_forgotten() -> None:
     a, b, wire = signalled()
     wire.passes = lambda data, path: True

@@ -1,82 +1,41 @@
 """A peer that restarts and checks our old candidates before it has our new description, as libwebrtc does.
 
-Its new port goes by its new credentials and our old ones, nominates, and keeps to them: nothing else comes from there.
+Its new port goes by its new credentials and our old ones, nominates, and keeps to them until our new candidates are
+there, or for good. As it takes the controlling role with its restart, there may be a conflict of roles on top.
 """
 
 from __future__ import annotations
 
-from ice.description import Description
+import pytest
+
 from ice.events import State
 from ice.roles import Role
 from stun import attributes as att
-from stun.address import FiveTuple, TransportAddress
+from stun.address import FiveTuple
 from stun.integrity import short_term_key
-from stun.message import Message, MessageClass, Method, parse
+from stun.message import MessageClass, Method, parse
 from tests.ice.builders import request
+from tests.ice.restarting_peer import (
+    NEW_PORT,
+    PATH,
+    RESTARTED,
+    STRONGEST,
+    WEAKEST,
+    RestartingPeer,
+    before_restart,
+    restarted,
+)
 from tests.ice.signalled import SignalledWire
 from tests.ice.stepper import A, B, Side
 
-NEW_PORT = TransportAddress("192.0.2.1", 1077)
-PATH = FiveTuple(B, NEW_PORT)
-RESTARTED = Description("theirNew", "their-new-password-their-new-password")
+
+def username_of(peer: RestartingPeer) -> str | None:
+    pair = peer.side.agent.selected_pair
+    return None if pair is None else pair.username
 
 
-class Stubborn:
-    """The peer after its restart: one port, which knows our old description alone."""
-
-    def __init__(self, side: Side, now: float) -> None:
-        self.side = side
-        self.now = now
-        self.old = side.agent.local_description
-        self.asked: list[Message] = []
-        self.answers: list[Message] = []
-        self.count = 0
-        side.agent.set_remote_description(RESTARTED, now)
-        self.drain()
-
-    def drain(self) -> None:
-        while (effect := self.side.agent.next_effect()) is not None:
-            message = parse(effect.data)
-            if effect.path != PATH:
-                continue
-            if message.message_class is not MessageClass.REQUEST:
-                self.answers.append(message)
-                continue
-            self.asked.append(message)
-            key = short_term_key(RESTARTED.pwd)
-            if message.get(att.USERNAME) == f"{RESTARTED.ufrag}:{self.old.ufrag}" and message.verify_integrity(key):
-                answer = message.success((att.XOR_MAPPED_ADDRESS, B)).serialize(key, fingerprint=True)
-            else:
-                answer = message.failure(401, "Unauthorized").serialize(fingerprint=True)
-            self.side.agent.receive_datagram(answer, PATH, self.now)
-        self.side.drain_events()
-
-    def check(self, *, nominates: bool) -> Message:
-        """Check with our old credentials; return the answer."""
-        self.count += 1
-        extra = [(att.USE_CANDIDATE, True)] if nominates else []
-        identity = self.count.to_bytes(12, "big")
-        name = f"{self.old.ufrag}:{RESTARTED.ufrag}"
-        data = request(name, self.old.pwd, *extra, transaction_id=identity)  # type: ignore[arg-type]
-        self.side.agent.receive_datagram(data, PATH, self.now)
-        self.drain()
-        return self.answers[-1]
-
-    def wait(self, seconds: float) -> None:
-        until = self.now + seconds
-        while (deadline := self.side.agent.next_timeout()) is not None and deadline.at <= until:
-            self.now = max(self.now, deadline.at)
-            self.side.agent.handle_timeout(self.now)
-            self.drain()
-        self.now = until
-
-
-def restarted() -> Stubborn:
-    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
-    wire = SignalledWire(a, b)
-    wire.run(until=1.0)
-    assert wire.agrees
-    return Stubborn(b, wire.now)
+def is_on_the_new_pair(peer: RestartingPeer) -> bool:
+    return peer.side.agent.selected_path == PATH
 
 
 def test_a_peer_that_keeps_to_our_old_description_has_a_new_pair_at_once() -> None:
@@ -84,7 +43,7 @@ def test_a_peer_that_keeps_to_our_old_description_has_a_new_pair_at_once() -> No
     agent = peer.side.agent
     assert peer.check(nominates=True).message_class is MessageClass.SUCCESS
     peer.wait(0.1)
-    assert agent.selected_path == PATH
+    assert is_on_the_new_pair(peer)
     assert peer.asked[-1].get(att.USERNAME) == f"{RESTARTED.ufrag}:{peer.old.ufrag}"
     assert peer.asked[-1].method is Method.BINDING
     assert agent.state in (State.CONNECTED, State.COMPLETED)
@@ -97,7 +56,7 @@ def test_it_goes_on_for_as_long_as_the_pair_is_in_use() -> None:
     for _ in range(40):
         peer.wait(5.0)
         assert peer.check(nominates=False).message_class is MessageClass.SUCCESS
-    assert peer.side.agent.selected_path == PATH
+    assert is_on_the_new_pair(peer)
     assert peer.side.agent.state.is_usable
 
 
@@ -107,19 +66,211 @@ def test_a_check_with_our_new_description_makes_it_an_ordinary_pair() -> None:
     peer.wait(0.1)
     ours = peer.side.agent.local_description
     assert ours != peer.old
-    data = request(f"{ours.ufrag}:{RESTARTED.ufrag}", ours.pwd, transaction_id=b"a new check!")
-    peer.side.agent.receive_datagram(data, PATH, peer.now)
-    selected = peer.side.agent.selected_pair
-    assert selected is not None
-    assert selected.username == f"{RESTARTED.ufrag}:{ours.ufrag}"
+    peer.go_by_the_new()
+    peer.check()
+    assert username_of(peer) == f"{RESTARTED.ufrag}:{ours.ufrag}"
 
 
-def test_checks_that_name_a_description_which_nobody_has_told_are_of_no_generation() -> None:
+# -- before its description is here
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_check_that_comes_before_the_description_waits_for_it(role: Role) -> None:
+    peer = before_restart(role)
+    assert peer.check().message_class is MessageClass.SUCCESS
+    peer.wait(0.5)
+    assert peer.asked == []
+    assert not is_on_the_new_pair(peer)
+    assert NEW_PORT not in peer.side.agent.accepted_sources(B)
+    peer.learn()
+    assert [message.get(att.USERNAME) for message in peer.asked] == [f"{RESTARTED.ufrag}:{peer.old.ufrag}"]
+    assert is_on_the_new_pair(peer)
+    assert peer.side.agent.role is Role.CONTROLLED
+
+
+def test_a_check_that_names_a_description_which_never_comes_leads_to_nothing() -> None:
     peer = restarted()
     name = f"{peer.old.ufrag}:nobody"
     data = request(name, peer.old.pwd, (att.USE_CANDIDATE, True), transaction_id=b"nobody knows")
     peer.side.agent.receive_datagram(data, PATH, peer.now)
     peer.drain()
     peer.wait(0.1)
-    assert peer.side.agent.selected_path != PATH
-    assert peer.side.agent.stats().dropped["check: another generation"] == 1
+    assert not is_on_the_new_pair(peer)
+    assert peer.asked == []
+
+
+def test_no_more_checks_wait_than_the_limit() -> None:
+    peer = before_restart()
+    limit = 32
+    for number in range(limit + 5):
+        path = PATH._replace(remote=NEW_PORT._replace(port=3000 + number))
+        name = f"{peer.old.ufrag}:{RESTARTED.ufrag}"
+        data = request(name, peer.old.pwd, transaction_id=number.to_bytes(12, "big"))
+        peer.side.agent.receive_datagram(data, path, peer.now)
+    assert peer.side.agent.stats().dropped == {"check: early, too many or of another generation": 5}
+
+
+# -- conflicts of roles
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("tiebreaker", [WEAKEST, STRONGEST])
+@pytest.mark.parametrize("role", list(Role))
+def test_whoever_wins_the_conflict_both_have_the_new_pair(
+    role: Role, tiebreaker: int, keeps: bool, early: bool
+) -> None:
+    """``keeps`` to our old description, or has the new one after its first check; ``early``: checks before it tells."""
+    peer = before_restart(role, tiebreaker)
+    if early:
+        peer.check()
+    peer.learn()
+    peer.check()
+    if not keeps:
+        peer.go_by_the_new()
+    for _ in range(3):
+        peer.wait(0.05)
+        peer.check()
+    agent = peer.side.agent
+    assert agent.role is peer.role.other
+    assert is_on_the_new_pair(peer)
+    assert username_of(peer) == f"{RESTARTED.ufrag}:{peer.goes_by.ufrag}"
+    controls = role is Role.CONTROLLING and tiebreaker == WEAKEST
+    assert agent.role is (Role.CONTROLLING if controls else Role.CONTROLLED)
+    if controls:
+        assert peer.nominated[-1] == peer.goes_by
+
+
+def test_a_refusal_is_signed_with_the_password_of_the_description_that_the_check_names() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    refusal = peer.check()
+    assert refusal.error is not None
+    assert refusal.error.code == 487
+    assert refusal.verify_integrity(short_term_key(peer.old.pwd))
+    peer.go_by_the_new()
+    peer.role = Role.CONTROLLING  # A second refusal was under way.
+    refusal = peer.check()
+    assert refusal.error is not None
+    assert refusal.verify_integrity(short_term_key(peer.side.agent.local_description.pwd))
+
+
+# -- it goes over to our new description while we are at it
+
+
+def test_a_check_that_it_refuses_because_it_goes_by_the_new_description_is_made_again() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    peer.check()
+    assert peer.role is Role.CONTROLLED
+    peer.is_deaf = True  # Our check is under way when our answer arrives there.
+    peer.check()
+    peer.is_deaf = False
+    peer.go_by_the_new()
+    peer.wait(0.6)
+    assert not is_on_the_new_pair(peer)
+    peer.check()
+    peer.wait(0.01)
+    assert is_on_the_new_pair(peer)
+    assert peer.nominated == [peer.side.agent.local_description]
+
+
+def test_so_is_a_nomination() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    peer.check()
+    answered = peer._answer
+
+    def overtaken(asked):  # type: ignore[no-untyped-def]
+        if att.USE_CANDIDATE in asked:
+            peer.go_by_the_new()
+        return answered(asked)
+
+    peer._answer = overtaken  # type: ignore[method-assign]
+    peer.check()
+    assert len(peer.asked) == 2
+    peer.wait(0.6)
+    assert not is_on_the_new_pair(peer)
+    assert peer.nominated == []
+    peer.check()
+    assert is_on_the_new_pair(peer)
+    assert peer.nominated == [peer.side.agent.local_description]
+
+
+def test_what_was_nominated_under_the_old_description_is_nominated_again_under_the_new() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    peer.check()
+    peer.check()
+    assert is_on_the_new_pair(peer)
+    assert peer.nominated == [peer.old]
+    peer.go_by_the_new()
+    asked = len(peer.asked)
+    for _ in range(3):
+        peer.check()
+        peer.wait(0.1)
+    assert peer.nominated == [peer.old, peer.side.agent.local_description]
+    assert len(peer.asked) == asked + 1
+    assert is_on_the_new_pair(peer)
+
+
+def test_a_nomination_told_again_that_is_lost_is_sent_again() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    peer.check()
+    peer.check()
+    peer.go_by_the_new()
+    peer.is_deaf = True
+    peer.check()
+    peer.is_deaf = False
+    peer.wait(1.0)
+    assert peer.nominated == [peer.old, peer.side.agent.local_description]
+    assert peer.side.agent.state.is_usable
+
+
+def test_checks_that_arrive_in_the_wrong_order_end_where_the_last_one_is() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    new = peer.side.agent.local_description
+    for description in (peer.old, peer.old, new, peer.old, new):
+        peer.goes_by = description
+        peer.check()
+        peer.wait(0.02)
+    assert is_on_the_new_pair(peer)
+    assert username_of(peer) == f"{RESTARTED.ufrag}:{new.ufrag}"
+    assert peer.nominated[-1] == new
+
+
+def test_consent_to_the_new_pair_lasts_when_it_goes_over() -> None:
+    peer = restarted(Role.CONTROLLING, WEAKEST)
+    for _ in range(3):
+        peer.check()
+    peer.go_by_the_new()
+    for _ in range(40):
+        peer.wait(5.0)
+        peer.check()
+    assert is_on_the_new_pair(peer)
+    assert peer.side.agent.state.is_usable
+
+
+# -- the other way round: we restart
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_peer_that_goes_by_our_new_description_before_it_answers_is_asked_under_both(role: Role) -> None:
+    a, b = Side(role.other, A), Side(role, B, seed=2)
+    wire = SignalledWire(a, b)
+    wire.run(until=1.0)
+    assert wire.agrees
+    theirs = a.agent.local_description
+    ours = b.agent.restart(wire.now)
+    attribute = att.ICE_CONTROLLED if role is Role.CONTROLLING else att.ICE_CONTROLLING
+    name = f"{ours.ufrag}:{theirs.ufrag}"
+    data = request(name, ours.pwd, role=(attribute, 7), transaction_id=b"a new check!")
+    b.agent.receive_datagram(data, FiveTuple(B, A), wire.now)
+    selected = b.agent.selected_pair
+    assert selected is not None
+    assert selected.path == FiveTuple(B, A)
+    assert selected.username == f"{theirs.ufrag}:{ours.ufrag}"
+    sent = []
+    while (effect := b.agent.next_effect()) is not None:
+        sent.append(parse(effect.data))
+    nominations = [message for message in sent if att.USE_CANDIDATE in message or att.NOMINATION in message]
+    assert len(nominations) == (1 if role is Role.CONTROLLING else 0)
+    for message in nominations:
+        assert message.get(att.USERNAME) == f"{theirs.ufrag}:{ours.ufrag}"
+        assert message.verify_integrity(short_term_key(theirs.pwd))
