@@ -134,7 +134,8 @@ class OfferAnswer:
         if is_again and self._told is not None and self._told != local:
             # A restart of ours waits for an offer of its own: this answer has what the last one had.
             local, candidates, ended = self._told, (), False
-        self.state = SignalingState.STABLE
+        # An offer of ours goes on waiting for its answer when the peer's restarted nothing: perhaps it was told twice.
+        self.state = SignalingState.STABLE if self._offered is None else SignalingState.HAVE_LOCAL_OFFER
         self._told = local
         return self._write(SdpType.ANSWER, local, candidates, ended)
 
@@ -193,7 +194,9 @@ class OfferAnswer:
             if self.remote is None:
                 return self._take_first(told)
             self._check(told, self.remote)
-            return self._take_answer(told) if kind is SdpType.ANSWER else self._take_offer(told, self.remote, admits)
+            if kind is SdpType.ANSWER:
+                return self._take_answer(told, self.remote)
+            return self._take_offer(told, self.remote, admits)
         except SdpError:
             self._counters["refused description"] += 1
             raise
@@ -225,17 +228,15 @@ class OfferAnswer:
             raise SdpError("a later description changes the DTLS roles")
         if (told.ufrag == before.ufrag) is not (told.pwd == before.pwd):
             raise SdpError("a restart has to change both user name fragment and password")
-        if told.ufrag in self._past:
-            raise SdpError("a restart with the credentials of an earlier one")
 
-    def _take_answer(self, told: DataDescription) -> Taken:
+    def _take_answer(self, told: DataDescription, before: DataDescription) -> Taken:
         restarts = self._offered != self._told
-        if restarts is (self.remote is not None and told.ufrag == self.remote.ufrag):
-            # Whatever this answers, our offer it is not; another may be made.
+        if told.ufrag in self._past or (restarts and told.ufrag == before.ufrag):
+            # That of an offer before, which was told twice; a peer that knows no restarts is found out by the clock.
+            return self._pass_over("answer without the restart")
+        if not restarts and told.ufrag != before.ufrag:
             self.take_back()
-            raise SdpError(
-                "the answer restarts ICE and the offer does not" if not restarts else "the restart is ignored"
-            )
+            raise SdpError("the answer restarts ICE and the offer does not")
         self.state, self._told, self._offered = SignalingState.STABLE, self._offered, None
         self._follow(told)
         return Taken.RESTART if restarts else Taken.SAME
@@ -248,13 +249,16 @@ class OfferAnswer:
                 self._to_answer = Taken.SAME
         elif self.state is SignalingState.HAVE_REMOTE_OFFER:
             raise SdpError("another restart before the last one was answered")
+        elif told.ufrag in self._past:
+            raise SdpError("a restart with the credentials of an earlier one")
         elif not admits():
             raise SdpError("too many ICE restarts")
         else:
             self._to_answer = Taken.RESTART
-        if self.state is SignalingState.HAVE_LOCAL_OFFER:
-            self._counters["offer of ours that was taken back"] += 1
-        self.state, self._offered = SignalingState.HAVE_REMOTE_OFFER, None
+            if self._offered is not None:
+                self._counters["offer of ours that was taken back"] += 1
+                self._offered = None
+        self.state = SignalingState.HAVE_REMOTE_OFFER
         self._follow(told)
         return Taken.SAME if told.ufrag == before.ufrag else Taken.RESTART
 
