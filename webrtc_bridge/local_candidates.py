@@ -44,13 +44,13 @@ class LocalCandidates:
     def start(self) -> asyncio.Task[None]:
         """Begin to gather, and return the task that does; harmless twice."""
         if self.task is None:
-            self.task = asyncio.create_task(self._gather())
+            self.task = asyncio.create_task(self._begin())
         return self.task
 
     def again(self) -> None:
         """ICE has restarted, and with it the gathering, if it was begun."""
         if self.task is not None:
-            self.state = "new"
+            self._set_state("gathering")
             if self.task.done():
                 self.task = asyncio.create_task(self._gather())
 
@@ -64,32 +64,42 @@ class LocalCandidates:
         """Tell what was found meanwhile, though not from within the caller, who is about to tell the description."""
         held, self._held = self._held, None
         for candidate in held or ():
-            asyncio.get_running_loop().call_soon(self._found, candidate)
+            asyncio.get_running_loop().call_soon(self._tell_one, candidate)
 
     def described(self) -> list[str]:
         """Return the candidates found so far, as a description has them."""
         return [candidate.to_sdp() for candidate in self._session.local_candidates]
 
-    async def _gather(self) -> None:
+    async def _begin(self) -> None:
         self._set_state("gathering")
+        await self._gather()
+
+    async def _gather(self) -> None:
         try:
             await self._session.gather()
         except ConnectionError as error:
             logger.debug("gathering ended: %s", error)
-        self._set_state("complete")
+            self._set_state("complete")
 
     def _set_state(self, state: str) -> None:
         self.state = state
         self._changed()
 
     def _found(self, candidate: Candidate | None) -> None:
-        if self._held is not None:
-            self._held.append(candidate)
-        elif candidate is None:
-            if self._session.gathering_complete:  # else it was the end before a restart
-                self._tell(None)
+        if candidate is None:
+            if not self._session.gathering_complete:
+                return  # It was the end of before a restart.
+            self._set_state("complete")
+        if self._held is None:
+            self._tell_one(candidate)
         else:
-            mid, index = self._place()
-            ufrag = candidate.ufrag or self._session.local_description.ufrag
-            line = candidate.to_sdp()
-            self._tell(IceCandidate(candidate=line, sdp_mid=mid, sdp_mline_index=index, username_fragment=ufrag))
+            self._held.append(candidate)
+
+    def _tell_one(self, candidate: Candidate | None) -> None:
+        if candidate is None:
+            self._tell(None)
+            return
+        mid, index = self._place()
+        ufrag = candidate.ufrag or self._session.local_description.ufrag
+        line = candidate.to_sdp()
+        self._tell(IceCandidate(candidate=line, sdp_mid=mid, sdp_mline_index=index, username_fragment=ufrag))

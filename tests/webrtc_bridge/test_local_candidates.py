@@ -64,7 +64,7 @@ async def test_a_restart_gathers_again_only_if_it_was_begun_and_an_end_of_before
     await candidates.start()
     below.gathering_complete = False
     candidates.again()
-    assert candidates.state == "new"
+    assert candidates.state == "gathering"
     told.clear()
     below.emit("candidate", None)
     assert told == []
