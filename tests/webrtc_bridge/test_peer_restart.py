@@ -3,88 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 
 import pytest
 
 from ice import IceConfig, Role
 from ice.events import RestartReason
-from ice.life_config import RoamingConfig, UpgradeConfig
+from ice.life_config import RoamingConfig
 from signalling.libp2p.webrtc_signalling import IceCandidate
-from tests.ice.sessions import WIRE, behind, session
-from tests.simulation import Host, World, virtual_time
-from tests.webrtc_bridge.signalling_wire import SignallingWire
-from tests.webrtc_bridge.test_simulated import Trip, talk
+from tests.ice.sessions import behind, session
+from tests.simulation import World, virtual_time
+from tests.webrtc_bridge.restart_stage import NEW, NEWER, PLAIN, SILENT, stage
+from tests.webrtc_bridge.test_simulated import talk
 from webrtc_bridge.config import PeerConfig, RestartConfig
-from webrtc_bridge.datachannel_streams import DataChannelMuxer
-from webrtc_bridge.errors import SdpError
 from webrtc_bridge.offer_answer import SignalingState
-from webrtc_bridge.peer import ConnectionState, DataPeer
+from webrtc_bridge.peer import DataPeer
 from webrtc_bridge.sdp import SdpType, parse
-
-NEW = "198.51.100.7"
-NEWER = "198.51.100.8"
-PLAIN = IceConfig(roaming=RoamingConfig(poll_interval=1.0), upgrade=UpgradeConfig(renomination=False))
-"""Only a restart moves such sessions to another pair (RFC 8445 section 8.1.1)."""
-SILENT = RestartConfig(automatic=False)
-
-
-@dataclass
-class Stage:
-    """Two connected data peers, their hosts and what ties them."""
-
-    world: World
-    hosts: tuple[Host, Host]
-    offerer: DataPeer
-    answerer: DataPeer
-    wire: SignallingWire
-    trip: Trip
-
-    @property
-    def peers(self) -> tuple[DataPeer, DataPeer]:
-        return self.offerer, self.answerer
-
-    def move(self, index: int, address: str = NEW) -> None:
-        """Have a host get another address in the place of its own."""
-        self.hosts[index].add_interface(self.world.internet, address, link=WIRE)
-        self.hosts[index].remove_address(self.hosts[index].addresses[0])
-
-    def credentials(self) -> tuple[str, str]:
-        ours, theirs = (peer.session.local_description.ufrag for peer in self.peers)
-        return ours, theirs
-
-    async def agreed(self) -> None:
-        """Both sides go by each other's last description, and data flows both ways."""
-        assert [peer.signaling_state for peer in self.peers] == [SignalingState.STABLE] * 2
-        for one, other in (self.peers, reversed(self.peers)):
-            assert one.session.remote_description is not None
-            assert one.session.remote_description.ufrag == other.session.local_description.ufrag
-            assert one.connection_state is ConnectionState.CONNECTED
-        assert await talk(self.trip, 20_000) == bytes(20_000)
-        assert await talk(Trip(self.hosts, self.trip.b, self.trip.a), 20_000) == bytes(20_000)
-
-
-@asynccontextmanager
-async def stage(config: PeerConfig | None = None, answerer_config: PeerConfig | None = None) -> AsyncIterator[Stage]:
-    config = config or PeerConfig(ice=PLAIN)
-    world = World(3)
-    hosts = (behind(world, 1, None), behind(world, 2, None))
-    configs = (config, answerer_config or config)
-    sessions = [session(host, role, one.ice) for host, role, one in zip(hosts, Role, configs, strict=True)]
-    offerer, answerer = (
-        DataPeer(side, one, session=below) for side, one, below in zip(SdpType, configs, sessions, strict=True)
-    )
-    trip = Trip(hosts, DataChannelMuxer(offerer), DataChannelMuxer(answerer))
-    wire = SignallingWire(offerer, answerer)
-    try:
-        await asyncio.gather(offerer.wait_connected(), answerer.wait_connected())
-        await asyncio.sleep(1)
-        yield Stage(world, hosts, offerer, answerer, wire, trip)
-    finally:
-        await asyncio.gather(offerer.close(), answerer.close())
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["the offerer", "the answerer"])
@@ -306,113 +239,3 @@ async def test_closing_in_the_middle_of_a_restart() -> None:
             await asyncio.sleep(pause)
             await both.answerer.close()
             assert both.answerer.close_reason == "closed by us"
-
-
-# ---------------------------------------------------------------- a hostile peer
-
-
-def another(offer: str, **changes: str) -> str:
-    """Return ``offer`` with other values of its attributes; dashes are underscores."""
-    for name, value in changes.items():
-        attribute = name.replace("_", "-")
-        offer = re.sub(rf"(?m)^a={attribute}:[^\r\n]*", f"a={attribute}:{value}", offer)
-    return re.sub(r"(?m)^a=candidate:.*\r\n", "", offer)
-
-
-def restarting(offer: str, number: int) -> str:
-    return another(offer, ice_ufrag=f"hostile{number}", ice_pwd=f"{number:024}")
-
-
-HEX = ":".join(["AB"] * 32)
-REFUSED = {
-    "not a description": ("nonsense", "begins with v=0"),
-    "no credentials": (lambda offer: offer.replace("a=ice-ufrag", "a=ice-fragment"), "ice-ufrag is missing"),
-    "only the fragment": (lambda offer: another(offer, ice_ufrag="other"), "both user name fragment and password"),
-    "only the password": (lambda offer: another(offer, ice_pwd="x" * 24), "both user name fragment and password"),
-    "another certificate": (
-        lambda offer: another(offer, ice_ufrag="other", ice_pwd="x" * 24, fingerprint=f"sha-256 {HEX}"),
-        "another certificate",
-    ),
-    "another port": (lambda offer: another(offer, sctp_port="5001"), "another data section"),
-    "another section": (lambda offer: another(offer, mid="data"), "another data section"),
-    "our DTLS role": (lambda offer: another(offer, setup="active"), "changes the DTLS roles"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@virtual_time
-async def test_a_later_offer_that_cannot_be_is_refused_and_changes_nothing(name: str) -> None:
-    change, reason = REFUSED[name]
-    async with stage() as both:
-        before = both.credentials(), both.answerer.remote_description
-        offer = both.wire.told[0][2]
-        text = change(offer) if callable(change) else change
-        for number in range(1, 101):
-            with pytest.raises(SdpError, match=reason):
-                both.answerer.set_remote_description(text, SdpType.OFFER)
-            assert both.answerer.counters["refused description"] == number
-        assert (both.credentials(), both.answerer.remote_description) == before
-        await both.agreed()
-
-
-@virtual_time
-async def test_restarts_of_the_peer_are_limited_and_what_is_refused_leaves_the_connection_alone() -> None:
-    limit = 4
-    config = PeerConfig(ice=PLAIN, restart=RestartConfig(max_peer_restarts=limit, peer_restart_interval=10.0))
-    async with stage(config) as both:
-        offer = both.wire.told[0][2]
-        for number in range(limit):
-            both.answerer.set_remote_description(restarting(offer, number), SdpType.OFFER)
-            both.answerer.create_answer()
-        for number in range(limit, 50):
-            with pytest.raises(SdpError, match="too many ICE restarts"):
-                both.answerer.set_remote_description(restarting(offer, number), SdpType.OFFER)
-        assert both.answerer.signaling_state is SignalingState.STABLE
-        with pytest.raises(SdpError, match="credentials of an earlier one"):
-            both.answerer.set_remote_description(restarting(offer, 0), SdpType.OFFER)
-        await asyncio.sleep(11)
-        both.answerer.set_remote_description(restarting(offer, 60), SdpType.OFFER)
-        with pytest.raises(SdpError, match="before the last one was answered"):
-            both.answerer.set_remote_description(restarting(offer, 61), SdpType.OFFER)
-        both.answerer.create_answer()
-        assert await talk(both.trip, 20_000) == bytes(20_000)  # the old pair works, and nothing has replaced it
-
-
-@virtual_time
-async def test_answers_to_nothing_are_counted_and_those_that_ignore_a_restart_end_it_in_time() -> None:
-    async with stage() as both:
-        answer = both.wire.told[1][2]
-        for _ in range(100):
-            both.offerer.set_remote_description(another(answer, ice_ufrag="other", ice_pwd="x" * 24), SdpType.ANSWER)
-        assert both.offerer.counters["answer to no offer"] == 100
-        both.wire.loses = lambda kind: True
-        both.offerer.restart_ice()
-        await asyncio.sleep(0.001)
-        for _ in range(100):
-            both.offerer.set_remote_description(answer, SdpType.ANSWER)
-        assert both.offerer.counters["answer without the restart"] == 100
-        assert both.offerer.signaling_state is SignalingState.HAVE_LOCAL_OFFER
-        await asyncio.sleep(40)
-        assert both.offerer.signaling_state is SignalingState.STABLE
-        assert await talk(both.trip, 20_000) == bytes(20_000)
-
-
-@virtual_time
-async def test_each_restart_has_its_own_allowance_of_candidates() -> None:
-    config = PeerConfig(ice=PLAIN, max_remote_candidates=5)
-    line = "candidate:1 1 udp 2130706431 192.0.2.9 {} typ host"
-    async with stage(config) as both:
-        for _ in range(2):
-            both.offerer.restart_ice()
-            await asyncio.sleep(3)
-            before = both.answerer.counters["too many candidates"]
-            for port in range(4000, 4020):
-                both.answerer.add_ice_candidate(IceCandidate(candidate=line.format(port)))
-            assert 15 <= both.answerer.counters["too many candidates"] - before <= 20
-        await both.agreed()
-
-
-def test_limits_that_make_no_sense() -> None:
-    for wrong in ({"tries": 0}, {"patience": -1.0}, {"answer_timeout": 0.0}, {"max_peer_restarts": 0}):
-        with pytest.raises(ValueError, match="must"):
-            replace(RestartConfig(), **wrong)
