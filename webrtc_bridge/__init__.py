@@ -12,7 +12,7 @@ from webrtc_bridge.errors import BridgeError, FramingError, NegotiationFailed, P
 
 if TYPE_CHECKING:
     from webrtc_bridge.compat import RTCPeerConnection
-    from webrtc_bridge.config import PeerConfig, SctpConfig, StreamConfig, WebRtcConfig
+    from webrtc_bridge.config import PeerConfig, RestartConfig, SctpConfig, StreamConfig, WebRtcConfig
     from webrtc_bridge.datachannel_streams import DataChannelMuxer, DataChannelStream
     from webrtc_bridge.gateway import Gateway, GatewayConfig
     from webrtc_bridge.peer import ConnectionState, DataPeer
@@ -33,6 +33,7 @@ __all__ = [
     "PeerConfig",
     "PeerFailed",
     "RTCPeerConnection",
+    "RestartConfig",
     "SctpConfig",
     "SdpError",
     "SdpType",
@@ -50,6 +51,7 @@ _HOMES = {
     "GatewayConfig": "gateway",
     "PeerConfig": "config",
     "RTCPeerConnection": "compat",
+    "RestartConfig": "config",
     "SctpConfig": "config",
     "SdpType": "sdp",
     "StreamConfig": "config",

@@ -55,6 +55,9 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     say ``ice-options:trickle ice2``, and each further candidate comes as the event ``"icecandidate"`` (an
     ``RTCIceCandidate``, at last None), to be handed to the peer's ``addIceCandidate``. Without it, as in aiortc,
     setting the description waits for all candidates; the event comes then too.
+
+    ICE is restarted by :meth:`restartIce` and never by itself. ``"restartwanted"`` (an
+    :class:`ice.events.RestartReason`) tells that it would help now, since aiortc's states know no ``disconnected``.
     """
 
     def __init__(
@@ -78,23 +81,38 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         self._ice_config = replace(config, stun_servers=stun, turn_servers=relays, transport_policy=policy)
         self._trickle = trickle
         self._gatherings: set[asyncio.Task[None]] = set()
+        self._needs_offer = False
         super().__init__(configuration)
+        self.on("signalingstatechange", self._ask_for_offer)
 
     async def createOffer(self) -> RTCSessionDescription:
         """Return an offer, see aiortc; after :meth:`restartIce` one with new credentials."""
+        self._needs_offer = False
         await self._gather_again()
         return self._with_options(await super().createOffer())
 
     async def createAnswer(self) -> RTCSessionDescription:
         """Return an answer, see aiortc; to an offer that restarts ICE one with new credentials."""
+        self._needs_offer = False
         await self._gather_again()
         return self._with_options(await super().createAnswer())
 
     def restartIce(self) -> None:
         """Let the next offer restart ICE (W3C, RFC 8829 section 5.2.2): media and data stay on the path there is until
-        the new checks have found one, and DTLS is not touched."""
-        for transport in self._transports():
-            transport.iceGatherer._connection.restart()
+        the new checks have found one, and DTLS is not touched.
+
+        ``"negotiationneeded"`` asks for that offer, as in browsers: soon, or when the exchange under way is over.
+        Before the first one there is nothing to restart, and no event.
+        """
+        started = [transport.iceGatherer._connection.restart() for transport in self._transports()]
+        if any(started):
+            self._needs_offer = True
+            asyncio.get_running_loop().call_soon(self._ask_for_offer)
+
+    def _ask_for_offer(self) -> None:
+        if self._needs_offer and self.signalingState == "stable":
+            self._needs_offer = False
+            self.emit("negotiationneeded")
 
     async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:
         """Take the peer's description, see aiortc; later ones with other credentials restart ICE."""
@@ -138,6 +156,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         transport = dtls.transport
         connection = IceConnection(self._ice_config, lambda candidate: self._found(transport, candidate))
         connection.session.on("candidateerror", lambda error: self.emit("icecandidateerror", error))
+        connection.session.on("restartwanted", lambda reason: self.emit("restartwanted", reason))
         gatherer: Any = transport.iceGatherer
         gatherer._connection = connection
         replaced: Any = transport

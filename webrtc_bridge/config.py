@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ice import IceConfig
 
-__all__ = ["PeerConfig", "SctpConfig", "StreamConfig", "WebRtcConfig"]
+__all__ = ["PeerConfig", "RestartConfig", "SctpConfig", "StreamConfig", "WebRtcConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,32 @@ class SctpConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestartConfig:
+    """ICE restarts of a data-only peer connection (RFC 8445 section 9, RFC 8829 section 5.2.2). Times in seconds."""
+
+    automatic: bool = True
+    """Whether a restart that the ICE session asks for is begun, if somebody listens to ``"negotiationneeded"``. How
+    often it asks is the session's (``IceConfig.upgrade``: ``max_restarts``, ``restart_after``)."""
+    patience: float = 3.0
+    """How long the side that answered the first offer waits for the other one to begin, so that offers do not cross."""
+    answer_timeout: float = 5.0
+    """How long the answer to an offer that restarts may take until the offer is asked for again; the double after
+    each."""
+    tries: int = 3
+    """How often it is asked for, until that restart is given up."""
+    max_peer_restarts: int = 8
+    """Restarts that the peer may begin at once: each gathers candidates and checks pairs. Further ones are refused,"""
+    peer_restart_interval: float = 10.0
+    """and one more is allowed after so long."""
+
+    def __post_init__(self) -> None:
+        if self.patience < 0 or min(self.answer_timeout, self.peer_restart_interval) <= 0:
+            raise ValueError("patience must not be negative, answer_timeout and peer_restart_interval positive")
+        if min(self.tries, self.max_peer_restarts) < 1:
+            raise ValueError("tries and max_peer_restarts must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerConfig:
     """One data-only peer connection."""
 
@@ -37,11 +63,13 @@ class PeerConfig:
     """STUN servers and limits of the ICE agent."""
     sctp: SctpConfig = field(default_factory=SctpConfig)
     """Limits of the SCTP association."""
+    restart: RestartConfig = field(default_factory=RestartConfig)
+    """When ICE is restarted, and how often."""
     connect_timeout: float = 30.0
     """Seconds from the moment both descriptions are known until the association must be up."""
     max_remote_candidates: int = 100
-    """Candidates taken from the peer, in its description and trickled; further ones are dropped and counted
-    (RFC 8445 section 6.1.2.5 has the same number for pairs)."""
+    """Candidates taken from the peer, in its description and trickled, and as many after each ICE restart; further ones
+    are dropped and counted (RFC 8445 section 6.1.2.5 has the same number for pairs)."""
     max_description: int = 64 * 1024
     """Characters of a description that is parsed."""
 

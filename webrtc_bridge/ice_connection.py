@@ -128,10 +128,12 @@ class IceConnection:
 
     # ---------------------------------------------------------------- ICE restart, which aiortc knows nothing of
 
-    def restart(self) -> None:
-        """Have new credentials and candidates for the next description; nothing changes before the first one."""
-        if self._described and not self.session.state.is_over:
+    def restart(self) -> bool:
+        """Have new credentials and candidates for the next description; return whether there was what to restart."""
+        is_possible = self._described and not self.session.state.is_over
+        if is_possible:
             self.session.restart()
+        return is_possible
 
     def follow(self, username: str, password: str) -> bool:
         """Take credentials of a later description of the peer; return whether they are new, which is a restart."""

@@ -3,7 +3,7 @@
 The order of use is that of a browser's ``RTCPeerConnection``: the offering side calls :meth:`DataPeer.create_offer`,
 sends it, and :meth:`DataPeer.start_gathering`; the answering side :meth:`DataPeer.set_remote_description`,
 :meth:`DataPeer.create_answer`, sends it, and gathers. Candidates are told by the event ``"icecandidate"`` as they are
-found, and taken by :meth:`DataPeer.add_ice_candidate` as they come.
+found, and taken by :meth:`DataPeer.add_ice_candidate` as they come. Later either side restarts ICE with another offer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import random
 from collections import Counter
+from functools import partial
 from typing import Self
 
 from aiortc import RTCCertificate, RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
@@ -20,15 +20,19 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from pyee.asyncio import AsyncIOEventEmitter
 
 from ice import Candidate, Description, Role, Session, State
+from ice.events import RestartReason
 from signalling.libp2p.webrtc_signalling import IceCandidate
 from webrtc_bridge.config import PeerConfig
 from webrtc_bridge.dtls import DtlsTransport, fingerprint_of
 from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.errors import PeerClosed, PeerFailed
 from webrtc_bridge.ice_transport import IceTransport
+from webrtc_bridge.local_candidates import LocalCandidates
+from webrtc_bridge.offer_answer import OfferAnswer, SignalingState, Taken, first_words
 from webrtc_bridge.remote_candidates import RemoteCandidates
+from webrtc_bridge.restart_timer import RestartTimer
 from webrtc_bridge.sctp import SctpAssociation
-from webrtc_bridge.sdp import DataDescription, SdpType, Setup, parse, serialize
+from webrtc_bridge.sdp import DataDescription, SdpType
 
 __all__ = ["ConnectionState", "DataPeer"]
 
@@ -51,7 +55,8 @@ class DataPeer(AsyncIOEventEmitter):
 
     Events, with W3C names: ``"icecandidate"`` (an :class:`IceCandidate`, or None for the end),
     ``"icegatheringstatechange"``, ``"iceconnectionstatechange"``, ``"connectionstatechange"`` (no arguments: look at
-    the attributes), ``"datachannel"`` (an ``RTCDataChannel``); and ``"closed"`` (the reason), which is always the last.
+    the attributes), ``"datachannel"`` (an ``RTCDataChannel``), ``"negotiationneeded"`` (no arguments: ICE is to be
+    restarted, so send :meth:`create_offer`); and ``"closed"`` (the reason), which is always the last.
     Create it within a running loop; :meth:`close` it, or use it as an asynchronous context manager.
     """
 
@@ -68,22 +73,29 @@ class DataPeer(AsyncIOEventEmitter):
         self.side = side
         self.config = config or PeerConfig()
         self.connection_state = ConnectionState.NEW
-        self.ice_gathering_state = "new"
         self.close_reason: str | None = None
         """Why the connection ended, once it has."""
         offers = side is SdpType.OFFER
         self.session = session or Session(Role.CONTROLLING if offers else Role.CONTROLLED, self.config.ice)
         certificate = certificate or RTCCertificate.generateCertificate()
-        self._fingerprint = fingerprint_of(certificate)
         self._dtls = DtlsTransport(IceTransport(self.session), certificate)
         self.sctp = SctpAssociation(self._dtls, self.config.sctp)
-        self._session_id = random.SystemRandom().getrandbits(62)
-        self._remote: DataDescription | None = None
-        self._described = False
         self._remote_candidates = RemoteCandidates(self.config.max_remote_candidates)
+        self._offers = OfferAnswer(
+            first_words(side, self.session.local_description, fingerprint_of(certificate), self.config.sctp),
+            self.counters,
+            max_description=self.config.max_description,
+        )
+        self._candidates = LocalCandidates(
+            self.session,
+            partial(self.emit, "icecandidate"),
+            partial(self.emit, "icegatheringstatechange"),
+            self._offers.place,
+        )
+        ask = partial(self.emit, "negotiationneeded")
+        self._restarts = RestartTimer(self.config.restart, self.counters, self._offers, ask)
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
-        self._gathering: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._watch()
@@ -93,7 +105,7 @@ class DataPeer(AsyncIOEventEmitter):
 
     @property
     def counters(self) -> Counter[str]:
-        """The candidates of the other side that were read, and those that were passed over, by reason."""
+        """What the other side told: candidates that were read or passed over, descriptions that were not taken, why."""
         return self._remote_candidates.counters
 
     @property
@@ -102,96 +114,120 @@ class DataPeer(AsyncIOEventEmitter):
         return str(self.session.state)
 
     @property
-    def local_setup(self) -> Setup:
-        """The DTLS role that our description states (RFC 8842 section 5.2 and 5.3)."""
-        if self.side is SdpType.OFFER:
-            return Setup.ACTPASS
-        return Setup.PASSIVE if self._remote is not None and self._remote.setup is Setup.ACTIVE else Setup.ACTIVE
+    def ice_gathering_state(self) -> str:
+        """Whether candidates are looked for, in the W3C's words."""
+        return self._candidates.state
+
+    @property
+    def signaling_state(self) -> SignalingState:
+        """Whose offer waits for an answer."""
+        return self._offers.state
 
     @property
     def remote_description(self) -> DataDescription | None:
-        """What the other side said, once it has."""
-        return self._remote
+        """What the other side said last, once it has."""
+        return self._offers.remote
 
     def create_offer(self) -> str:
-        """Return our offer with the candidates found so far, usually none.
+        """Return our offer with the candidates found so far, usually none; a later one restarts ICE if that is wanted.
 
         Raises:
-            RuntimeError: this side answers.
+            RuntimeError: the other side makes the first offer, or has made one that is not answered yet.
+            PeerClosed: the connection is closed.
         """
-        if self.side is not SdpType.OFFER:
-            raise RuntimeError("this side of the connection answers")
-        return self._describe()
+        self._check_open()
+        if self._restarts.is_wanted and self.signaling_state is SignalingState.STABLE:
+            before = self.session.local_description
+            if self.session.restart() != before:
+                self._candidates.again()
+        return self._offers.offer(*self._local())
 
     def create_answer(self) -> str:
         """Return our answer, and start to connect.
 
         Raises:
-            RuntimeError: this side offers, or the offer is not known yet.
-        """
-        if self.side is not SdpType.ANSWER or self._remote is None:
-            raise RuntimeError("an answer needs an offer from the other side")
-        answer = self._describe()
-        self._connect()
-        return answer
-
-    def set_remote_description(self, text: str) -> None:
-        """Take the other side's answer (which starts to connect) or offer.
-
-        Raises:
-            SdpError: it cannot be used.
-            RuntimeError: there is one already; or an answer came before our offer was made.
+            RuntimeError: the other side has not offered, or our own offer is not answered yet.
             PeerClosed: the connection is closed.
         """
         self._check_open()
-        if self._remote is not None:
-            raise RuntimeError("the remote description was set before")
-        offers = self.side is SdpType.OFFER
-        if offers and not self._described:
-            raise RuntimeError("an answer needs an offer of ours")
-        remote = parse(text, SdpType.ANSWER if offers else SdpType.OFFER, self.config.max_description)
-        self._remote = remote
-        if remote.ice_lite and not self.session.local_description.lite:
+        answer = self._offers.answer(*self._local())
+        self._candidates.release()
+        self._connect()
+        return answer
+
+    def set_remote_description(self, text: str, kind: SdpType | None = None) -> None:
+        """Take the other side's answer (the first starts to connect) or offer (which :meth:`create_answer` answers).
+
+        Offers that cross are settled here: the one of the side that made the first offer of all stands. So where both
+        may restart ICE, ``kind`` has to come with the text, and an answer is due only when :attr:`signaling_state` says
+        so. Without it ``text`` is taken for what is due.
+
+        Raises:
+            SdpError: it cannot be used, or the peer restarts ICE too often; the connection is as it was.
+            RuntimeError: an answer came before our offer was made.
+            PeerClosed: the connection is closed.
+        """
+        self._check_open()
+        taken = self._offers.take(text, kind, self._restarts.admits)
+        if taken is not Taken.PASSED_OVER:
+            self._follow(taken)
+
+    def _follow(self, taken: Taken) -> None:
+        """Do what the description that was taken asks for."""
+        remote = self._offers.remote
+        assert remote is not None
+        if taken is Taken.FIRST and remote.ice_lite and not self.session.local_description.lite:
             self.session.role = Role.CONTROLLING  # RFC 8445 section 6.1.1
-        self.session.set_remote_description(
-            Description(remote.ufrag, remote.pwd, lite=remote.ice_lite, options=remote.ice_options)
-        )
+        if taken is Taken.SAME:
+            self._restarts.offer_again()
+        else:
+            if taken is Taken.RESTART and remote.type is SdpType.OFFER:
+                self._candidates.hold()  # the answer, which the application makes now, goes first
+            before = self.session.local_description
+            self.session.set_remote_description(
+                Description(remote.ufrag, remote.pwd, lite=remote.ice_lite, options=remote.ice_options)
+            )
+            if self.session.local_description != before:
+                self._candidates.again()
+            self._restarts.done()
         self._add(self._remote_candidates.describe(remote))
-        if offers:
+        if taken is Taken.FIRST and remote.type is SdpType.ANSWER:
             self._connect()
 
-    def _describe(self) -> str:
+    def _local(self) -> tuple[Description, list[str], bool]:
+        """Return our credentials, the candidates found with them, and whether these are all."""
+        return self.session.local_description, self._candidates.described(), self._candidates.state == "complete"
+
+    # ---------------------------------------------------------------- ICE restarts
+
+    def restart_ice(self) -> None:
+        """Have ICE restarted (W3C ``restartIce``): ``"negotiationneeded"`` asks for an offer, with new credentials.
+
+        Data stays on the path there is until the new checks have found one; DTLS and the channels do not notice. An
+        offer that is not answered is asked for again (``RestartConfig``). Before the first exchange nothing happens.
+
+        Raises:
+            PeerClosed: the connection is closed.
+        """
         self._check_open()
-        self._described = True
-        local = self.session.local_description
-        remote = self._remote
-        return serialize(
-            DataDescription(
-                type=self.side,
-                ufrag=local.ufrag,
-                pwd=local.pwd,
-                fingerprints=(self._fingerprint,),
-                setup=self.local_setup,
-                ice_lite=local.lite,
-                ice_options=local.options,
-                sctp_port=self.config.sctp.port,
-                max_message_size=self.config.sctp.max_message_size,
-                mid="0" if remote is None else remote.mid,
-                index=0 if remote is None else remote.index,
-                candidates=tuple(candidate.to_sdp() for candidate in self.session.local_candidates),
-                end_of_candidates=self.ice_gathering_state == "complete",
-                session_id=self._session_id,
-                rejected=() if remote is None else remote.rejected,
-            )
-        )
+        if self._offers.is_made:
+            self._restarts.want()
+
+    def _restart_suggested(self, reason: RestartReason) -> None:
+        if self._closing is not None or not self.config.restart.automatic:
+            return
+        if not self.listeners("negotiationneeded"):
+            self.counters["restart without signalling"] += 1
+            return
+        logger.debug("%r wants to restart ICE: %s", self, reason)
+        self._restarts.suggest()
 
     # ---------------------------------------------------------------- candidates
 
     def start_gathering(self) -> None:
         """Start to look for local candidates; each is told by ``"icecandidate"``, the end as None. Harmless twice."""
         self._check_open()
-        if self._gathering is None:
-            self._gathering = asyncio.create_task(self._gather())
+        self._candidates.start()
 
     async def gather(self) -> None:
         """Look for local candidates, and return when all are found (for signalling that cannot trickle).
@@ -199,18 +235,11 @@ class DataPeer(AsyncIOEventEmitter):
         Raises:
             PeerClosed: the connection is closed, or was meanwhile.
         """
-        self.start_gathering()
-        assert self._gathering is not None
-        await asyncio.wait((self._gathering,))  # Neither our caller's end nor that of the gathering is the other's.
         self._check_open()
-
-    async def _gather(self) -> None:
-        self._set_gathering_state("gathering")
-        try:
-            await self.session.gather()
-        except ConnectionError as error:
-            logger.debug("gathering ended: %s", error)
-        self._set_gathering_state("complete")
+        await asyncio.wait(
+            (self._candidates.start(),)
+        )  # Neither our caller's end nor that of the gathering is the other's.
+        self._check_open()
 
     def add_ice_candidate(self, candidate: IceCandidate | None) -> None:
         """Take a candidate of the other side; None says that there are no more. What cannot be used is counted.
@@ -223,21 +252,6 @@ class DataPeer(AsyncIOEventEmitter):
     def _add(self, candidates: list[Candidate | None]) -> None:
         for candidate in candidates:
             self.session.add_remote_candidate(candidate)
-
-    def _found(self, candidate: Candidate | None) -> None:
-        if candidate is None:
-            self.emit("icecandidate", None)
-            return
-        remote = self._remote
-        self.emit(
-            "icecandidate",
-            IceCandidate(
-                candidate=candidate.to_sdp(),
-                sdp_mid="0" if remote is None else remote.mid,
-                sdp_mline_index=0 if remote is None else remote.index,
-                username_fragment=self.session.local_description.ufrag,
-            ),
-        )
 
     # ---------------------------------------------------------------- data channels
 
@@ -284,8 +298,8 @@ class DataPeer(AsyncIOEventEmitter):
         await self.close()
 
     def _watch(self) -> None:
-        self.session.on("candidate", self._found)
         self.session.on("statechange", self._ice_changed)
+        self.session.on("restartwanted", self._restart_suggested)
         self.session.on("closed", lambda reason: self._end(f"ICE: {reason}", ConnectionState.FAILED))
         self._dtls.on("statechange", self._dtls_changed)
         self.sctp.on("datachannel", self._channel_opened)
@@ -308,12 +322,12 @@ class DataPeer(AsyncIOEventEmitter):
             self._connecting = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        remote = self._remote
+        remote = self._offers.remote
         assert remote is not None
         try:
             async with asyncio.timeout(self.config.connect_timeout):
                 await self.session.connect()
-                self._dtls.choose_role(_effective(self.local_setup, remote.setup))
+                self._dtls.choose_role(self._offers.setup)
                 fingerprints = [RTCDtlsFingerprint(item.algorithm, item.value) for item in remote.fingerprints]
                 await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
                 if self._dtls.state != "connected":
@@ -336,6 +350,8 @@ class DataPeer(AsyncIOEventEmitter):
             self._set_state(ConnectionState.DISCONNECTED)
         elif state.is_usable and self.connection_state is ConnectionState.DISCONNECTED:
             self._set_state(ConnectionState.CONNECTED)
+        if state.is_usable and state is not State.DISCONNECTED:
+            self._restarts.healed()
 
     def _dtls_changed(self) -> None:
         if self._dtls.state == "connected":
@@ -348,10 +364,6 @@ class DataPeer(AsyncIOEventEmitter):
             self.connection_state = state
             self.emit("connectionstatechange")
 
-    def _set_gathering_state(self, state: str) -> None:
-        self.ice_gathering_state = state
-        self.emit("icegatheringstatechange")
-
     def _check_open(self) -> None:
         if self._closing is not None:
             raise PeerClosed(self.close_reason or "closed")
@@ -362,10 +374,11 @@ class DataPeer(AsyncIOEventEmitter):
             return
         self.close_reason = reason
         self._set_state(state)
+        self._restarts.done()
         self._closing = asyncio.create_task(self._release(reason))
 
     async def _release(self, reason: str) -> None:
-        await end_tasks(self._gathering, self._connecting)
+        await end_tasks(self._candidates.task, self._connecting)
         try:
             await self.sctp.stop()
             await self._dtls.shut_down()
@@ -376,10 +389,3 @@ class DataPeer(AsyncIOEventEmitter):
             self._ended.set()
             self.emit("closed", reason)
             self.remove_all_listeners()
-
-
-def _effective(local: Setup, remote: Setup) -> Setup:
-    """Return our side's DTLS role once both descriptions are known."""
-    if local is not Setup.ACTPASS:
-        return local
-    return Setup.PASSIVE if remote is Setup.ACTIVE else Setup.ACTIVE

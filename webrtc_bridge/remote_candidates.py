@@ -16,15 +16,21 @@ class RemoteCandidates:
     """Reads, filters and counts; holds what comes before the description it belongs to (RFC 8838 section 11)."""
 
     def __init__(self, limit: int) -> None:
-        """Take at most ``limit`` candidates, and hold as many early ones."""
+        """Take at most ``limit`` candidates of each generation, and hold as many early ones."""
         self.counters: Counter[str] = Counter()
         """``"candidates"`` that were read, and what was passed over, by reason."""
         self._limit = limit
+        self._taken = 0
         self._description: DataDescription | None = None
         self._early: list[IceCandidate | None] = []
 
     def describe(self, description: DataDescription) -> list[Candidate | None]:
-        """Take the description, and return the candidates in it and those that waited for it; None is their end."""
+        """Take the description, and return the candidates in it and those that waited for it; None is their end.
+
+        One with other credentials begins a generation: further candidates have to be of that.
+        """
+        if self._description is None or description.ufrag != self._description.ufrag:
+            self._taken = 0
         self._description = description
         items: list[IceCandidate | None] = [IceCandidate(candidate=line) for line in description.candidates]
         if description.end_of_candidates:
@@ -45,7 +51,8 @@ class RemoteCandidates:
         if not candidate.candidate:
             return [None] if self._is_for(candidate, candidate.username_fragment, self._description) else []
         self.counters["candidates"] += 1
-        if self.counters["candidates"] > self._limit:
+        self._taken += 1
+        if self._taken > self._limit:
             self.counters["too many candidates"] += 1
             return []
         return self._read(candidate, self._description)

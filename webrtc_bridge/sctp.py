@@ -8,7 +8,9 @@ What stock aiortc leaves open to the peer on the other side, and what this subcl
 - a parameter of length 0 makes its parser loop for ever: such packets are dropped before it sees them;
 - a chunk that its parsers did not expect raises out of the DTLS reading task with a traceback: here the association is
   aborted and the reason is kept;
-- a send after the end of the path raises in a task that nobody awaits: here it counts as a lost packet.
+- a send after the end of the path raises in a task that nobody awaits: here it counts as a lost packet;
+- a peer that has put a reset of ours off is asked again only when a timer of a second runs out, and meanwhile no other
+  stream is reset and an opening of the same one not understood: :meth:`_ask_again` and :meth:`_is_done_over_there`.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ import logging
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiortc import RTCDataChannel, RTCSctpTransport
 from aiortc.rtcsctptransport import (
     DATA_CHANNEL_OPEN,
+    RECONFIG_RESULT_IN_PROGRESS,
     SCTP_COMMON_HEADER_LENGTH,
     WEBRTC_DCEP,
     Chunk,
     DataChunk,
     SackChunk,
+    StreamAddOutgoingParam,
+    StreamResetOutgoingParam,
+    StreamResetResponseParam,
 )
 
 from webrtc_bridge.config import SctpConfig
@@ -65,6 +72,12 @@ class SctpAssociation(RTCSctpTransport):
         self._reason = "closed by the peer"
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
+        self._reopened: set[int] = set()
+        """Streams of the reset request in flight that the peer has reset, as it has opened them again."""
+        self._put_off: int | None = None
+        """The last request for a reset that the peer has said it will carry out later,"""
+        self._asked_again: int | None = None
+        """and the last that was sent again for that, which is done once."""
         super().__init__(dtls, self.config.port)
         self._advertised_rwnd = self.config.receive_window
 
@@ -178,6 +191,76 @@ class SctpAssociation(RTCSctpTransport):
         chunk.gaps = [gap for gap in chunk.gaps if 1 < gap[0] <= gap[1] <= outstanding]
         self._peer_window = chunk.advertised_rwnd
         await super()._receive_sack_chunk(chunk)
+        await self._ask_again()
+
+    # ---------------------------------------------------------------- streams that are reset (RFC 6525) and used again
+
+    async def _receive_reconfig_param(
+        self, param: StreamAddOutgoingParam | StreamResetOutgoingParam | StreamResetResponseParam
+    ) -> None:
+        request = self._reconfig_request
+        if not isinstance(param, StreamResetResponseParam) or request is None:
+            await super()._receive_reconfig_param(param)
+        elif param.response_sequence == request.request_sequence:
+            await self._receive_answer(param, request)
+
+    async def _receive_answer(self, answer: StreamResetResponseParam, request: StreamResetOutgoingParam) -> None:
+        if answer.result == RECONFIG_RESULT_IN_PROGRESS:
+            await super()._receive_reconfig_param(answer)
+            self._put_off = request.request_sequence
+            await self._ask_again()
+            return
+        # What the peer has opened again is not to be reset by an answer that is about its predecessor.
+        left = [stream_id for stream_id in request.streams if stream_id not in self._reopened]
+        self._reconfig_request = replace(request, streams=left)
+        self._reopened.clear()
+        await super()._receive_reconfig_param(answer)
+
+    async def _ask_again(self) -> None:
+        """Ask for the answer to a request that the peer put off, once it has the data that it was waiting for.
+
+        A peer carries the request out then (RFC 6525 section 5.2.2) but says so only when it is asked again, which
+        aiortc does after its timer of a second. One request is in flight at a time, so others would wait as long.
+        """
+        request = self._reconfig_request
+        if request is None or self._put_off != request.request_sequence or not self._has_all_before(request):
+            return
+        if self._asked_again != request.request_sequence:  # A peer that puts it off once more is asked by the timer.
+            self._asked_again = request.request_sequence
+            await self._send_reconfig_param(request)
+
+    def _has_all_before(self, request: StreamResetOutgoingParam) -> bool:
+        """Whether the peer has acknowledged the data that we sent before ``request``."""
+        return (self._last_sacked_tsn - request.last_tsn) % TSN_MODULO < TSN_MODULO // 2
+
+    def _is_done_over_there(self, channel: RTCDataChannel) -> bool:
+        """Whether an opening that came for the stream of ``channel`` says that the peer has reset both halves of it.
+
+        The peer's half was reset. Ours was asked for, the peer has all that came before, and the stream would not be
+        opened (RFC 8831 section 6.7) if it had not carried that out: only its answer is not here yet.
+        """
+        stream_id, request = channel.id, self._reconfig_request
+        if channel.readyState != "closing" or stream_id not in self._data_channel_inbound_reset or request is None:
+            return False
+        return stream_id in request.streams and self._has_all_before(request)
+
+    def _release(self, stream_id: int) -> None:
+        """Take the reset of our half for carried out (RFC 6525 section 5.2.7), before the answer that says so."""
+        self._forward_tsn_streams.pop(stream_id, None)
+        self._outbound_stream_seq.pop(stream_id, None)
+        self._reopened.add(stream_id)
+        self._data_channel_closed(stream_id)
+
+    def _refuse_opening(self, used: RTCDataChannel) -> None:
+        """Close a channel that was opened twice, by a reset that the peer has yet to see (RFC 8832 section 6)."""
+        stream_id = used.id
+        self.dropped += 1
+        self._data_channel_close(used)
+        if stream_id in self._data_channel_outbound_reset:
+            # Our half was reset long ago, so the peer would wait for ever: reset it again.
+            self._data_channel_outbound_reset.discard(stream_id)
+            self._reconfig_queue.append(stream_id)
+            self._spawn(self._transmit_reconfig())
 
     async def _reset_deferred_streams(self) -> None:
         # The base forgets the unfinished messages of a reset stream, but not the room that they took.
@@ -212,11 +295,10 @@ class SctpAssociation(RTCSctpTransport):
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         opens = pp_id == WEBRTC_DCEP and data[:1] == bytes([DATA_CHANNEL_OPEN])
         if opens and (used := self._data_channels.get(stream_id)) is not None:
-            # RFC 8832 section 6: the channel is closed and the opening not acknowledged; the others go on. js-libp2p on
-            # Node.js was seen to open its first two streams on one channel when the machine is busy.
-            self.dropped += 1
-            self._data_channel_close(used)
-            return
+            if not self._is_done_over_there(used):
+                self._refuse_opening(used)
+                return
+            self._release(stream_id)
         if opens and len(self._data_channels) >= self.config.max_channels:
             raise HostileChunk(f"more than {self.config.max_channels} data channels")
         await super()._data_channel_receive(stream_id, pp_id, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -57,18 +56,15 @@ class RtcPage:
         self.page = page
         self.peer = peer
         self.channel: RTCDataChannel | None = None
-        self._said = ""
         self._described = ""
         self._early: list[IceCandidate] = []
         self._opened: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         self._echoes: asyncio.Queue[bytes | str] = asyncio.Queue()
         self._sent: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._restarts: asyncio.Queue[Description] = asyncio.Queue()
         self._selections: asyncio.Queue[object] = asyncio.Queue()
         self._told_page: set[asyncio.Task[Any]] = set()
         peer.on("datachannel", self._use)
         peer.on("icecandidate", self._tell_page)
-        peer.session.on("restart", self._restarts.put_nowait)
         peer.session.on("selectedpair", self._selections.put_nowait)
 
     @property
@@ -107,16 +103,14 @@ class RtcPage:
         if self.peer.side is SdpType.OFFER:
             channel = self.peer.create_data_channel("chat")
             channel.on("open", lambda: self._use(channel))
-            self._said = self.peer.create_offer()
-            answer = await self.page.evaluate(ANSWER, self._said)
+            answer = await self.page.evaluate(ANSWER, self.peer.create_offer())
             self._page_has(self.session.local_description)
             self.peer.start_gathering()
             self.peer.set_remote_description(answer)
         else:
             await self.page.evaluate("call()")
             self.peer.set_remote_description(await self.page.evaluate(OFFER, {}))
-            self._said = self.peer.create_answer()
-            await self.page.evaluate(ACCEPT, self._said)
+            await self.page.evaluate(ACCEPT, self.peer.create_answer())
             self._page_has(self.session.local_description)
             self.peer.start_gathering()
         async with asyncio.timeout(30):
@@ -127,34 +121,23 @@ class RtcPage:
         while not self._selections.empty():
             self._selections.get_nowait()
         if ours:
-            self.session.restart()
-            described = await self._restarts.get()
-            answer = await self.page.evaluate(ANSWER, self._description(described, offers=True))
-            self._page_has(described)
-            self.session.set_remote_description(_credentials(answer))
+            self.peer.restart_ice()
+            offer = self.peer.create_offer()
+            answer = await self.page.evaluate(ANSWER, offer)
+            self._page_has(self.session.local_description)
+            self.peer.set_remote_description(answer, SdpType.ANSWER)
         else:
-            self.session.set_remote_description(_credentials(await self.page.evaluate(OFFER, {"iceRestart": True})))
-            described = await self._restarts.get()
-            await self.page.evaluate(ACCEPT, self._description(described, offers=False))
-            self._page_has(described)
+            offer = await self.page.evaluate(OFFER, {"iceRestart": True})
+            self.peer.set_remote_description(offer, SdpType.OFFER)
+            await self.page.evaluate(ACCEPT, self.peer.create_answer())
+            self._page_has(self.session.local_description)
         try:
             async with asyncio.timeout(20):
                 await self._selections.get()
         except TimeoutError:
             stats = self.session.stats().agent
             local = [each.to_sdp() for each in self.session.local_candidates]
-            raise AssertionError(f"no new pair: {described}, {local}, {stats}") from None
-
-    def _description(self, description: Description, *, offers: bool) -> str:
-        """What our peer said at first, with new credentials."""
-        text = re.sub(r"(?m)^a=candidate:.*\r\n|^a=end-of-candidates\r\n", "", self._said)
-        text = re.sub(r"a=ice-ufrag:[^\r]*", f"a=ice-ufrag:{description.ufrag}", text)
-        text = re.sub(r"a=ice-pwd:[^\r]*", f"a=ice-pwd:{description.pwd}", text)
-        if offers:
-            return re.sub(r"a=setup:\w+", "a=setup:actpass", text)
-        # The connection of DTLS stays, and with it who called (RFC 8842 section 5.5).
-        setup = "active" if self.peer.side is SdpType.ANSWER else "passive"
-        return re.sub(r"a=setup:\w+", f"a=setup:{setup}", text)
+            raise AssertionError(f"no new pair: {self.session.local_description}, {local}, {stats}") from None
 
     async def talk(self, count: int = 20) -> None:
         """Have messages of many sizes echoed by the page."""
@@ -169,12 +152,6 @@ class RtcPage:
         """What the page says of its selected pair."""
         found: dict[str, Any] = await self.page.evaluate(SELECTED)
         return found
-
-
-def _credentials(sdp: str) -> Description:
-    found = dict(re.findall(r"(?m)^a=(ice-\w+):([^\r\n]*)", sdp))
-    options = tuple(found.get("ice-options", "").split())
-    return Description(found["ice-ufrag"], found["ice-pwd"], options=options)
 
 
 @asynccontextmanager

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from struct import pack
 
 from aiortc.rtcsctptransport import DataChunk, serialize_packet
 from google_crc32c import value as crc32c
 
+from ice import Description
 from tests.simulation.loop import run_virtual
 from webrtc_bridge.config import SctpConfig, StreamConfig
 from webrtc_bridge.errors import FramingError, SdpError
 from webrtc_bridge.framing import Frame, FrameDecoder, encode_frame
 from webrtc_bridge.gateway.messages import MessageError, parse_message
+from webrtc_bridge.offer_answer import OfferAnswer, SignalingState, Taken
 from webrtc_bridge.sctp import SctpAssociation
-from webrtc_bridge.sdp import SdpType, parse, serialize
+from webrtc_bridge.sdp import DataDescription, Fingerprint, SdpType, Setup, parse, serialize
 from webrtc_bridge.stream_machine import CloseChannel, StreamMachine, WasReset
 
 MAX_FRAME = 4096
@@ -29,6 +33,50 @@ def fuzz_bridge_sdp(data: bytes) -> None:
         except SdpError:
             continue
         assert parse(serialize(description), kind) == description
+
+
+def fuzz_bridge_later_description(data: bytes) -> None:
+    """No later description upsets the exchange: it is an SdpError, or leaves a state that the next one can follow."""
+    text = data.decode("utf-8", "replace")
+    for side in SdpType:
+        for ours_is_out in (False, True):
+            room = _agreed(side)
+            if ours_is_out:
+                room.offer(LATER, (), False)
+            for kind in (None, *SdpType):
+                before = room.remote
+                try:
+                    taken = room.take(text, kind, lambda: True)
+                except SdpError:
+                    taken = Taken.PASSED_OVER
+                if taken is Taken.PASSED_OVER:
+                    assert room.remote == before
+                assert room.remote is not None
+                assert room.remote.fingerprints == _PEER.fingerprints
+                if room.state is SignalingState.HAVE_REMOTE_OFFER:
+                    parse(room.answer(OURS, (), False), SdpType.ANSWER)
+
+
+OURS, LATER = Description("ours", "o" * 24), Description("later", "l" * 24)
+_PEER = DataDescription(
+    type=SdpType.OFFER,
+    ufrag="abcd",
+    pwd="abcdefghijklmnopqrstuvwx",
+    fingerprints=(Fingerprint("sha-256", ":".join(["AB"] * 32)),),
+    setup=Setup.ACTPASS,
+)
+
+
+def _agreed(side: SdpType) -> OfferAnswer:
+    own = replace(_PEER, type=side, ufrag=OURS.ufrag, pwd=OURS.pwd)
+    room = OfferAnswer(own, Counter(), max_description=10_000)
+    if side is SdpType.OFFER:
+        room.offer(OURS, (), False)
+        room.take(serialize(replace(_PEER, type=SdpType.ANSWER, setup=Setup.ACTIVE)), None, lambda: True)
+    else:
+        room.take(serialize(_PEER), None, lambda: True)
+        room.answer(OURS, (), False)
+    return room
 
 
 def fuzz_bridge_frames(data: bytes) -> None:

@@ -59,6 +59,8 @@ SDP_LINES = st.sampled_from(
     ]
 )
 
+USABLE = ["a=ice-ufrag:abcde", "a=fingerprint:sha-256 " + ":".join(["AB"] * 32), "a=mid:0", "a=sctp-port:5000"]
+
 
 @given(
     st.builds(
@@ -85,7 +87,15 @@ def test_a_description_reads_back_as_it_was(description: DataDescription) -> Non
 
 @given(st.lists(SDP_LINES, max_size=25))
 def test_lines_in_any_order(lines: list[str]) -> None:
-    targets.fuzz_bridge_sdp("\r\n".join(["v=0", *lines]).encode())
+    text = "\r\n".join(["v=0", *lines]).encode()
+    targets.fuzz_bridge_sdp(text)
+    targets.fuzz_bridge_later_description(text)
+
+
+@given(st.permutations(USABLE), st.sampled_from(["actpass", "active", "passive"]), st.text(ICE_CHARS, max_size=30))
+def test_later_descriptions_that_are_nearly_right(lines: list[str], setup: str, pwd: str) -> None:
+    head = ["v=0", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", f"a=setup:{setup}", f"a=ice-pwd:{pwd}"]
+    targets.fuzz_bridge_later_description("\r\n".join(head + lines).encode())
 
 
 @given(NOISE)

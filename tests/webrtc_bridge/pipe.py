@@ -25,6 +25,7 @@ class PipeSession(AsyncIOEventEmitter):
         self.local_candidates: list[Candidate] = []
         self.remote_candidates: list[Candidate | None] = []
         self.selected_pair = None
+        self.gathering_complete = False
         self.other: PipeSession | None = None
         self.sent = 0
         self.drop = lambda data: False
@@ -47,6 +48,7 @@ class PipeSession(AsyncIOEventEmitter):
         candidate = Candidate("1", 1, "udp", 2130706431, address, CandidateType.HOST)
         self.local_candidates.append(candidate)
         self.emit("candidate", candidate)
+        self.gathering_complete = True
         self.emit("candidate", None)
 
     async def connect(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ice import IceConfig
+from ice.events import RestartReason
 from webrtc_bridge.compat import RTCPeerConnection
 
 LOOPBACK = IceConfig.for_loopback()
@@ -78,5 +79,66 @@ async def test_renegotiating_without_a_restart_leaves_ice_alone() -> None:
         await negotiate(first, second)
         assert session_of(first).local_description == before
         assert session_of(first).stats().selected_pair_changes == 1
+    finally:
+        await asyncio.gather(first.close(), second.close())
+
+
+async def test_an_offer_is_asked_for_once_when_it_can_be_made_and_never_by_itself() -> None:
+    first, second = RTCPeerConnection(ice=LOOPBACK), RTCPeerConnection(ice=LOOPBACK)
+    asked: list[str] = []
+    wanted: list[object] = []
+    opened = asyncio.Event()
+    first.on("negotiationneeded", lambda: asked.append(first.signalingState))
+    first.on("restartwanted", wanted.append)
+    channel = first.createDataChannel("talk")
+    channel.on("open", opened.set)
+    try:
+        first.restartIce()  # There is nothing to restart yet.
+        await negotiate(first, second)
+        await asyncio.wait_for(opened.wait(), 10)
+        session_of(first).emit("restartwanted", RestartReason.PATH_DEAD)
+        await asyncio.sleep(0)
+        assert wanted == [RestartReason.PATH_DEAD]
+        assert asked == []
+        first.restartIce()
+        first.restartIce()
+        assert asked == []
+        await asyncio.sleep(0)
+        assert asked == ["stable"]
+        await negotiate(first, second)
+        # In the middle of an exchange it waits for the end of that.
+        await first.setLocalDescription(await first.createOffer())
+        first.restartIce()
+        await asyncio.sleep(0)
+        assert asked == ["stable"]
+        await second.setRemoteDescription(first.localDescription)
+        await second.setLocalDescription(await second.createAnswer())
+        await first.setRemoteDescription(second.localDescription)
+        assert asked == ["stable", "stable"]
+        await negotiate(first, second)
+        assert asked == ["stable", "stable"]
+    finally:
+        await asyncio.gather(first.close(), second.close())
+
+
+async def test_the_answer_to_a_peers_restart_has_ours_too() -> None:
+    first, second = RTCPeerConnection(ice=LOOPBACK), RTCPeerConnection(ice=LOOPBACK)
+    asked: list[str] = []
+    second.on("negotiationneeded", lambda: asked.append(second.signalingState))
+    opened = asyncio.Event()
+    channel = first.createDataChannel("talk")
+    channel.on("open", opened.set)
+    try:
+        await negotiate(first, second)
+        await asyncio.wait_for(opened.wait(), 10)
+        first.restartIce()
+        await first.setLocalDescription(await first.createOffer())
+        await second.setRemoteDescription(first.localDescription)
+        second.restartIce()
+        await second.setLocalDescription(await second.createAnswer())
+        await first.setRemoteDescription(second.localDescription)
+        await asyncio.sleep(0)
+        assert asked == []
+        assert session_of(first).remote_description.ufrag == session_of(second).local_description.ufrag
     finally:
         await asyncio.gather(first.close(), second.close())

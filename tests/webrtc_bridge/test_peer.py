@@ -79,8 +79,8 @@ async def test_states_and_events_have_the_w3c_names_and_order() -> None:
         "connecting",
         "gathering gathering",
         "candidate",
-        "no more candidates",
         "gathering complete",
+        "no more candidates",
         "connected",
         "closed",
         "closed by us",
@@ -266,8 +266,9 @@ async def test_what_a_caller_may_not_do() -> None:
     with pytest.raises(SdpError):
         offerer.set_remote_description("v=0")
     answerer.set_remote_description(offer)
-    with pytest.raises(RuntimeError, match="set before"):
-        answerer.set_remote_description(offer)
+    answerer.set_remote_description(offer)  # again, which changes nothing
+    with pytest.raises(RuntimeError, match="to be answered"):
+        answerer.create_offer()
     await asyncio.gather(offerer.close(), answerer.close())
 
 

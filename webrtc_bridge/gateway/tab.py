@@ -25,7 +25,7 @@ from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.gateway.call import Call
 from webrtc_bridge.gateway.config import GatewayConfig
 from webrtc_bridge.gateway.messages import Answer, Bye, CandidateMessage, Hello, MessageError, Offer, parse_message
-from webrtc_bridge.gateway.rate import TokenBucket
+from webrtc_bridge.rate import TokenBucket
 
 __all__ = ["Presence", "PresenceFactory", "Tab"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webrtc_bridge.gateway.rate import TokenBucket
+from webrtc_bridge.rate import TokenBucket
 
 
 def test_a_burst_and_then_the_rate() -> None:
