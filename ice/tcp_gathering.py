@@ -32,7 +32,8 @@ class TcpGathering:
     """Opens a connection from every listening base to every server, one each Ta, and asks who we are there.
 
     The connections stay open until ICE ends: without them a NAT would forget the mapping (section 4.1). A server that
-    does not answer over TCP is not waited for once all other gathering is done.
+    does not answer has ``gathering_timeout``, enough for two lost SYNs, which are sent again after 1 s and 3 s (RFC
+    6298 section 2); but ``gathering_grace`` after all other gathering is done it is not worth waiting for.
     """
 
     def __init__(self, config: IceConfig, local: LocalCandidates, rng: random.Random) -> None:
@@ -48,7 +49,8 @@ class TcpGathering:
         """Connections that are kept for their mappings."""
         self._next_at = 0.0
         self._deadline: float | None = None
-        self._is_hurried = False
+        self._grace_at: float | None = None
+        self._is_late = False
         self.effects: LazyQueue[Connect | Transmit | Release] = LazyQueue()
         """What the driver has to do."""
         self.implausible = 0
@@ -62,18 +64,23 @@ class TcpGathering:
         """Whether candidates may still come."""
         return bool(self._waiting or self._open)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether they may come so soon that an application should wait for them."""
+        return self.is_pending and not self._is_late
+
     def add_server(self, server: TransportAddress, now: float) -> None:
         """Ask this server, too."""
         if self._config.tcp.reflexive and server not in self._servers:
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
+            self._grace_at, self._is_late = None, False
             self.add_bases()
 
     def restart(self, servers: Iterable[TransportAddress], now: float) -> None:
         """A new generation: ask every server again."""
         self.stop()
         self._asked.clear()
-        self._is_hurried = False
         for server in servers:
             self.add_server(server, now)
 
@@ -94,10 +101,9 @@ class TcpGathering:
 
     def run(self, others_are_done: bool, now: float) -> None:
         """Open the connection that is due, and give up what has had its time."""
-        if others_are_done and self.is_pending and not self._is_hurried:
-            self._is_hurried = True
-            grace_at = now + self._config.gathering_grace
-            self._deadline = grace_at if self._deadline is None else min(self._deadline, grace_at)
+        if others_are_done and self._grace_at is None:
+            self._grace_at = now + self._config.gathering_grace
+        self._is_late = self._grace_at is not None and now >= self._grace_at
         if self._deadline is not None and now >= self._deadline:
             self._give_up()
         elif self._waiting and now >= self._next_at:
@@ -163,3 +169,5 @@ class TcpGathering:
             yield self._next_at
         if self.is_pending and self._deadline is not None:
             yield self._deadline
+        if self._grace_at is not None and not self._is_late:
+            yield self._grace_at

@@ -136,7 +136,9 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         # aiortc has made an aioice connection by now; it holds no socket, so it is simply forgotten.
         dtls: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
         transport = dtls.transport
-        connection = IceConnection(self._ice_config, lambda candidate: self._found(transport, candidate))
+        connection = IceConnection(
+            self._ice_config, lambda candidate: self._found(transport, candidate), trickles=self._trickle
+        )
         connection.session.on("candidateerror", lambda error: self.emit("icecandidateerror", error))
         gatherer: Any = transport.iceGatherer
         gatherer._connection = connection

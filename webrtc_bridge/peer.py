@@ -194,7 +194,9 @@ class DataPeer(AsyncIOEventEmitter):
             self._gathering = asyncio.create_task(self._gather())
 
     async def gather(self) -> None:
-        """Look for local candidates, and return when all are found (for signalling that cannot trickle).
+        """Look for local candidates, and return when those worth waiting for are found (signalling without trickle).
+
+        The state ``ice_gathering_state`` is ``"complete"`` when none can follow any more.
 
         Raises:
             PeerClosed: the connection is closed, or was meanwhile.
@@ -210,7 +212,7 @@ class DataPeer(AsyncIOEventEmitter):
             await self.session.gather()
         except ConnectionError as error:
             logger.debug("gathering ended: %s", error)
-        self._set_gathering_state("complete")
+            self._set_gathering_state("complete")
 
     def add_ice_candidate(self, candidate: IceCandidate | None) -> None:
         """Take a candidate of the other side; None says that there are no more. What cannot be used is counted.
@@ -226,6 +228,7 @@ class DataPeer(AsyncIOEventEmitter):
 
     def _found(self, candidate: Candidate | None) -> None:
         if candidate is None:
+            self._set_gathering_state("complete")
             self.emit("icecandidate", None)
             return
         remote = self._remote
