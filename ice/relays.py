@@ -40,6 +40,7 @@ from turn.events import (
     PermissionGranted,
     TurnEvent,
 )
+from turn.framing import cut_read
 
 __all__ = ["RelayEffect", "Relays"]
 
@@ -155,12 +156,15 @@ class Relays:
     def receive(self, data: bytes, path: FiveTuple, now: float) -> None:
         """Take what came from a server: a datagram, or bytes of a stream (``b""`` is its end). Never raises."""
         relay = self.by_path.get(path)
-        if relay is None or relay.client is None:
+        if relay is None or (client := relay.client) is None:
             return
-        if path.protocol.is_stream:
-            relay.client.receive_data(data, path, now)
+        if not path.protocol.is_stream:
+            client.receive_datagram(data, path, now)
         else:
-            relay.client.receive_datagram(data, path, now)
+            for piece in cut_read(data, relay.config.client.max_received):
+                if path in self.by_path:  # It may be lost by what is in a piece.
+                    client.receive_data(piece, path, now)
+                    self._drain(relay, now)
         self._drain(relay, now)
         self._settle(now)
 
