@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ice.candidate import Base, Candidate, own_base
 from ice.errors import FailureReason, IceError
-from ice.events import CandidateErrorFound, Event, GatheringCompleted, LocalCandidateFound, State
+from ice.events import CandidateErrorFound, Event, GatheringCompleted, GatheringSettled, LocalCandidateFound, State
 from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.tcp_inputs import TcpInputs
 from stun.address import TransportAddress, TransportProtocol
@@ -114,10 +114,12 @@ class AgentCandidates(TcpInputs):
                 self._withdrawn += (candidate,)
 
     def _finish_gathering(self) -> None:
-        if self._gathering.complete:
+        gathering, over_tcp = self._gathering, self._tcp_gathering
+        if gathering.complete or self.relays.is_gathering or self.names.is_publishing:
             return
-        waiting = self.relays.is_gathering or self._tcp_gathering.is_pending or self.names.is_publishing
-        if not waiting and self._gathering.completes_now():
+        if not over_tcp.is_awaited and gathering.settles_now():
+            self._outbox.events.append(GatheringSettled(self.local_description.ufrag))
+        if not over_tcp.is_pending and gathering.completes_now():
             self._outbox.events.append(GatheringCompleted(self.local_description.ufrag))
 
     # -- what routers map --

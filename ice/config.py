@@ -137,7 +137,8 @@ class IceConfig:
     gathering_timeout: float = 5.0
     """After this, gathering is complete without the servers that have not answered."""
     gathering_grace: float = 0.5
-    """How long the other servers get once one server has answered on the same base; none is waited for longer."""
+    """How long the other servers get once one server has answered on the same base. Over TCP a server gets
+    ``gathering_timeout`` in any case, and is waited for so long only by those who want to."""
 
     max_pairs: int = 100
     """The most candidate pairs in the checklist (RFC 8445 section 6.1.2.5)."""

@@ -16,6 +16,7 @@ __all__ = [
     "ErrorStage",
     "Event",
     "GatheringCompleted",
+    "GatheringSettled",
     "LocalCandidateFound",
     "PairSelected",
     "RestartReason",
@@ -61,6 +62,16 @@ class LocalCandidateFound:
     """A candidate to tell the peer."""
 
     candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringSettled:
+    """All local candidates that are worth waiting for are known; it comes before the end of candidates, or with it.
+
+    What may follow until then is of STUN servers that have been silent over TCP for ``gathering_grace``.
+    """
+
+    ufrag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class CandidateErrorFound:
 
 Event = (
     LocalCandidateFound
+    | GatheringSettled
     | GatheringCompleted
     | StateChanged
     | PairSelected

@@ -62,6 +62,7 @@ class Gathering:
         "began",
         "complete",
         "implausible",
+        "settled",
     )
 
     def __init__(self, config: IceConfig, local: LocalCandidates, rng: random.Random) -> None:
@@ -81,6 +82,8 @@ class Gathering:
         """Whether host candidates have been given out."""
         self.complete = False
         """Whether no more candidates come."""
+        self.settled = False
+        """Whether none comes that is worth waiting for."""
         self.implausible = 0
         """Answers of servers that could not be true."""
 
@@ -121,7 +124,7 @@ class Gathering:
         """A new generation: return the host candidates, and let every server be asked again."""
         if not self.began:
             return []
-        self.complete = False
+        self.complete = self.settled = False
         self._asked.clear()
         self._waiting.clear()
         self._open.clear()
@@ -205,6 +208,13 @@ class Gathering:
     def is_idle(self) -> bool:
         """Whether no question is open and no server will come."""
         return self.began and self._servers_ended and not self._waiting and not self._open
+
+    def settles_now(self) -> bool:
+        """Return whether what other rooms still ask is all that there is to come; True once only."""
+        if self.settled or not self.is_idle:
+            return False
+        self.settled = True
+        return True
 
     def completes_now(self) -> bool:
         """Return whether gathering has just become complete; True once only."""

@@ -8,21 +8,16 @@ from dataclasses import replace
 
 from ice.candidate import Base, Candidate, TcpType
 from ice.checking import Checking
-from ice.checklist_set import ChecklistSet
 from ice.checks import Credentials
 from ice.config import IceConfig
 from ice.consent import Consent, Freshness
 from ice.description import Description
 from ice.events import PairSelected, State
 from ice.lite_pairs import best_unchecked
-from ice.local import LocalCandidates
 from ice.pair import COUNTERPARTS, CandidatePair, PairState
-from ice.remote import RemoteCandidates
 from ice.responder import ReceivedCheck
 from ice.roles import Conflict, Role, RoleKeeper
 from ice.selection import takes_over
-from ice.sources import AcceptedSources
-from ice.tcp import TcpPaths
 from stun.address import FiveTuple
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
@@ -76,18 +71,7 @@ class LiteChecking(Checking):
 
     __slots__ = ("_chooses", "_nominated_at", "_refuses")
 
-    def __init__(
-        self,
-        config: IceConfig,
-        local: LocalCandidates,
-        remotes: RemoteCandidates,
-        roles: RoleKeeper,
-        sources: AcceptedSources,
-        tcp: TcpPaths,
-        rng: random.Random,
-        together: ChecklistSet,
-    ) -> None:
-        super().__init__(config, local, remotes, roles, sources, tcp, rng, together)
+    def _begin(self) -> None:
         self._chooses = False
         self._refuses = False
         self._nominated_at = 0.0

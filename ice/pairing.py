@@ -86,6 +86,10 @@ class Pairing:
         """Whether the peer answers on it; the owner of the consent tells, with :meth:`note_life`."""
         self.doubt = Doubt.NONE
         """What the peer's latest checks say about the selected path; whoever reads it sets it back."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set up what a kind of agent has beside all this."""
 
     # -- pairs --
 

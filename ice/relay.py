@@ -13,7 +13,7 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Deadline
 from turn.client import TurnClient
 from turn.config import Credentials, RelayTransport, TurnServerConfig
-from turn.errors import TurnAllocationMismatchError, TurnError, TurnRedirectError
+from turn.errors import TurnAllocationMismatchError, TurnError, TurnRedirectError, TurnTimeoutError
 from turn.redirect import Redirects
 
 __all__ = [
@@ -89,6 +89,8 @@ class FetchCredentials:
 
     number: int
     config: TurnServerConfig
+    server_name: str | None = None
+    """For whom an access token is wanted (RFC 7635); None for a user name and a password."""
 
 
 # -- what the agent has to know --
@@ -224,6 +226,11 @@ class Relay:
     def patience(self, grace_at: float | None) -> float:
         """Return when it is not waited for any more; ``grace_at`` is when none is that has yet to allocate."""
         return self.give_up_at if grace_at is None else min(self.give_up_at, grace_at)
+
+    def overdue(self, waited: float) -> TurnError:
+        """Return the error of a server that was waited for in vain, for so many seconds."""
+        what = "no connection" if self.state is RelayState.CONNECTING else "no answer"
+        return TurnTimeoutError(f"{what} within {waited:.1f} s", server=self.name)
 
     def deadlines(self, grace_at: float | None) -> Iterator[Deadline]:
         """Yield when something is to be done about it."""

@@ -23,8 +23,8 @@ from ice.remote import unusable
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Deadline, Release, Transmit, earliest
 from turn.client import TurnClient
-from turn.config import Credentials, TurnServerConfig
-from turn.errors import TurnError, TurnLimitError, TurnProtocolError, TurnTimeoutError
+from turn.config import AccessToken, Credentials, TurnServerConfig
+from turn.errors import TurnError, TurnLimitError, TurnProtocolError
 from turn.events import (
     Allocated,
     AllocationFailed,
@@ -35,6 +35,7 @@ from turn.events import (
     PermissionGranted,
     TurnEvent,
 )
+from turn.framing import cut_read
 
 __all__ = ["RelayEffect", "Relays"]
 
@@ -112,14 +113,15 @@ class Relays(RelayTables):
             self._fail(relay, error, ErrorStage.GATHERING)
             self._settle(now)
 
-    def renew(self, number: int, credentials: Credentials, now: float) -> None:
+    def renew(self, number: int, credentials: Credentials | AccessToken, now: float) -> None:
         """Answer to FetchCredentials.
 
         Raises:
             ValueError: the credentials cannot be sent.
         """
         relay = self._relays[number]
-        relay.credentials = credentials
+        if isinstance(credentials, Credentials):  # Tokens are for one server, and asked for when it has named itself.
+            relay.credentials = credentials
         if relay.client is not None:
             relay.client.renew(credentials, now)
             self._drain(relay, now)
@@ -138,13 +140,14 @@ class Relays(RelayTables):
     def receive(self, data: bytes, path: FiveTuple, now: float) -> None:
         """Take what came from a server: a datagram, or bytes of a stream (``b""`` is its end). Never raises."""
         relay = self.by_path.get(path)
-        if relay is None or relay.client is None:
+        if relay is None or (client := relay.client) is None:
             return
-        if path.protocol.is_stream:
-            relay.client.receive_data(data, path, now)
-        else:
-            relay.client.receive_datagram(data, path, now)
-        self._drain(relay, now)
+        is_stream = path.protocol.is_stream
+        take = client.receive_data if is_stream else client.receive_datagram
+        for piece in cut_read(data, relay.config.client.max_received) if is_stream else (data,):
+            if path in self.by_path:  # It may be lost by what is in a piece.
+                take(piece, path, now)
+                self._drain(relay, now)
         self._settle(now)
 
     def path_failed(self, path: FiveTuple, error: TurnError | None, now: float) -> None:
@@ -283,8 +286,8 @@ class Relays(RelayTables):
                     self.news.append(HostPermitted(base, host))
             case PermissionFailed(_, error):
                 self._tell(relay, ErrorStage.PERMISSION, error)
-            case CredentialsWanted():
-                self.effects.append(FetchCredentials(relay.number, relay.config))
+            case CredentialsWanted(server_name):
+                self.effects.append(FetchCredentials(relay.number, relay.config, server_name))
             case _:
                 self.tcp.on_event(relay, event)
 
@@ -326,9 +329,7 @@ class Relays(RelayTables):
 
     def _give_up(self, relay: Relay, now: float) -> None:
         waited = now - relay.give_up_at + self._config.gathering_timeout
-        what = "no connection" if relay.state is RelayState.CONNECTING else "no answer"
-        text = f"{what} within {waited:.1f} s"
-        self._fail(relay, TurnTimeoutError(text, server=relay.name), ErrorStage.GATHERING)
+        self._fail(relay, relay.overdue(waited), ErrorStage.GATHERING)
         if relay.client is not None:
             relay.client.close(now)
             self._drain(relay, now)

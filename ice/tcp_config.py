@@ -37,6 +37,8 @@ class TcpConfig:
     """The most accepted connections on which no check has authenticated yet; one more is closed at once."""
     incoming_timeout: float = 10.0
     """How long an accepted connection may take until a check on it authenticates."""
+    accept_pause: float = 1.0
+    """For how long no connection is accepted after the system had no descriptor or memory for one."""
     unused_grace: float = 3.0
     """How long the other connections stay open after a pair was selected (section 8; RFC 8445 section 8.3.1)."""
 
@@ -70,7 +72,8 @@ class TcpConfig:
             raise ValueError("limits of connections and packets must be positive")
         if self.max_packet > 0xFFFF:
             raise ValueError("a frame has at most 65,535 bytes (RFC 4571 section 2)")
-        if min(self.open_timeout, self.check_timeout, self.incoming_timeout, self.opener_timeout) <= 0:
+        timeouts = (self.open_timeout, self.check_timeout, self.incoming_timeout, self.opener_timeout)
+        if min(*timeouts, self.accept_pause) <= 0:
             raise ValueError("timeouts must be positive")
         if not 0 < self.retry_least <= self.retry_most or not 0 < self.redial_first <= self.redial_most:
             raise ValueError("pauses between attempts must be positive, the least first")

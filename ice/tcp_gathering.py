@@ -33,7 +33,8 @@ class TcpGathering:
     """Opens a connection from every listening base to every server, one each Ta, and asks who we are there.
 
     The connections stay open until ICE ends: without them a NAT would forget the mapping (section 4.1). A server that
-    does not answer over TCP is not waited for once all other gathering is done.
+    does not answer has ``gathering_timeout``, enough for two lost SYNs, which are sent again after 1 s and 3 s (RFC
+    6298 section 2); but ``gathering_grace`` after all other gathering is done it is not worth waiting for.
     """
 
     __slots__ = (
@@ -41,7 +42,8 @@ class TcpGathering:
         "_asked",
         "_config",
         "_deadline",
-        "_is_hurried",
+        "_grace_at",
+        "_is_late",
         "_local",
         "_next_at",
         "_open",
@@ -65,7 +67,8 @@ class TcpGathering:
         """Connections that are kept for their mappings."""
         self._next_at = 0.0
         self._deadline: float | None = None
-        self._is_hurried = False
+        self._grace_at: float | None = None
+        self._is_late = False
         self.effects: LazyQueue[Connect | Transmit | Release] = NO_ITEMS
         """What the driver has to do."""
         self.implausible = 0
@@ -79,12 +82,18 @@ class TcpGathering:
         """Whether candidates may still come."""
         return bool(self._waiting or self._open)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether they may come so soon that an application should wait for them."""
+        return self.is_pending and not self._is_late
+
     def add_server(self, server: TransportAddress, now: float) -> None:
         """Ask this server, too."""
         if self._config.tcp.reflexive and server not in self._servers:
             self._furnish()
             self._servers.append(server)
             self._deadline = now + self._config.gathering_timeout
+            self._grace_at, self._is_late = None, False
             self.add_bases()
 
     def _furnish(self) -> None:
@@ -96,7 +105,6 @@ class TcpGathering:
         """A new generation: ask every server again."""
         self.stop()
         self._asked.clear()
-        self._is_hurried = False
         for server in servers:
             self.add_server(server, now)
 
@@ -117,10 +125,9 @@ class TcpGathering:
 
     def run(self, others_are_done: bool, now: float) -> None:
         """Open the connection that is due, and give up what has had its time."""
-        if others_are_done and self.is_pending and not self._is_hurried:
-            self._is_hurried = True
-            grace_at = now + self._config.gathering_grace
-            self._deadline = grace_at if self._deadline is None else min(self._deadline, grace_at)
+        if others_are_done and self._grace_at is None:
+            self._grace_at = now + self._config.gathering_grace
+        self._is_late = self._grace_at is not None and now >= self._grace_at
         if self._deadline is not None and now >= self._deadline:
             self._give_up()
         elif self._waiting and now >= self._next_at:
@@ -186,3 +193,5 @@ class TcpGathering:
             yield self._next_at
         if self.is_pending and self._deadline is not None:
             yield self._deadline
+        if self._grace_at is not None and not self._is_late:
+            yield self._grace_at

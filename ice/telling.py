@@ -16,12 +16,13 @@ class TellingOrder:
     others (RFC 8445 section 6.1.2.6).
     """
 
-    __slots__ = ("_components", "_done", "_held", "_told")
+    __slots__ = ("_components", "_done", "_held", "_settled", "_told")
 
     def __init__(self, components: Iterable[int]) -> None:
         self._components = sorted(components)
         self._held: list[Candidate] = []
         self._told: set[tuple[int, str]] = set()
+        self._settled: set[int] = set()
         self._done: set[int] = set()
 
     @property
@@ -32,6 +33,11 @@ class TellingOrder:
     def found(self, candidate: Candidate) -> list[Candidate]:
         """Return what may be told now that ``candidate`` is known."""
         self._held.append(candidate)
+        return self._release()
+
+    def settled(self, component: int) -> list[Candidate]:
+        """Return what may be told now that nothing of ``component`` is worth waiting for."""
+        self._settled.add(component)
         return self._release()
 
     def completed(self, component: int) -> list[Candidate]:
@@ -51,4 +57,4 @@ class TellingOrder:
 
     def _may_tell(self, candidate: Candidate) -> bool:
         before = max((number for number in self._components if number < candidate.component), default=None)
-        return before is None or before in self._done or (before, candidate.foundation) in self._told
+        return before is None or before in self._settled | self._done or (before, candidate.foundation) in self._told

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from stun.config import ResolverConfig, StreamConfig, TransactionConfig
 from stun.uri import Scheme, ServerUri
@@ -52,6 +53,29 @@ class AccessToken:
     """The key that requests are signed with, 20 bytes; it has to come over TLS."""
     lifetime: float | None = None
     """Seconds from now for which it is good (``expires_in``); None when that is not known."""
+
+    @classmethod
+    def from_text(cls, kid: str, mac_key: str, access_token: str, lifetime: float | None = None) -> Self:
+        """Return a token of which the parts came as text: both in Base64, of either alphabet, padded or not.
+
+        So a JSON Web Key has its ``k`` (RFC 7518 section 6.4.1), and the W3C's former RTCOAuthCredential has both.
+
+        Raises:
+            ValueError: one of them is no Base64, or empty.
+        """
+        token, key = (_from_base64(text) for text in (access_token, mac_key))
+        return cls(kid, token, key, lifetime)
+
+
+def _from_base64(text: str) -> bytes:
+    common = text.rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        decoded = base64.b64decode(common + "=" * (-len(common) % 4), validate=True)
+    except ValueError as error:
+        raise ValueError(f"a key or token is not in Base64: {error}") from None
+    if not decoded:
+        raise ValueError("a key or token is empty")
+    return decoded
 
 
 TokenProvider = Callable[[str], Awaitable[AccessToken]]
@@ -197,8 +221,9 @@ class TurnServerConfig:
     """The user's password."""
     credentials: CredentialProvider | None = None
     """Fetches credentials that expire, instead of ``username`` and ``password``."""
-    access_tokens: TokenProvider | None = None
-    """Fetches tokens for servers that take them (RFC 7635); ``username`` and ``password`` are for those that do not."""
+    access_tokens: TokenProvider | AccessToken | None = None
+    """Fetches tokens for servers that take them (RFC 7635), or the one that there is; ``username`` and ``password`` are
+    for servers that take none."""
     families: tuple[int, ...] = (4,)
     """Address families of the relayed addresses: ``(4,)``, ``(6,)``, or ``(4, 6)`` for one of each (7.1)."""
     transport: RelayTransport = RelayTransport.UDP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from stun.message import HEADER_LENGTH, MAX_MESSAGE
@@ -13,6 +14,7 @@ __all__ = [
     "CHANNEL_MIN",
     "ChannelData",
     "TurnStreamDecoder",
+    "cut_read",
     "encode_channel_data",
     "parse_channel_data",
 ]
@@ -23,6 +25,9 @@ CHANNEL_MAX = 0x4FFF
 """The highest channel number (section 12)."""
 CHANNEL_MAX_RFC_5766 = 0x7FFF
 """The highest channel number of the older RFC 5766, which its clients still pick from."""
+
+LEAST_MESSAGE = 4
+"""Bytes of the smallest message, ChannelData without data."""
 
 
 class ChannelData(NamedTuple):
@@ -66,6 +71,20 @@ def parse_channel_data(data: bytes) -> ChannelData:
     if stop > len(data):
         raise TurnParseError("truncated ChannelData")
     return ChannelData(channel, data[4:stop])
+
+
+def cut_read(data: bytes, most: int) -> Iterator[bytes]:
+    """Cut what was read from a stream into pieces, each of which completes at most ``most`` messages.
+
+    Who takes the messages out after every piece needs no longer queue, however small they are. The end of the stream,
+    ``b""``, is a piece, too.
+    """
+    step = LEAST_MESSAGE * most
+    if len(data) <= step:
+        yield data
+        return
+    for start in range(0, len(data), step):
+        yield data[start : start + step]
 
 
 class TurnStreamDecoder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from aiortc.rtcicetransport import candidate_from_aioice, parse_stun_turn_uri
 from aiortc.sdp import SessionDescription
 
 from ice import IceConfig, IceTransportPolicy
-from turn import TurnServerConfig
+from turn import AccessToken, TurnServerConfig
 from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.ice_connection import IceConnection
 
@@ -154,7 +155,9 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         # aiortc has made an aioice connection by now; it holds no socket, so it is simply forgotten.
         dtls: RTCDtlsTransport = super()._RTCPeerConnection__createDtlsTransport()  # type: ignore[misc]
         transport = dtls.transport
-        connection = IceConnection(self._ice_config, lambda candidate: self._found(transport, candidate))
+        connection = IceConnection(
+            self._ice_config, lambda candidate: self._found(transport, candidate), trickles=self._trickle
+        )
         connection.session.on("candidateerror", lambda error: self.emit("icecandidateerror", error))
         connection.session.on("restartwanted", lambda reason: self.emit("restartwanted", reason))
         gatherer: Any = transport.iceGatherer
@@ -226,16 +229,31 @@ def stun_servers(servers: list[RTCIceServer]) -> list[str]:
 def turn_servers(servers: list[RTCIceServer]) -> list[TurnServerConfig]:
     """Return what to ask the ``turn:`` and ``turns:`` URLs of ``servers`` with.
 
+    A ``credentialType`` of ``"oauth"`` stands for an access token (RFC 7635), as WebRTC once had it: the user name is
+    the name of its key, the credential a mapping with ``macKey`` and ``accessToken``, each in Base64.
+
     Raises:
-        ValueError: a URL is malformed, or its server has no user name or credential (W3C: InvalidAccessError).
+        ValueError: a URL is malformed, or its server has no user name or credential, or one of no kind that there is
+            (W3C: InvalidAccessError).
     """
     found = []
     for server, url, parsed in _urls(servers):
         if parsed["scheme"] in ("turn", "turns"):
             if server.username is None or server.credential is None:
                 raise ValueError(f"{url} needs a username and a credential")
-            found.append(TurnServerConfig(url=url, username=server.username, password=server.credential))
+            found.append(TurnServerConfig(url=url, **_credential(server, url)))
     return found
+
+
+def _credential(server: RTCIceServer, url: str) -> dict[str, Any]:
+    credential: Any = server.credential
+    if server.credentialType == "password" and isinstance(credential, str):
+        return {"username": server.username, "password": credential}
+    if server.credentialType == "oauth" and isinstance(credential, Mapping):
+        key, token = credential.get("macKey"), credential.get("accessToken")
+        if isinstance(key, str) and isinstance(token, str):
+            return {"access_tokens": AccessToken.from_text(str(server.username), key, token)}
+    raise ValueError(f"{url} has a credential that does not go with credentialType {server.credentialType!r}")
 
 
 def _urls(servers: list[RTCIceServer]) -> list[tuple[RTCIceServer, str, dict[str, Any]]]:

@@ -28,8 +28,11 @@ logger = logging.getLogger("webrtc_bridge")
 class IceConnection:
     """One ICE session for one ``aiortc.RTCIceTransport``."""
 
-    def __init__(self, config: IceConfig, on_candidate: Callable[[AioiceCandidate | None], None]) -> None:
+    def __init__(
+        self, config: IceConfig, on_candidate: Callable[[AioiceCandidate | None], None], *, trickles: bool = True
+    ) -> None:
         """``on_candidate`` is told each local candidate as it is found, and None at the end."""
+        self._trickles = trickles
         self.session = Session(Role.CONTROLLED, config)
         self.remote_is_lite = False
         self.remote_username: str | None = None
@@ -80,9 +83,12 @@ class IceConnection:
     # ---------------------------------------------------------------- awaited by aiortc
 
     async def gather_candidates(self) -> None:
-        """Return when all local candidates are known; at once when the session is closed."""
+        """Return when all local candidates are known; at once when the session is closed.
+
+        Without trickling, what comes too late to be worth waiting for is of no use to anybody, and not waited for.
+        """
         try:
-            await self.session.gather()
+            await self.session.gather(late=self._trickles)
         except IceError as error:
             logger.debug("gathering ended: %s", error)
 
@@ -145,7 +151,7 @@ class IceConnection:
 
     async def gather_again(self) -> None:
         """Return when the candidates of a restart are known; at once when there was none."""
-        if self._described and not self.session.gathering_complete:
+        if self._described:
             await self.gather_candidates()
 
     async def recv(self) -> bytes:

@@ -230,15 +230,16 @@ class DataPeer(AsyncIOEventEmitter):
         self._candidates.start()
 
     async def gather(self) -> None:
-        """Look for local candidates, and return when all are found (for signalling that cannot trickle).
+        """Look for local candidates, and return when those worth waiting for are found (signalling without trickle).
+
+        The state ``ice_gathering_state`` is ``"complete"`` when none can follow any more.
 
         Raises:
             PeerClosed: the connection is closed, or was meanwhile.
         """
         self._check_open()
-        await asyncio.wait(
-            (self._candidates.start(),)
-        )  # Neither our caller's end nor that of the gathering is the other's.
+        # Neither our caller's end nor that of the gathering is the other's.
+        await asyncio.wait((self._candidates.start(),))
         self._check_open()
 
     def add_ice_candidate(self, candidate: IceCandidate | None) -> None:

@@ -32,7 +32,7 @@ from stun.demux import is_stun
 from stun.machine import Release, Transmit
 from stun.network import Network
 from stun.nothing import NO_MEMBERS
-from turn.aio.credentials import fetch_credentials
+from turn.aio.credentials import fetch_again
 from turn.aio.peer_stream import open_peer_stream
 from turn.errors import TurnCredentialsError, TurnError
 
@@ -310,8 +310,7 @@ class AgentDriver(Driver[Event]):
     async def _fetch(self, wanted: FetchCredentials) -> None:
         relays, url = self.machine.relays, wanted.config.url
         try:
-            credentials = await fetch_credentials(wanted.config)
-            assert credentials is not None  # There is a provider, or nobody would have asked.
+            credentials = await fetch_again(wanted.config, wanted.server_name)
             relays.renew(wanted.number, credentials, self._loop.time())
         except TurnCredentialsError as error:
             relays.renewal_failed(wanted.number, error, self._loop.time())

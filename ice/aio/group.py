@@ -90,6 +90,7 @@ class SessionGroup(AsyncIOEventEmitter):
         if not required:
             self._optional.add((stream, component))
         session.on("candidate", lambda candidate: self._told(stream, component, candidate))
+        session.on("gathered", lambda _: self._settled(stream, component))
         session.on("restart", lambda description: self._restarted(stream, description))
         session.on("restartwanted", lambda reason: self._restart_wanted(stream, reason))
         session.on("statechange", lambda state: self._judge())
@@ -167,7 +168,7 @@ class SessionGroup(AsyncIOEventEmitter):
             session.end_of_remote_candidates(ufrag)
 
     async def gather(self) -> None:
-        """Gather candidates for all components and return when that is complete.
+        """Gather candidates for all components, each as :meth:`ice.Session.gather`.
 
         Raises:
             SessionClosedError: a session is closed, or was while it gathered.
@@ -220,6 +221,10 @@ class SessionGroup(AsyncIOEventEmitter):
             self.emit("candidate", stream, each)
         if order.is_complete and not was_complete:
             self.emit("candidate", stream, None)
+
+    def _settled(self, stream: str, component: int) -> None:
+        for each in self._order(stream).settled(component):
+            self.emit("candidate", stream, each)
 
     def _ended(self, stream: str, component: int) -> None:
         if not self.state.is_over:

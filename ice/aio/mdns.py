@@ -9,7 +9,8 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -22,12 +23,16 @@ if TYPE_CHECKING:  # Importing it takes longer than all the rest of ice, and few
     from zeroconf import ServiceInfo
     from zeroconf.asyncio import AsyncZeroconf
 
-__all__ = ["MulticastNames", "NameService", "NamingNetwork", "ZeroconfNames"]
+__all__ = ["MulticastMissing", "MulticastNames", "NameService", "NamingNetwork", "ZeroconfNames"]
 
 logger = logging.getLogger("ice")
 
 _AUTHORITATIVE_RESPONSE = 0x8400
 """QR and AA, as in every answer of multicast DNS (RFC 6762 section 18)."""
+
+
+class MulticastMissing(OSError):
+    """There is no multicast DNS at all, now or later: the library for it is not installed."""
 
 
 class MulticastNames(Protocol):
@@ -94,14 +99,48 @@ class _Responder:
 
 
 def _open_zeroconf(interfaces: Sequence[Interface]) -> AsyncZeroconf:
-    from zeroconf.asyncio import AsyncZeroconf
+    try:
+        from zeroconf.asyncio import AsyncZeroconf
+    except ImportError as error:
+        raise MulticastMissing(f"the library zeroconf cannot be used: {error}") from error
 
     # Not loopback, over which there is no IPv6 multicast, unless that is all there is.
-    ipv4 = [interface.host for interface in interfaces if ":" not in interface.host]
-    outside: list[str | int] = [host for host in ipv4 if not ipaddress.ip_address(host).is_loopback]
-    ipv6 = {interface.name for interface in interfaces if ":" in interface.host and interface.host != "::1"}
-    outside += [socket.if_nametoindex(name) for name in sorted(ipv6)]
-    return AsyncZeroconf(outside or list(ipv4))
+    ipv4 = [each.host for each in interfaces if ":" not in each.host and _is_bindable(each)]
+    outside = [host for host in ipv4 if not ipaddress.ip_address(host).is_loopback]
+    ipv6: dict[str, str] = {}  # One address of each interface is enough.
+    for each in interfaces:
+        if ":" in each.host and each.host != "::1" and each.name not in ipv6 and _is_bindable(each):
+            ipv6[each.name] = each.host
+    try:
+        return AsyncZeroconf([*outside, *ipv6.values()] or list(ipv4))
+    except RuntimeError as error:  # An address has vanished since.
+        raise OSError(f"zeroconf: {error}") from error
+
+
+def _is_bindable(interface: Interface) -> bool:
+    """Whether a socket can be bound to an address: not before it was checked for duplicates, nor once it is gone.
+
+    zeroconf 0.154 leaves the socket open that it could not bind, and we would never see it again.
+    """
+    host, _, zone = interface.host.partition("%")
+    is_ipv6 = ":" in host
+    with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0, 0, socket.if_nametoindex(zone) if zone else 0) if is_ipv6 else (host, 0))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _zeroconf_errors() -> Iterator[None]:
+    """Make an OSError of what zeroconf raises when it is not running, or not yet."""
+    from zeroconf import Error
+
+    try:
+        yield
+    except Error as error:
+        raise OSError(f"zeroconf: {error or type(error).__name__}") from error
 
 
 class ZeroconfNames:
@@ -119,19 +158,21 @@ class ZeroconfNames:
 
     async def resolve(self, name: str, timeout: float) -> Sequence[str]:
         """Ask by multicast until there is an answer or the time is over."""
+        zeroconf = self._zeroconf().zeroconf
         from zeroconf import AddressResolver, IPVersion  # type: ignore[attr-defined]  # not in its __all__
 
-        zeroconf = self._zeroconf().zeroconf
         resolver = AddressResolver(f"{name}.")
-        await resolver.async_request(zeroconf, timeout * 1000)
+        with _zeroconf_errors():
+            await resolver.async_request(zeroconf, timeout * 1000)
         return [str(address) for address in resolver.ip_addresses_by_version(IPVersion.All)]
 
     async def publish(self, name: str, host: str) -> None:
         """Register an address record, and nothing that could be found by looking for services, and announce it."""
+        zeroconf = self._zeroconf().zeroconf
         from zeroconf import AddressResolver  # type: ignore[attr-defined]
 
-        zeroconf = self._zeroconf().zeroconf
-        await zeroconf.async_wait_for_start()
+        with _zeroconf_errors():
+            await zeroconf.async_wait_for_start()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         record = AddressResolver(f"{name}.")
         record.addresses = [socket.inet_pton(family, host)]
@@ -203,7 +244,7 @@ class NameService:
             if self._multicast is not None:
                 addresses = await self._multicast.resolve(name, self._config.resolve_timeout)
         except OSError as error:
-            logger.info("the name %s cannot be resolved: %s", name, error)
+            self._failed(f"the name {name} cannot be resolved", error)
         self._names.resolved(name, addresses, self._loop.time())
         self._pump()
 
@@ -214,9 +255,16 @@ class NameService:
                 await self._multicast.publish(name, host)
                 done = True
         except OSError as error:
-            logger.info("the name %s cannot be published: %s", name, error)
+            self._failed(f"the name {name} cannot be published", error)
         self._names.published(name, done, self._loop.time())
         self._pump()
+
+    def _failed(self, what: str, error: OSError) -> None:
+        if not isinstance(error, MulticastMissing):
+            logger.info("%s: %s", what, error)
+        elif self._multicast is not None:  # Once a session.
+            self._multicast = None
+            logger.warning("multicast DNS is off (MdnsConfig.mode is %s): %s", self._config.mode, error)
 
     def end(self) -> None:
         """The session is over; :meth:`ended` waits for what is left. Harmless twice."""

@@ -24,6 +24,7 @@ from ice.events import (
     CandidateErrorFound,
     Event,
     GatheringCompleted,
+    GatheringSettled,
     LocalCandidateFound,
     PairSelected,
     Restarted,
@@ -50,11 +51,12 @@ class Session(AsyncIOEventEmitter):
     """An ICE session (RFC 8445) with one peer, for one component.
 
     Everything but the constructor wants a running loop. Events, each emitted from the loop and never from within a
-    method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"statechange"``
-    (:class:`~ice.State`), ``"selectedpair"`` (:class:`~ice.CandidatePair`), ``"candidateerror"``
-    (:class:`~ice.events.CandidateErrorFound`: why a relayed candidate is missing or gone), ``"restart"``
-    (:class:`~ice.Description`, to be told to the peer), ``"restartwanted"`` (:class:`~ice.events.RestartReason`: why
-    :meth:`restart` would help now) and ``"closed"`` (:class:`~ice.FailureReason`), the last one.
+    method of this class: ``"candidate"`` (:class:`~ice.Candidate`, or None when there are no more), ``"gathered"``
+    (None, when :meth:`gather` returns), ``"statechange"`` (:class:`~ice.State`), ``"selectedpair"``
+    (:class:`~ice.CandidatePair`), ``"candidateerror"`` (:class:`~ice.events.CandidateErrorFound`: why a relayed
+    candidate is missing or gone), ``"restart"`` (:class:`~ice.Description`, to be told to the peer),
+    ``"restartwanted"`` (:class:`~ice.events.RestartReason`: why :meth:`restart` would help now) and ``"closed"``
+    (:class:`~ice.FailureReason`), the last one.
 
     Args:
         role: who nominates; a conflict with the peer is repaired.
@@ -87,6 +89,7 @@ class Session(AsyncIOEventEmitter):
         self._began_gathering = False
         self._roaming: Roaming | None = None
         self._gathered = Flag()
+        self._complete = Flag()
         self._decided = Flag()
         self._reason: FailureReason | None = None
         self._remote_candidates: list[Candidate] = []
@@ -140,7 +143,7 @@ class Session(AsyncIOEventEmitter):
     @property
     def gathering_complete(self) -> bool:
         """Whether all local candidates are known."""
-        return self._gathered.is_set()
+        return self._complete.is_set()
 
     def stats(self) -> SessionStats:
         """Return counters of now (after the W3C's RTCTransportStats and RTCIceCandidatePairStats)."""
@@ -151,16 +154,18 @@ class Session(AsyncIOEventEmitter):
 
     # -- setting up ------------------------------------------------------------------------------------------------
 
-    async def gather(self) -> None:
-        """Gather candidates and return when that is complete; ``"candidate"`` tells them as they are found.
+    async def gather(self, *, late: bool = False) -> None:
+        """Gather candidates and return when what is worth waiting for is there; ``"candidate"`` tells them as found.
 
-        Calling again, also while it runs, waits for the same gathering.
+        Those of STUN servers that are slow over TCP may follow for up to ``gathering_timeout``. With ``late`` they are
+        waited for, too: until ``"candidate"`` has told None. Calling again, also while it runs, waits for the same
+        gathering.
 
         Raises:
             SessionClosedError: the session is closed, or was while it gathered.
         """
         self._start_gathering()
-        await self._gathered.wait()
+        await (self._complete if late else self._gathered).wait()
         if self._reason is not None:
             raise self._failure(self._reason)
 
@@ -335,9 +340,12 @@ class Session(AsyncIOEventEmitter):
                 if candidate.type is CandidateType.SERVER_REFLEXIVE and self._gatherer is not None:
                     self._gatherer.note_answer()
                 self._tell("candidate", candidate)
+            case GatheringSettled():
+                self._tell("gathered", None)
+                self._gathered.set()
             case GatheringCompleted():
                 self._tell("candidate", None)
-                self._gathered.set()
+                self._complete.set()
             case PairSelected(pair):
                 self._selections += 1
                 self._route.follow(self._agent.selected_path, self._driver_now())
@@ -354,6 +362,7 @@ class Session(AsyncIOEventEmitter):
                 self._tell("candidateerror", event)
             case Restarted(description):
                 self._gathered.clear()
+                self._complete.clear()
                 self._tell("restart", description)
             case RestartWanted(why):
                 self._tell("restartwanted", why)
@@ -373,6 +382,7 @@ class Session(AsyncIOEventEmitter):
         self._tell("closed", reason)
         self._inbox.close(self._failure(reason), discard=False)
         self._gathered.set()
+        self._complete.set()
         self._decided.set()
 
     def _tell(self, event: str, argument: object) -> None:

@@ -78,7 +78,7 @@ class TcpDriver:
         put: Callable[[bytes], None],
         traffic: Traffic,
     ) -> None:
-        default = SystemTcp() if isinstance(network, UdpNetwork) else None
+        default = SystemTcp(config) if isinstance(network, UdpNetwork) else None
         self._tcp: SystemTcp | None = getattr(network, "tcp", default)
         self._agent = agent
         self._config = config

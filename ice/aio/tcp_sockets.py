@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from ice.tcp import ConnectError
+from ice.tcp_config import TcpConfig
 from stun.address import TransportAddress
 
 __all__ = ["Accepted", "Dialled", "SystemTcp", "TcpDial", "TcpListener"]
@@ -35,7 +36,7 @@ Dialled = Callable[[socket.socket | ConnectError], None]
 class TcpListener:
     """A port that connections are accepted at, and may be opened from."""
 
-    def __init__(self, listening: socket.socket, accepted: Accepted, backlog: int, pause: float = 1.0) -> None:
+    def __init__(self, listening: socket.socket, accepted: Accepted, backlog: int, pause: float) -> None:
         """Args:
         listening: the socket, ours from now on.
         accepted: takes each connection.
@@ -126,6 +127,9 @@ class TcpDial:
 class SystemTcp:
     """TCP as the operating system has it. Anything with these two methods can take its place."""
 
+    def __init__(self, config: TcpConfig | None = None) -> None:
+        self._pause = (config or TcpConfig()).accept_pause
+
     def listen(self, local: TransportAddress, accepted: Accepted, backlog: int) -> TcpListener:
         """Listen on ``local`` (port 0 picks one), on a port that :meth:`dial` can open connections from as well.
 
@@ -138,7 +142,7 @@ class SystemTcp:
             # Only now that the port is ours alone: a port that the kernel picks for sharing may be somebody's.
             _share(listening)
             listening.listen(backlog)
-            return TcpListener(listening, accepted, backlog)
+            return TcpListener(listening, accepted, backlog, self._pause)
         except BaseException:
             listening.close()
             raise

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from ice.aio import Session
 from ice.aio.gathering import stun_servers
-from ice.candidate import Candidate, CandidateType
+from ice.candidate import Candidate, CandidateType, TcpType
 from ice.config import IceConfig
 from ice.errors import SessionClosedError
 from ice.roles import Role
 from ice.tcp_config import TcpConfig
+from stun.address import TransportAddress
 from stun.aio.server import serve
 from stun.errors import StunUriError
 from stun.uri import Scheme, ServerUri
@@ -169,6 +171,46 @@ async def test_cancelling_the_caller_does_not_stop_the_gathering() -> None:
     caller.cancel()
     await alone.gather()
     assert len(alone.local_candidates) == 2
+    await alone.close()
+
+
+class DeafTcp:
+    """A network's TCP on which no connection ever opens."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def listen(self, wanted: TransportAddress, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(local=wanted._replace(port=6000), close=lambda: None)
+
+    def dial(self, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(cancel=self._cancel)
+
+    def _cancel(self) -> None:
+        self.cancelled += 1
+
+
+@virtual_time
+async def test_a_caller_waits_for_tcp_only_if_it_wants_to_and_the_end_is_told_later() -> None:
+    world, tcp = World(), DeafTcp()
+    stun_server(world, STUN)
+    network = home(world).network()
+    network.tcp = tcp  # type: ignore[attr-defined]
+    config = IceConfig(stun_servers=[STUN], tcp=TcpConfig(candidates={TcpType.PASSIVE}))
+    alone = Session(config=config, network=network)
+    told: list[str] = []
+    alone.on("gathered", lambda _: told.append("gathered"))
+    alone.on("candidate", lambda candidate: told.append("the end" if candidate is None else candidate.type))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await alone.gather()
+    assert loop.time() - began == pytest.approx(0.5, abs=0.1)
+    assert not alone.gathering_complete
+    await alone.gather(late=True)
+    assert loop.time() - began == pytest.approx(5.0, abs=0.01)
+    await asyncio.sleep(0)
+    assert told == ["host", "host", "srflx", "gathered", "the end"]
+    assert tcp.cancelled == 1
     await alone.close()
 
 

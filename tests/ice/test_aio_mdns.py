@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import ifaddr
+import pytest
+
 from ice.aio import Session
 from ice.aio.mdns import ZeroconfNames
+from ice.candidate import Candidate
 from ice.config import IceConfig
+from ice.description import Description
 from ice.mdns_config import MdnsConfig, MdnsMode
+from ice.remote import Rejection
 from ice.roles import Role
 from stun.aio import UdpNetwork
 from stun.network import Interface
@@ -138,3 +147,49 @@ async def test_one_responder_serves_all_sessions_of_a_loop() -> None:
     again = ZeroconfNames(Loopback())  # The first two are gone, and so is their responder.
     await again.publish(name, "127.0.0.1")
     await again.close()
+
+
+class Loopback(UdpNetwork):
+    """A machine that has nothing but loopback, and an address that nothing can be bound to."""
+
+    def interfaces(self) -> Sequence[Interface]:
+        return [Interface("lo", "127.0.0.1", 8), Interface("lo", "2001:db8::dead", 64)]
+
+
+@pytest.mark.parametrize("mode", [MdnsMode.PUBLISH, MdnsMode.RESOLVE])
+async def test_without_its_library_multicast_dns_is_off_and_the_log_says_so_once(
+    mode: MdnsMode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "zeroconf"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "zeroconf", None)
+    monkeypatch.setitem(sys.modules, "zeroconf.asyncio", None)
+    config = IceConfig(
+        include_loopback=True, mdns=MdnsConfig(mode=mode, hidden_networks=("127.0.0.0/8",), resolve_interval=0.0)
+    )
+    alone = Session(config=config, network=Loopback())
+    await alone.gather()
+    alone.set_remote_description(Description("ufrag", "p" * 24))
+    for number in (1, 2):
+        alone.add_remote_candidate(Candidate.from_sdp(f"1 1 udp {number} x{number}.local 9000 typ host"))
+    await asyncio.sleep(0)
+    await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name().endswith(".local")])
+    assert alone.stats().agent.dropped[Rejection.UNRESOLVED.value] == 2
+    assert [candidate.address.host for candidate in alone.local_candidates if candidate.transport == "udp"] == (
+        [] if mode is MdnsMode.PUBLISH else ["127.0.0.1"]
+    ), "what is to be hidden stays hidden"
+    await alone.close()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"multicast DNS is off (MdnsConfig.mode is {mode}): the library zeroconf")
+
+
+async def test_an_address_that_cannot_be_bound_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As an IPv6 address that is still checked for duplicates. A socket that is left open is a warning, so a failure.
+    address = ifaddr.IP(("2001:db8::dead", 0, 0), 64, "lo")
+    broken = ifaddr.Adapter("lo", "lo", [address], index=socket.if_nametoindex("lo"))
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: [broken])
+    names = ZeroconfNames(Loopback())
+    await names.publish("lastresort-x.local", "127.0.0.1")
+    await names.close()
+    gc.collect()

@@ -8,8 +8,10 @@ import socket
 
 import pytest
 
-from ice.aio.tcp_sockets import SystemTcp, TcpListener
+from ice.aio import tcp_sockets
+from ice.aio.tcp_sockets import SystemTcp
 from ice.tcp import ConnectError
+from ice.tcp_config import TcpConfig
 from stun.address import TransportAddress
 
 ANY = TransportAddress("127.0.0.1", 0)
@@ -86,12 +88,14 @@ class Exhausted:
         return getattr(self._real, name)
 
 
-async def test_without_descriptors_a_listener_waits_a_while() -> None:
+async def test_without_descriptors_a_listener_waits_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     accepted = asyncio.Queue[socket.socket]()
-    real = socket.create_server(("127.0.0.1", 0))
+    real = socket.socket()
     real.setblocking(False)
     exhausted = Exhausted(real)
-    listener = TcpListener(exhausted, lambda connection, _: accepted.put_nowait(connection), 5, pause=0.05)  # type: ignore[arg-type]
+    monkeypatch.setattr(tcp_sockets, "_socket", lambda local: exhausted)
+    tcp = SystemTcp(TcpConfig(accept_pause=0.05))
+    listener = tcp.listen(ANY, lambda connection, _: accepted.put_nowait(connection), 5)
     with socket.create_connection(listener.local):
         (await asyncio.wait_for(accepted.get(), 5.0)).close()
     assert exhausted.tries in (3, 4), "once a pause, and once more to see that no other waits"

@@ -18,6 +18,7 @@ from stun.message import Message, MessageClass, Method
 from tests.ice.builders import remote
 from tests.ice.relay_stage import CONFIG, LOCAL, PEER, SERVER, Stage
 from tests.turn.fake_server import data_indication
+from turn.framing import encode_channel_data
 
 
 def test_two_requests_make_a_candidate() -> None:
@@ -99,6 +100,34 @@ def test_over_a_stream() -> None:
     assert candidate.priority < (65535 << 8)
     [path] = stage.open
     stage.agent.relays.receive(b"", path, stage.now)
+    stage.pump()
+    assert stage.released == [path]
+    assert stage.problems == [(701, ErrorStage.RELAYING)]
+
+
+def test_a_read_of_a_stream_may_have_more_datagrams_than_wait_for_an_application() -> None:
+    stage = Stage()
+    stage.ask(protocol=TransportProtocol.TCP)
+    [path] = stage.open
+    client = stage.agent.relays.by_path[path].client
+    assert client is not None
+    [candidate] = stage.candidates
+    stage.agent.relays.select(FiveTuple(candidate.address, PEER), stage.now)
+    stage.pump()
+    [channel] = [number for asked in stage.server.requests if (number := asked.get(att.CHANNEL_NUMBER))]
+    small = [bytes(number % 3) for number in range(5001)]
+    wire = b"".join(encode_channel_data(channel, data, padded=True) for data in small)
+    stage.agent.relays.receive(wire[:6], path, stage.now)  # So that the next read begins in the middle of one.
+    stage.agent.relays.receive(wire[6:], path, stage.now)
+    assert stage.agent.stats().dropped["relayed: not from the peer"] == 5001
+    assert client.dropped == 0
+
+
+def test_a_stream_that_breaks_within_a_read_is_lost_once() -> None:
+    stage = Stage()
+    stage.ask(protocol=TransportProtocol.TCP)
+    [path] = stage.open
+    stage.agent.relays.receive(b"\xff" * 50_000, path, stage.now)
     stage.pump()
     assert stage.released == [path]
     assert stage.problems == [(701, ErrorStage.RELAYING)]

@@ -23,6 +23,7 @@ def test_everything_is_offered_unless_told() -> None:
         {"check_timeout": 0.0},
         {"incoming_timeout": -1.0},
         {"opener_timeout": 0.0},
+        {"accept_pause": 0.0},
         {"opener_ttl": 0},
         {"opener_ttl": 256},
         {"retry_least": 0.0},

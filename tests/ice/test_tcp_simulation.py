@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ice.candidate import Candidate, CandidateType, TcpType
+from ice.candidate import Candidate, TcpType
 from ice.config import IceConfig
 from ice.errors import FailureReason
 from ice.events import LocalCandidateFound, RestartWanted, State
@@ -15,7 +15,7 @@ from ice.roles import Role
 from ice.tcp_config import TcpConfig
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from tests.ice.tcp_trip import ALL, TcpPeer, add_tcp_stun_server
-from tests.ice.trip import add_stun_server, connect, mirrored
+from tests.ice.trip import connect, mirrored
 from tests.simulation.link import LinkProfile
 from tests.simulation.nat_behaviour import NatBehaviour, StraySyn
 from tests.simulation.world import World
@@ -196,44 +196,6 @@ def test_address_dependent_nats_are_not_crossed_and_the_attempts_end() -> None:
     assert a.state is b.state is State.FAILED
     assert max(at for at, _ in between_nats(a, b)) < 15.0
     assert not a.host.tcp.connections, "and nothing is left behind"
-
-
-def test_server_reflexive_candidates_over_tcp_keep_their_connections_until_ice_ends() -> None:
-    world = World()
-    home = world.nat(NatBehaviour.port_restricted_cone(), "203.0.113.1")
-    server = add_tcp_stun_server(world)
-    a = TcpPeer(world.host("a", home.inside, "192.168.1.2"), Role.CONTROLLING)
-    a.machine.gather((server,), 0.0)
-    a.pump()
-    world.run(until=1.0)
-    reflexive = [
-        event.candidate
-        for event in a.of_type(LocalCandidateFound)
-        if event.candidate.type is CandidateType.SERVER_REFLEXIVE
-    ]
-    assert [candidate.tcp_type for candidate in reflexive] == [SO, PASSIVE] or {
-        candidate.tcp_type for candidate in reflexive
-    } == {SO, PASSIVE}
-    preferences = {candidate.tcp_type: candidate.priority >> 21 & 7 for candidate in reflexive}
-    assert preferences == {SO: 6, PASSIVE: 2}
-    assert len(a.host.tcp.connections) == 2
-    a.machine.close(world.now)
-    a.pump()
-    world.run(until=2.0)
-    assert not a.host.tcp.connections
-
-
-def test_a_server_without_tcp_delays_gathering_by_the_grace_only() -> None:
-    world = World()
-    home = world.nat(NatBehaviour.port_restricted_cone(), "203.0.113.1")
-    server = add_stun_server(world)
-    world.hosts[f"stun {server.host}"].tcp.receive = lambda packet: None  # type: ignore[method-assign]
-    a = TcpPeer(world.host("a", home.inside, "192.168.1.2"), Role.CONTROLLING, udp=True)
-    a.other = a
-    a.machine.gather((server,), 0.0)
-    a.pump()
-    world.run(until=10.0, stop=lambda: a.machine._gathering.complete)
-    assert world.now == pytest.approx(a.machine._config.gathering_grace, abs=0.05)
 
 
 def test_no_more_than_five_connections_to_one_address_are_being_opened() -> None:

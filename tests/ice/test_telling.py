@@ -30,6 +30,16 @@ def test_a_component_that_has_told_all_holds_nobody_up() -> None:
     assert order.is_complete
 
 
+def test_a_component_of_which_nothing_is_worth_waiting_for_holds_nobody_up_and_may_still_tell() -> None:
+    order = TellingOrder([1, 2])
+    held = candidate(2, "g")
+    order.found(held)
+    assert order.settled(1) == [held]
+    assert not order.is_complete
+    late = candidate(1, "h")
+    assert order.found(late) == [late]
+
+
 def test_three_components_are_a_chain_and_numbers_may_be_missing() -> None:
     order = TellingOrder([1, 3, 7])
     third, seventh = candidate(3, "f"), candidate(7, "f")

@@ -74,8 +74,6 @@ class Side:
             turn_servers=servers,
             include_ipv6=False,
             tcp=TcpConfig() if "tcp" in self.transports else TcpConfig(candidates=frozenset()),
-            relay_patience=2.0,  # The machine is busy with the other cells.
-            gathering_grace=3.0,
             pac_timeout=self.patience,
             checking_timeout=self.patience,
         )

@@ -19,6 +19,8 @@ from ice.config import IceConfig, IceTransportPolicy
 from ice.errors import NoPathError, RelayLostError
 from ice.events import CandidateErrorFound
 from tests.ice.sessions import trickle
+from tests.ice.test_aio_group import PLACES, tie
+from tests.ice.test_aio_group import talk as talk_in_all
 from tests.interop.coturn import PASSWORD, STATIC_USER, USER, Coturn, coturn, needs_coturn
 from tests.interop.test_aioice import tell_credentials
 from tests.stun.certificates import Authority
@@ -54,6 +56,25 @@ async def connect(first: ice.Session, second: ice.Session) -> None:
     trickle(first, second)
     trickle(second, first)
     await asyncio.gather(first.connect(), second.connect())
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_two_streams_of_two_components_through_coturn(tmp_path: Path, transport: str) -> None:
+    async with coturn(tmp_path, *STATIC_USER) as server:
+        config = relayed(a_server(f"turn:127.0.0.1:{server.port}?transport={transport}"))
+        one, other = (ice.SessionGroup(role, config) for role in (ice.Role.CONTROLLING, ice.Role.CONTROLLED))
+        for group in (one, other):
+            for stream, component in PLACES:
+                group.add(stream, component)
+        async with one, other:
+            tie(one, other)
+            tie(other, one)
+            await asyncio.gather(one.connect(), other.connect())
+            await talk_in_all(one, other)
+            await talk_in_all(other, one)
+            pairs = [session.selected_pair for session in (*one.sessions, *other.sessions)]
+            assert {pair and pair.local.type for pair in pairs} == {CandidateType.RELAYED}
+            assert len({pair and pair.local.address for pair in pairs}) == 8, "an allocation for each component"
 
 
 async def talk(first: ice.Session, second: ice.Session) -> None:

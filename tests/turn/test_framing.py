@@ -4,7 +4,7 @@ import pytest
 
 from tests.stun import vectors
 from turn.errors import TurnFramingError, TurnParseError
-from turn.framing import ChannelData, TurnStreamDecoder, encode_channel_data, parse_channel_data
+from turn.framing import ChannelData, TurnStreamDecoder, cut_read, encode_channel_data, parse_channel_data
 
 
 def test_on_the_wire() -> None:
@@ -55,3 +55,15 @@ def test_other_protocols_break_the_stream(head: bytes) -> None:
 def test_the_limit() -> None:
     with pytest.raises(TurnFramingError, match="1004"):
         TurnStreamDecoder(1000).receive(bytes.fromhex("400103e8"))
+
+
+def test_no_piece_of_a_read_completes_more_messages_than_asked_for() -> None:
+    wire = b"".join(encode_channel_data(0x4000, bytes(number % 2), padded=True) for number in range(1000))
+    decoder = TurnStreamDecoder()
+    decoder.receive(wire[:3])
+    pieces = list(cut_read(wire[3:], 7))
+    assert b"".join(pieces) == wire[3:]
+    counts = [len(decoder.receive(piece)) for piece in pieces]
+    assert sum(counts) == 1000
+    assert max(counts) <= 7
+    assert list(cut_read(b"", 7)) == [b""]

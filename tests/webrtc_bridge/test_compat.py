@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import aiortc
 import pytest
@@ -13,6 +14,7 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 import webrtc_bridge
 from ice import IceConfig, IceTransportPolicy
 from ice.events import CandidateErrorFound
+from turn import AccessToken
 from webrtc_bridge.compat import PRIVATE_NAMES, RTCPeerConnection, stun_servers, turn_servers
 from webrtc_bridge.errors import BridgeError
 
@@ -62,6 +64,24 @@ def test_turn_servers() -> None:
     assert {(server.username, server.password) for server in found} == {("maria", "secret")}
     with pytest.raises(ValueError, match=r"turn:192\.0\.2\.3"):
         turn_servers([RTCIceServer(urls="turn:192.0.2.3")])
+
+
+def test_a_turn_server_may_have_a_token_as_webrtc_once_had_it() -> None:
+    token: Any = {"macKey": "WmtzanpB", "accessToken": "AAwg3kPHWPfKtA=="}
+    server = RTCIceServer(urls="turn:192.0.2.3", username="22BIjxU93h", credential=token, credentialType="oauth")
+    [found] = turn_servers([server])
+    assert found.access_tokens == AccessToken("22BIjxU93h", b"\0\x0c \xdeC\xc7X\xf7\xca\xb4", b"ZksjzA")
+    assert found.username is None
+    wrong: list[tuple[Any, str]] = [
+        ("secret", "oauth"),
+        ({"macKey": "WmtzanpB"}, "oauth"),
+        ({"macKey": "!", "accessToken": "AA=="}, "oauth"),
+        (token, "password"),
+        ("secret", "token"),
+    ]
+    for credential, kind in wrong:
+        with pytest.raises(ValueError):
+            turn_servers([RTCIceServer("turn:192.0.2.3", "maria", credential, kind)])
 
 
 RELAY = RTCIceTransportPolicy.RELAY

@@ -12,7 +12,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from stun.address import FiveTuple, TransportAddress
 from stun.network import Network
-from turn.aio.credentials import fetch_credentials, fetch_token
+from turn.aio.credentials import fetch_again
 from turn.aio.driver import ClientDriver, DataSink
 from turn.aio.inbox import Inbox
 from turn.aio.peer_stream import PeerStream, open_peer_stream
@@ -364,14 +364,9 @@ class TurnAllocation(AsyncIOEventEmitter):
     async def _renew(self, server_name: str | None) -> None:
         client = self._driver.client
         try:
-            if server_name is not None:
-                client.renew(await fetch_token(self.config, server_name), self._now())
-            else:
-                credentials = await fetch_credentials(self.config)
-                assert credentials is not None  # there is a provider, or nobody would have asked
-                client.renew(credentials, self._now())
+            client.renew(await fetch_again(self.config, server_name), self._now())
         except ValueError as error:
-            problem = TurnCredentialsError(f"the access token cannot be sent: {error}", server=client.server)
+            problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=client.server)
             client.renewal_failed(problem, self._now())
         except TurnCredentialsError as error:
             logger.warning("%s", error)

@@ -71,7 +71,7 @@ class Allocating:
 
     async def _allocate(self) -> TurnAllocation:
         config = self._config
-        credentials = await fetch_credentials(config, takes_tokens=True)
+        credentials = await fetch_credentials(config)
         targets = await locate_turn(config.uri, self._network, self._rng, config.client.resolver)
         if config.transport is RelayTransport.TCP:
             targets = [target for target in targets if target.protocol.is_stream]

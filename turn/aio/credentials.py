@@ -10,24 +10,18 @@ from turn.authentication import Authentication
 from turn.config import AccessToken, Credentials, TurnServerConfig
 from turn.errors import TurnCredentialsError
 
-__all__ = ["fetch_credentials", "fetch_token"]
+__all__ = ["fetch_again", "fetch_credentials", "fetch_token"]
 
 T = TypeVar("T")
 
 
-async def fetch_credentials(config: TurnServerConfig, *, takes_tokens: bool = False) -> Credentials | None:
-    """Return the credentials of a configuration, of its provider if it has one.
-
-    Args:
-        config: of the server.
-        takes_tokens: whether the caller fetches access tokens too, once the server has asked for one.
+async def fetch_credentials(config: TurnServerConfig) -> Credentials | None:
+    """Return the credentials of a configuration, of its provider if it has one; None where there are only tokens.
 
     Raises:
         TurnCredentialsError: the provider has failed, in whatever way, or takes too long, or they cannot be sent.
     """
     credentials = config.fixed_credentials
-    if credentials is None and config.access_tokens is not None and not takes_tokens:
-        raise TurnCredentialsError("access tokens are for turn.allocate alone", server=config.url)
     if config.credentials is not None:
         credentials = await _ask(config, config.credentials, Credentials, "credentials")
     try:
@@ -46,7 +40,23 @@ async def fetch_token(config: TurnServerConfig, server_name: str) -> AccessToken
     provider = config.access_tokens
     if provider is None:
         raise TurnCredentialsError("nobody hands out access tokens", server=config.url)
+    if isinstance(provider, AccessToken):
+        return provider
     return await _ask(config, lambda: provider(server_name), AccessToken, "an access token")
+
+
+async def fetch_again(config: TurnServerConfig, server_name: str | None) -> Credentials | AccessToken:
+    """Return what a client wants when it says :class:`~turn.events.CredentialsWanted`, with the name in that.
+
+    Raises:
+        TurnCredentialsError: it cannot be had.
+    """
+    if server_name is not None:
+        return await fetch_token(config, server_name)
+    credentials = await fetch_credentials(config)
+    if credentials is None:
+        raise TurnCredentialsError("nobody hands out credentials", server=config.url)
+    return credentials
 
 
 async def _ask(config: TurnServerConfig, provider: Callable[[], Awaitable[object]], kind: type[T], what: str) -> T:

@@ -18,13 +18,11 @@ from turn.client import TurnClient
 from turn.config import Credentials, TurnServerConfig
 from turn.errors import TurnError, TurnTlsError, TurnUnreachableError
 from turn.events import TurnEvent
+from turn.framing import cut_read
 
 __all__ = ["ClientDriver", "DataSink", "is_request", "link_error"]
 
 logger = logging.getLogger("turn")
-
-_LEAST_DATAGRAM = 16
-"""Bytes of ChannelData around 12 of data; few datagrams are shorter, and those may be dropped in a burst."""
 
 DataSink = Callable[[bytes, TransportAddress], None]
 """Takes one relayed datagram and its peer; must not raise."""
@@ -207,9 +205,10 @@ class ClientDriver:
             self.pump()
             return
         # One read may have more datagrams than wait for the application at most: it takes them in between.
-        step = _LEAST_DATAGRAM * self.config.client.max_received
-        for start in range(0, len(data), step):
-            client.receive_data(data[start : start + step], path, self._loop.time())
+        for piece in cut_read(data, self.config.client.max_received):
+            if self._closed or path not in self._links:
+                return
+            client.receive_data(piece, path, self._loop.time())
             self.pump()
 
     def gone(self, error: Exception | None, path: FiveTuple) -> None:
