@@ -120,7 +120,10 @@ class Candidate:
     @property
     def ufrag(self) -> str | None:
         """The generation that a trickled candidate names with a ``ufrag`` extension, if it does."""
-        return next((value for name, value in self.extensions if name == "ufrag"), None)
+        for name, value in self.extensions:
+            if name == "ufrag":
+                return value
+        return None
 
     def to_sdp(self) -> str:
         """Return the RFC 8839 text, starting with ``candidate:``, as browsers carry it."""

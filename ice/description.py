@@ -63,8 +63,13 @@ class EndOfCandidates:
 def generate_description(config: IceConfig, rng: random.Random) -> Description:
     """Return fresh credentials: ``rng`` must be a CSPRNG outside of tests (RFC 8445 section 5.3)."""
     return Description(
-        ufrag="".join(rng.choice(_ICE_CHARS) for _ in range(config.ufrag_length)),
-        pwd="".join(rng.choice(_ICE_CHARS) for _ in range(config.pwd_length)),
+        ufrag=_token(config.ufrag_length, rng),
+        pwd=_token(config.pwd_length, rng),
         lite=config.lite.enabled,
         options=_WITH_RENOMINATION if config.upgrade.renomination else _OPTIONS,
     )
+
+
+def _token(length: int, rng: random.Random) -> str:
+    bits = rng.getrandbits(6 * length)  # One question to the kernel, where one for each of 64 characters would do too.
+    return "".join([_ICE_CHARS[bits >> place & 63] for place in range(0, 6 * length, 6)])

@@ -23,7 +23,7 @@ class EndOfTurn:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._calls: list[Callable[[], None]] = []
+        self._calls: list[Callable[[], object]] = []
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> EndOfTurn:
@@ -33,7 +33,7 @@ class EndOfTurn:
             known = cls._of[loop] = cls(loop)
         return known
 
-    def add(self, call: Callable[[], None]) -> None:
+    def add(self, call: Callable[[], object]) -> None:
         """Have ``call`` called. It runs in the context of whoever was the first to ask in this turn.
 
         One that raises is reported by the loop, as any callback is; the others are called all the same.

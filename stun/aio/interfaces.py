@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import struct
 import sys
 from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import ifaddr
 
+from stun.aio.end_of_turn import EndOfTurn
 from stun.network import Interface
 
-__all__ = ["list_interfaces", "read_dump"]
+__all__ = ["interfaces_of_this_turn", "list_interfaces", "read_dump"]
 
 _ROUTE = 0
 _REQUEST, _DUMP = 0x1, 0x300
@@ -31,6 +34,22 @@ _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _OF_LINK = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
+
+
+_seen: WeakKeyDictionary[asyncio.AbstractEventLoop, Sequence[Interface]] = WeakKeyDictionary()
+
+
+def interfaces_of_this_turn() -> Sequence[Interface]:
+    """As :func:`list_interfaces`, looked at once in a turn of the running loop: sessions are often begun in crowds."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return list_interfaces()
+    known = _seen.get(loop)
+    if known is None:
+        known = _seen[loop] = tuple(list_interfaces())
+        EndOfTurn.of(loop).add(lambda: _seen.pop(loop, None))
+    return known
 
 
 def list_interfaces() -> Sequence[Interface]:

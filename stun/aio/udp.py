@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from stun.address import TransportAddress
-from stun.aio.interfaces import list_interfaces
+from stun.aio.interfaces import interfaces_of_this_turn
 from stun.aio.netlink import watch_interfaces
 from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
@@ -282,7 +282,7 @@ class UdpNetwork:
 
         A link-local IPv6 address carries its zone (``fe80::1%eth0``), because it cannot be bound without.
         """
-        return list_interfaces()
+        return interfaces_of_this_turn()
 
     def watch_interfaces(self, changed: Callable[[], None]) -> Callable[[], None] | None:
         """Have ``changed`` called from the loop after every change of interfaces; None where the system cannot tell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import struct
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stun.aio import interfaces
-from stun.aio.interfaces import list_interfaces, read_dump
+from stun.aio.interfaces import interfaces_of_this_turn, list_interfaces, read_dump
 from stun.network import Interface
 
 LINK, ADDRESS, DONE = 16, 20, 3
@@ -96,3 +97,15 @@ def test_without_netlink_ifaddr_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert list_interfaces() == list(interfaces._by_ifaddr())
+
+
+async def test_a_crowd_of_sessions_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(interfaces, "list_interfaces", lambda: looks.append(1) or list_interfaces())
+    first = interfaces_of_this_turn()
+    assert interfaces_of_this_turn() is first
+    assert len(looks) == 1
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert interfaces_of_this_turn() == first
+    assert len(looks) == 2
