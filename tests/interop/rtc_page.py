@@ -40,8 +40,8 @@ TAKE = "async candidate => { await pc.addIceCandidate(candidate); }"
 SELECTED = """async () => {
   const stats = await pc.getStats();
   const transport = [...stats.values()].find(one => one.type === "transport");
-  const pair = stats.get(transport.selectedCandidatePairId);
-  const of = id => { const one = stats.get(id); return {
+  const pair = stats.get(transport.selectedCandidatePairId) ?? {};  // There may be none for a moment.
+  const of = id => { const one = stats.get(id) ?? {}; return {
     type: one.candidateType, protocol: one.protocol, tcp: one.tcpType ?? null, address: one.address, port: one.port,
     ufrag: one.usernameFragment,
   }; };
@@ -138,6 +138,17 @@ class RtcPage:
             stats = self.session.stats().agent
             local = [each.to_sdp() for each in self.session.local_candidates]
             raise AssertionError(f"no new pair: {self.session.local_description}, {local}, {stats}") from None
+
+    async def moved(self) -> None:
+        """Wait until the page, too, uses a pair of the last restart.
+
+        While it is controlled it is told a little later than we know, and does not move before data comes that way.
+        """
+        remote = self.session.remote_description
+        assert remote is not None
+        async with asyncio.timeout(5):
+            while (await self.selected())["local"]["ufrag"] != remote.ufrag:
+                await asyncio.sleep(0.02)
 
     async def talk(self, count: int = 20) -> None:
         """Have messages of many sizes echoed by the page."""
