@@ -290,9 +290,10 @@ class Checking(Pairing):
             if pair.is_opened_by_peer:
                 self.unreachable(pair)
             return
-        running = self.checklist.together.count_running()
+        together = self.checklist.together
+        crowded_rto = together.ta * together.count_running()
         number = self.moving.next_number if nominates else 0
-        check = self._client.start(pair, nominates, running, now, nomination=number, schedule=schedule)
+        check = self._client.start(pair, nominates, crowded_rto, now, nomination=number, schedule=schedule)
         self._send(check)
 
     def _send(self, check: Transmit) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ice.candidate import Candidate
 from ice.checklist_set import ChecklistSet
+from ice.description import DEFAULT_PACING
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 from stun.address import FiveTuple
@@ -38,7 +39,7 @@ class CheckList:
         self._limit = limit
         self._pairs: list[CandidatePair] = []
         self._by_path: dict[FiveTuple, CandidatePair] = {}
-        self.together = ChecklistSet() if together is None else together
+        self.together = ChecklistSet(DEFAULT_PACING) if together is None else together
         """The set that it belongs to."""
         self.triggered: dict[FiveTuple, CandidatePair] = {}
         """The triggered-check queue (section 6.1.4.1), first in first out, each pair at most once."""

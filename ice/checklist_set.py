@@ -23,9 +23,11 @@ Foundation = tuple[str, str]
 class ChecklistSet:
     """The books that freezing goes by, and the slots of Ta, dealt out in turn (sections 6.1.2.6 and 6.1.4.2)."""
 
-    __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "triggered_at")
+    __slots__ = ("_lists", "active", "ordinary_at", "succeeded", "ta", "triggered_at")
 
-    def __init__(self) -> None:
+    def __init__(self, ta: float) -> None:
+        self.ta = ta
+        """The pace: ours, or the peer's if that is slower (section 14.2)."""
         self.active: dict[Foundation, int] = NO_ENTRIES
         """How many pairs of a foundation are Waiting or In-Progress, in all the checklists."""
         self.succeeded: tuple[Foundation, ...] = ()
@@ -38,6 +40,10 @@ class ChecklistSet:
 
     def __len__(self) -> int:
         return len(self._lists)
+
+    def agree(self, proposed: float, most: float) -> None:
+        """Take the peer's pace where it is slower than ours, but none that is slower than ``most`` seconds."""
+        self.ta = max(self.ta, min(proposed, most))
 
     def join(self, checklist: CheckList) -> None:
         """Let a checklist take part: its agent can send checks from now on. Harmless twice."""

@@ -127,7 +127,7 @@ class CheckClient:
         self,
         pair: CandidatePair,
         nominates: bool,
-        running: int,
+        crowded_rto: float,
         now: float,
         *,
         nomination: int = 0,
@@ -135,7 +135,7 @@ class CheckClient:
     ) -> Transmit:
         """Begin a check on ``pair`` and return its first send.
 
-        ``running`` pairs are Waiting or In-Progress, which the retransmission timeout grows with (section 14.3).
+        ``crowded_rto`` is ``Ta * N * (Waiting + In-Progress)``, the least retransmission timeout (section 14.3).
         ``schedule`` is Rc and Rm (RFC 8489 section 6.2.1) where they are not those of the configuration.
         """
         config = self._config
@@ -144,7 +144,7 @@ class CheckClient:
         if pair.path.protocol.is_stream:  # Sent once (RFC 8489 section 6.2.2).
             retransmission = Retransmission(now, config.tcp.check_timeout, max_sends=1, final_wait=1)
         else:
-            rto = max(config.rto, config.ta * running)
+            rto = max(config.rto, crowded_rto)
             retransmission = Retransmission(now, rto, *(schedule or (config.max_sends, config.final_wait)))
         check = Check(pair, data, self._roles.role, nominates, nomination, now, retransmission)
         self._by_id[transaction_id] = check

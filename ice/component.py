@@ -37,7 +37,7 @@ class SharedRooms:
         for number, known in self._sets:
             if number == generation:
                 return known
-        made = ChecklistSet()
+        made = ChecklistSet(self.config.ta)
         self._sets = (*self._sets, (generation, made))[-_KEPT:]
         return made
 

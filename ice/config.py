@@ -89,6 +89,8 @@ class IceConfig:
 
     ta: float = 0.05
     """The pace of new transactions (RFC 8445 section 14.2, default 50 ms)."""
+    max_ta: float = 1.0
+    """The slowest pace that a peer can impose, in seconds, by what its description proposes (section 14.2)."""
     triggered_ta: float = 0.005
     """The pace of triggered checks, each of which answers an authenticated check of the peer (deviation; 5 ms is the
     least that RFC 8445 section 14.2 allows between any two transactions)."""
@@ -178,6 +180,8 @@ class IceConfig:
             raise ValueError("a lite agent has host candidates only, and asks nobody (RFC 8445 section 5.2)")
         if self.ta < 0.005 or self.triggered_ta < 0.005:
             raise ValueError("ta and triggered_ta must not be under 5 ms (RFC 8445 section 14.2)")
+        if self.max_ta < self.ta:
+            raise ValueError("max_ta must not be under ta")
         if self.rto < 0.5:
             raise ValueError("rto must not be under 500 ms (RFC 8445 section 14.3)")
         if self.max_sends < 1 or self.final_wait < 1:

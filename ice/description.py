@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from ice.config import IceConfig
 from ice.errors import CandidateError
 
-__all__ = ["Description", "EndOfCandidates", "generate_description"]
+__all__ = ["DEFAULT_PACING", "Description", "EndOfCandidates", "generate_description"]
 
 _ICE_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # Wider than the RFC's ice-char: deployed endpoints (libp2p's WebRTC Direct among them) use more of printable ASCII.
@@ -17,6 +18,8 @@ _ICE_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TOKEN = re.compile(r"[!-9;-~]{4,256}\Z")
 
 
+DEFAULT_PACING = 0.05
+"""What a side proposes that says nothing (RFC 8445 section 14.2)."""
 _OPTIONS = ("trickle", "ice2")
 _WITH_RENOMINATION = (*_OPTIONS, "renomination")
 
@@ -26,7 +29,8 @@ class Description:
     """The credentials and options of one side for one ICE generation.
 
     Raises:
-        CandidateError: the fragment or the password breaks RFC 8839 section 5.4 (4..256 and 22..256 characters).
+        CandidateError: the fragment or the password breaks RFC 8839 section 5.4 (4..256 and 22..256 characters), or
+            ``pacing`` is no number of seconds.
     """
 
     ufrag: str
@@ -37,10 +41,14 @@ class Description:
     """Whether this side is ICE-lite: it answers checks and sends none (RFC 8445 section 2.5)."""
     options: tuple[str, ...] = _OPTIONS
     """The ice-options (RFC 8839 section 5.6)."""
+    pacing: float = DEFAULT_PACING
+    """The Ta that this side proposes, in seconds (``ice-pacing``, RFC 8839 section 5.5); the slower of both is kept."""
 
     def __post_init__(self) -> None:
         if not _TOKEN.match(self.ufrag):
             raise CandidateError(f"bad ice-ufrag of {len(self.ufrag)} characters")
+        if not 0.0 <= self.pacing < math.inf:
+            raise CandidateError(f"bad ice-pacing: {self.pacing}")
         if len(self.pwd) < 22 or not _TOKEN.match(self.pwd):
             raise CandidateError(f"bad ice-pwd of {len(self.pwd)} characters")
 
@@ -67,6 +75,8 @@ def generate_description(config: IceConfig, rng: random.Random) -> Description:
         pwd=_token(config.pwd_length, rng),
         lite=config.lite.enabled,
         options=_WITH_RENOMINATION if config.upgrade.renomination else _OPTIONS,
+        # A lite side sends no checks, so that it has no pace to propose (RFC 8839 section 4.3.1).
+        pacing=DEFAULT_PACING if config.lite.enabled else config.ta,
     )
 
 

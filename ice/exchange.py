@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from ice.candidate import Candidate
-from ice.description import Description, EndOfCandidates
+from ice.description import DEFAULT_PACING, Description, EndOfCandidates
 from ice.errors import CandidateError, IceError
 
 __all__ = ["Exchange", "ExchangeError", "Item", "decode_item", "encode_item"]
@@ -43,6 +43,7 @@ def encode_item(item: Item) -> str:
                 "pwd": item.pwd,
                 "lite": item.lite,
                 "options": list(item.options),
+                "pacing": item.pacing,
             }
         case Candidate():
             message = {"type": "candidate", "candidate": item.to_sdp()}
@@ -86,7 +87,14 @@ def _description(message: dict[str, Any]) -> Description:
         pwd=_text(message, "pwd"),
         lite=message.get("lite") is True,
         options=tuple(options),
+        pacing=_pacing(message.get("pacing", DEFAULT_PACING)),
     )
+
+
+def _pacing(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ExchangeError("the signalling carried a pacing that is no number")
+    return float(value)
 
 
 def _text(message: dict[str, Any], name: str) -> str:

@@ -97,6 +97,7 @@ class Pairing:
         """Begin sending checks, signed with these credentials of these descriptions."""
         self._client = CheckClient(self._config, credentials, self._roles, self._rng)
         self.moving.start(ours, theirs)
+        self.checklist.together.agree(theirs.pacing, self._config.max_ta)
         self.checklist.together.join(self.checklist)
 
     def pair_local(self, ours: Candidate, now: float) -> None:

@@ -33,7 +33,7 @@ class Scheduler:
             pair = self._checklist.next_ordinary()
         if pair is not None:
             together.took_slot(self._checklist)
-            together.ordinary_at = now + self._config.ta
+            together.ordinary_at = now + together.ta
             together.triggered_at = now + self._config.triggered_ta
         return pair
 
@@ -51,7 +51,7 @@ class Scheduler:
         if pair.last_check_at is None:
             return 0.0
         # By a relay the check before may well have been lost: whose permission is there first, checks first.
-        pause = self._config.triggered_ta if pair.is_relayed else self._config.ta
+        pause = self._config.triggered_ta if pair.is_relayed else self._together.ta
         return max(pair.last_check_at + pause, pair.recheck_at)
 
     def next_timeout(self) -> float | None:
@@ -63,6 +63,6 @@ class Scheduler:
         if self._checklist.has_ordinary:
             # Whose turn it is not waits for the slot after the next, rather than to look again and again.
             turn = together.is_turn_of(self._checklist)
-            ordinary_at = together.ordinary_at if turn else together.ordinary_at + self._config.ta
+            ordinary_at = together.ordinary_at if turn else together.ordinary_at + together.ta
             at = ordinary_at if at is None else min(at, ordinary_at)
         return at

@@ -155,6 +155,7 @@ class OfferAnswer:
             setup=Setup.ACTPASS if kind is SdpType.OFFER else self.setup,
             ice_lite=local.lite,
             ice_options=local.options,
+            ice_pacing=round(local.pacing * 1000),
             mid=mid,
             index=index,
             candidates=tuple(candidates),

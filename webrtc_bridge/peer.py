@@ -185,7 +185,13 @@ class DataPeer(AsyncIOEventEmitter):
                 self._candidates.hold()  # the answer, which the application makes now, goes first
             before = self.session.local_description
             self.session.set_remote_description(
-                Description(remote.ufrag, remote.pwd, lite=remote.ice_lite, options=remote.ice_options)
+                Description(
+                    remote.ufrag,
+                    remote.pwd,
+                    lite=remote.ice_lite,
+                    options=remote.ice_options,
+                    pacing=remote.ice_pacing / 1000,
+                )
             )
             if self.session.local_description != before:
                 self._candidates.again()

@@ -77,6 +77,8 @@ class DataDescription:
     setup: Setup
     ice_lite: bool = False
     ice_options: tuple[str, ...] = ("trickle", "ice2")
+    ice_pacing: int = 50
+    """The pace of checks that the describing side proposes, in milliseconds (RFC 8839 section 5.5)."""
     sctp_port: int = 5000
     max_message_size: int = REMOTE_DEFAULT_MAX_MESSAGE_SIZE
     """Bytes of one message that the describing side takes; 0 is no limit (RFC 8841 section 6)."""
@@ -127,6 +129,7 @@ def parse(text: str, kind: SdpType, max_length: int = 64 * 1024) -> DataDescript
         setup=_setup(session, section, kind),
         ice_lite="ice-lite" in session.attributes,
         ice_options=_ice_options(session, section),
+        ice_pacing=_ice_pacing(session),
         sctp_port=_sctp_port(section),
         max_message_size=_max_message_size(section),
         mid=_mid(section) or str(index),
@@ -151,6 +154,8 @@ def serialize(description: DataDescription) -> str:
     ]
     if description.ice_lite:
         lines.append("a=ice-lite")
+    else:
+        lines.append(f"a=ice-pacing:{description.ice_pacing}")
     sections: dict[int, list[str]] = {media.index: _rejected_lines(media) for media in description.rejected}
     data = ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0"]
     data += [f"a={candidate}" for candidate in description.candidates]
@@ -265,6 +270,11 @@ def _ice_options(session: _Section, section: _Section) -> tuple[str, ...]:
     # libdatachannel separates them by a comma where RFC 8839 section 5.6 has a space.
     options = [word for value in words for word in value.replace(",", " ").split()]
     return tuple(dict.fromkeys(word for word in options if _TOKEN.match(word)))
+
+
+def _ice_pacing(session: _Section) -> int:
+    value = session.first("ice-pacing")
+    return 50 if value is None else _number(value, "ice-pacing", 10**10 - 1)
 
 
 def _sctp_port(section: _Section) -> int:

@@ -45,14 +45,14 @@ class Party:
 
 
 def test_one_pair_of_a_foundation_waits_in_the_whole_set() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "f", "g"), Party(together, 2, "f", "h")
     assert first.states == [PairState.WAITING, PairState.WAITING]
     assert second.states == [PairState.FROZEN, PairState.WAITING]
 
 
 def test_a_success_thaws_its_foundation_in_every_checklist() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "f"), Party(together, 2, "f")
     third = Party(together, 3, "f")
     first.checklist.succeed(first.pairs[0])
@@ -62,7 +62,7 @@ def test_a_success_thaws_its_foundation_in_every_checklist() -> None:
 
 
 def test_of_a_foundation_the_lowest_component_waits_whichever_came_first() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     second, first = Party(together, 2, component=2), Party(together, 1)
     second.form("f")
     assert second.states == [PairState.WAITING]
@@ -73,7 +73,7 @@ def test_of_a_foundation_the_lowest_component_waits_whichever_came_first() -> No
 
 
 def test_a_pair_that_is_being_checked_stays_the_one_of_its_foundation() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     second, first = Party(together, 2, "f", component=2), Party(together, 1)
     second.take(0.0)
     first.form("f")
@@ -81,7 +81,7 @@ def test_a_pair_that_is_being_checked_stays_the_one_of_its_foundation() -> None:
 
 
 def test_the_limit_of_pairs_is_shared_evenly() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     parties = [Party(together, base) for base in (1, 2, 3)]
     for party in parties:
         party.form(*(str(n) for n in range(50)))
@@ -89,7 +89,7 @@ def test_the_limit_of_pairs_is_shared_evenly() -> None:
 
 
 def test_the_slots_of_ta_go_round_the_checklists() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "a", "b", "c"), Party(together, 2, "d", "e")
     assert first.take(0.0) is first.pairs[0]
     assert second.take(0.0) is None
@@ -103,7 +103,7 @@ def test_the_slots_of_ta_go_round_the_checklists() -> None:
 
 
 def test_a_checklist_with_nothing_to_check_gives_up_its_turn() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "a", "b"), Party(together, 2)
     assert first.take(0.0) is first.pairs[0]
     assert second.take(TA) is None
@@ -111,7 +111,7 @@ def test_a_checklist_with_nothing_to_check_gives_up_its_turn() -> None:
 
 
 def test_what_fails_everywhere_lets_the_next_of_its_foundation_be_checked_elsewhere() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "f"), Party(together, 2, "f")
     first.take(0.0)
     assert second.scheduler.next_timeout() is None
@@ -120,13 +120,20 @@ def test_what_fails_everywhere_lets_the_next_of_its_foundation_be_checked_elsewh
 
 
 def test_the_retransmission_timeout_counts_the_whole_set() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "a", "b"), Party(together, 2, "c")
     assert first.checklist.count_running() == second.checklist.count_running() == 2 * 3
 
 
+def test_the_slower_pace_of_both_is_kept_but_none_that_stops_us() -> None:
+    together = ChecklistSet(0.05)
+    for proposed, pace in ((0.02, 0.05), (0.2, 0.2), (0.05, 0.2), (1e7, 1.0)):
+        together.agree(proposed, 1.0)
+        assert together.ta == pace
+
+
 def test_a_checklist_that_disbands_holds_nobody_up() -> None:
-    together = ChecklistSet()
+    together = ChecklistSet(TA)
     first, second = Party(together, 1, "f", "g"), Party(together, 2, "f")
     first.checklist.disband()
     assert len(together) == 1

@@ -29,7 +29,7 @@ def client(role: Role = Role.CONTROLLING) -> CheckClient:
 
 def started(role: Role = Role.CONTROLLING, nominates: bool = False) -> tuple[CheckClient, CandidatePair, Message]:
     checks, one = client(role), pair()
-    sent = checks.start(one, nominates, 1, 0.0)
+    sent = checks.start(one, nominates, 0.05, 0.0)
     assert sent.path == one.path
     return checks, one, parse(sent.data)
 
@@ -154,7 +154,7 @@ def test_the_schedule_of_sends_and_the_time_out() -> None:
 
 def test_the_timeout_grows_with_the_running_pairs() -> None:
     checks, one = client(), pair()
-    checks.start(one, False, 40, 0.0)
+    checks.start(one, False, 40 * 0.05, 0.0)
     assert checks.next_timeout() == pytest.approx(40 * 0.05)
 
 
@@ -175,7 +175,7 @@ def test_a_cancelled_check_is_sent_no_more_but_may_still_succeed() -> None:
 def test_checks_that_are_not_retained_are_forgotten() -> None:
     checks, one, request = started()
     other = pair(2)
-    checks.start(other, False, 1, 0.0)
+    checks.start(other, False, 0.05, 0.0)
     checks.retain(lambda kept: kept is other)
     assert len(checks) == 1
     assert request.transaction_id not in checks

@@ -16,6 +16,7 @@ CANDIDATE = Candidate("1", 1, "udp", 2130706431, TransportAddress("192.0.2.1", 5
 ITEMS: list[Item] = [
     Description("abcd", PWD),
     Description("abcd", PWD, lite=True, options=()),
+    Description("abcd", PWD, pacing=0.02),
     CANDIDATE,
     Candidate(
         foundation="2",
@@ -58,6 +59,10 @@ def test_a_type_of_the_future_is_passed_over() -> None:
         '{"type":"description"}',
         '{"type":"description","ufrag":"abcd","pwd":"short"}',
         description(ufrag="a b c"),
+        description(pacing="50"),
+        description(pacing=True),
+        description(pacing=-1),
+        description(pacing=1e999),
         description(options="ice2"),
         description(options=[1]),
         description(options=["x"] * 99),

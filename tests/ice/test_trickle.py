@@ -8,6 +8,7 @@ import pytest
 
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
+from ice.description import Description
 from ice.events import GatheringCompleted, State
 from ice.life_config import UpgradeConfig
 from ice.pair import PairState
@@ -161,6 +162,22 @@ def test_the_pace_of_checks_in_a_full_list() -> None:
     wire.run(until=11.0)
     last = [at for at, message, _ in wire.log if message.transaction_id == list(first_sends)[-1]]
     assert last == pytest.approx([4.95, 4.95 + 100 * 0.05])
+
+
+def test_the_peer_can_slow_the_pace_down_and_the_timeouts_with_it() -> None:
+    # RFC 8445 sections 14.2 and 14.3
+    a = Side(Role.CONTROLLING, A)
+    wire = Wire(a)
+    wire.passes = lambda data, path: False
+    a.agent.set_remote_description(Description("abcd", "p" * 24, pacing=0.2), 0.0)
+    for number in range(4):
+        a.agent.add_remote_candidate(bogus(number), 0.0)
+    wire.run(until=2.0)
+    sends: dict[bytes, list[float]] = {}
+    for at, message, _ in wire.log:
+        sends.setdefault(message.transaction_id, []).append(at)
+    assert [times[0] for times in sends.values()] == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    assert next(iter(sends.values()))[1] == pytest.approx(4 * 0.2)
 
 
 def test_only_one_pair_of_a_foundation_is_checked_at_first() -> None:

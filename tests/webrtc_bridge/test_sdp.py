@@ -100,6 +100,14 @@ def test_the_offer_has_what_rfc_8829_section_5_2_1_asks() -> None:
     assert not any(line.startswith("a=candidate") for line in lines)
 
 
+def test_the_pace_of_checks_is_proposed_unless_none_are_sent() -> None:
+    # RFC 8839 sections 4.3.1 and 5.5
+    assert "a=ice-pacing:50" in serialize(SAMPLE).split("\r\n")
+    assert parse(serialize(replace(SAMPLE, ice_pacing=200)), SdpType.OFFER).ice_pacing == 200
+    assert "ice-pacing" not in serialize(replace(SAMPLE, ice_lite=True))
+    assert parse(CHROMIUM, SdpType.OFFER).ice_pacing == 50
+
+
 def test_candidates_and_their_end_are_carried() -> None:
     line = "candidate:1 1 udp 2130706431 192.0.2.7 51234 typ host"
     full = replace(SAMPLE, candidates=(line,), end_of_candidates=True)
@@ -164,6 +172,7 @@ def _without(prefix: str) -> str:
         (CHROMIUM.replace("Yb2/", "ab"), "ice-ufrag is not"),
         (CHROMIUM.replace("Yb2/", "a b c d"), "ice-ufrag is not"),
         (CHROMIUM.replace("Yb2/", "a" * 257), "ice-ufrag is not"),
+        (CHROMIUM.replace("t=0 0", "t=0 0\na=ice-pacing:fast"), "ice-pacing is not a number"),
         (_without("a=fingerprint"), "no fingerprint"),
         (CHROMIUM.replace("sha-256", "sha-1"), "no fingerprint"),
         (CHROMIUM.replace(HEX, HEX[:-3]), "32 hex pairs"),
