@@ -20,7 +20,7 @@ from ice.generation import Generation
 from ice.generations import Generations
 from ice.lifecycle import Lifecycle
 from ice.lite import narrowed
-from ice.local import LocalCandidates
+from ice.local import LocalCandidates, no_alias
 from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
@@ -33,7 +33,7 @@ from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Outbox, Release, Transmit
-from stun.nothing import NO_ENTRIES
+from stun.nothing import NO_ENTRIES, NO_ITEMS
 
 __all__ = ["AgentRooms"]
 
@@ -63,18 +63,17 @@ class AgentRooms:
         self._roles = self._component.shared.roles
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
-        self._local = LocalCandidates(
-            config, self.names.alias, self._component.number, self._component.shared.foundations
-        )
+        alias = self.names.alias if self.names.publishes else no_alias
+        self._local = LocalCandidates(config, alias, self._component.number, self._component.shared.foundations)
         self._mapped: dict[tuple[Base, TransportAddress], str] = NO_ENTRIES
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
         """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
-        self._relayed: LazyQueue[bytes] = LazyQueue()
+        self._relayed: LazyQueue[bytes] = NO_ITEMS
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
-        self._generations = Generations(config, self._make_generation, self._sources)
+        self._generations = Generations(config, self._make_generation(), self._sources)
         self._checks = AllChecks(self._generations)
         self._lifecycle = Lifecycle(config)
         self._upkeep = Upkeep(config)
