@@ -106,7 +106,7 @@ class Agent(AgentCandidates):
         return self.local_description
 
     def _begin_generation(self, *, by_peer: bool, now: float) -> None:
-        generation = self._generations.begin()
+        generation = self._generations.begin(self._make_generation())
         self._lifecycle.restart(now)
         self._emit(Restarted(generation.local, by_peer))
         self._gather_again(now)

@@ -36,6 +36,11 @@ class Amplification:
         before = self._bytes.get(path, (0, 0))
         self._bytes[path] = before[0] + received, before[1] + sent
 
+    def proven(self, path: FiveTuple) -> None:
+        """A check of ours was answered: the peer is there."""
+        if self._bytes.pop(path, None) is not None and not self._bytes:
+            self._bytes = NO_ENTRIES
+
     def allows(self, pair: CandidatePair, size: int) -> bool:
         """Whether a request of so many bytes may go out on ``pair`` now; it counts as sent then."""
         path = pair.path

@@ -10,6 +10,8 @@ from ice.events import CandidateErrorFound, Event, GatheringCompleted, Gathering
 from ice.relay import HostPermitted, RelayedFound, RelayLost
 from ice.tcp_inputs import TcpInputs
 from stun.address import TransportAddress, TransportProtocol
+from stun.lazy_queue import LazyQueue
+from stun.nothing import NO_ITEMS
 
 __all__ = ["AgentCandidates"]
 
@@ -170,6 +172,8 @@ class AgentCandidates(TcpInputs):
             match relays.news.popleft():
                 case RelayedFound(candidate):
                     assert candidate.base_key is not None
+                    if self._relayed is NO_ITEMS:
+                        self._relayed = LazyQueue()
                     self._sources.add_base(candidate.base_key)
                     self._found(candidate)
                 case HostPermitted(base, _) if base in self._local.own:

@@ -194,6 +194,7 @@ class Checking(Pairing):
         check, pair = result.check, result.check.pair
         assert result.mapped is not None
         pair.succeeded_at = now
+        self._amplification.proven(pair.path)
         if result.latency is not None:
             pair.note_round_trip(result.latency)
         self.checklist.succeed(pair)

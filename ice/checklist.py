@@ -257,6 +257,8 @@ class CheckList:
         """Drop every pair that is still open, now that one is selected (section 8.1.2), but for those that it keeps."""
         for pair in [pair for pair in self._pairs if pair.state.is_open and not keeps(pair)]:
             self._remove(pair)
+        if not self.triggered:
+            self.triggered.clear()  # This gives back the room that an emptied dictionary keeps.
 
     def drop(self, pair: CandidatePair) -> None:
         """Forget a pair that there is no use for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ice.candidate import Candidate
 from ice.config import IceConfig
@@ -58,17 +58,16 @@ class Generations:
 
     Args:
         config: the limits.
-        make: makes a generation with fresh credentials.
+        first: the first of them.
         sources: from whom data is accepted.
     """
 
-    __slots__ = ("_config", "_kept", "_make", "_past", "_sources", "early", "rejected", "restarts")
+    __slots__ = ("_config", "_kept", "_past", "_sources", "early", "rejected", "restarts")
 
-    def __init__(self, config: IceConfig, make: Callable[[], Generation], sources: AcceptedSources) -> None:
+    def __init__(self, config: IceConfig, first: Generation, sources: AcceptedSources) -> None:
         self._config = config
-        self._make = make
         self._sources = sources
-        self._kept = [make()]
+        self._kept = [first]
         self._past: LazyQueue[str] = NO_ITEMS
         self.early = EarlyTrickle(config.max_early_candidates)
         self.rejected: Mapping[str, int] = NO_ENTRIES
@@ -98,15 +97,15 @@ class Generations:
         """Whether an older generation exists that the current one has yet to take over from."""
         return self.restarts > 0 and self.current.selected is None
 
-    def begin(self) -> Generation:
-        """Start a new one, the current one from now on. What is neither in use nor the last before goes."""
+    def begin(self, newest: Generation) -> Generation:
+        """``newest`` is the current one from now on. What is neither in use nor the last before goes."""
         self.restarts += 1
         carrying, before = self.carrying, self.current
         for generation in self._kept[:]:
             if generation is not carrying and generation is not before and not self._is_in_use(generation):
                 self.forget(generation)
-        self._kept.append(self._make())
-        return self.current
+        self._kept.append(newest)
+        return newest
 
     def supersede(self, newest: Generation, now: float) -> None:
         """``newest`` has selected a pair: those before it only answer, as long as the peer may still use them."""

@@ -53,10 +53,10 @@ class LocalCandidates:
         "_config",
         "_foundations",
         "_learned",
-        "_past_types",
         "_permissions",
         "_reflexive",
         "_revealed",
+        "_types",
         "bases",
         "component",
         "own",
@@ -73,25 +73,31 @@ class LocalCandidates:
         self._alias = alias
         self.component = component
         """The number that candidates of ours carry, and those of the peer have to."""
-        self.bases: dict[Base, TcpType | None] = {}
-        """The bound sockets, in the order they came, and what those of TCP are for."""
+        self.bases: list[Base] = []
+        """The bound sockets, in the order they came."""
         self.own: dict[Base, Candidate] = {}
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
         self._permissions: set[tuple[Base, str]] = NO_MEMBERS
         self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
         self._foundations = [] if foundations is None else foundations
-        self._past_types: dict[Base, TcpType | None] = NO_ENTRIES
+        self._types: dict[Base, TcpType] = NO_ENTRIES
         self._learned = 0
         self._revealed: list[Candidate] = NO_ITEMS
 
     def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
         """Take note of a bound socket, or of an address that TCP connections can be opened from."""
-        self.bases[base] = tcp_type
+        self.bases.append(base)
+        self._note_type(base, tcp_type)
+
+    def _note_type(self, base: Base, tcp_type: TcpType | None) -> None:
+        """Remember what a base is for that has no candidate, yet or any more."""
+        if tcp_type is not None:
+            self._types = {**self._types, base: tcp_type}
 
     def tcp_type(self, base: Base) -> TcpType | None:
         """Return what a TCP base is for, or was while it was there."""
         ours = self.own.get(base)
-        return ours.tcp_type if ours is not None else self.bases.get(base) or self._past_types.get(base)
+        return ours.tcp_type if ours is not None else self._types.get(base)
 
     @property
     def hosts(self) -> Mapping[Base, Candidate]:
@@ -114,7 +120,7 @@ class LocalCandidates:
         new = [base for base in self.bases if base not in self.own]
         preferences: dict[Base, int] = {}
         for tcp_type in (None, *TcpType):
-            preferences |= self._rank([base for base in new if self.bases[base] is tcp_type], tcp_type)
+            preferences |= self._rank([base for base in new if self._types.get(base) is tcp_type], tcp_type)
         taken = self._priorities()
         made: dict[Base, Candidate] = {}
         for base in new:
@@ -122,6 +128,7 @@ class LocalCandidates:
             taken.add(made[base].priority)
         ranked = dict(sorted(made.items(), key=lambda item: -item[1].priority))
         self.own.update(ranked)
+        self._types = {base: kind for base, kind in self._types.items() if base not in ranked} or NO_ENTRIES
         return list(ranked.values())
 
     def _rank(self, new: list[Base], tcp_type: TcpType | None) -> dict[Base, int]:
@@ -183,15 +190,16 @@ class LocalCandidates:
 
     def drop_base(self, base: Base) -> None:
         """Forget a base whose address is gone."""
-        self._past_types = {**self._past_types, base: self.bases.pop(base)}
+        self._note_type(base, self.tcp_type(base))
+        self.bases.remove(base)
         self.own.pop(base, None)
         for key in [key for key in self._reflexive if key[0] == base]:
             del self._reflexive[key]
 
     def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
-        if (ours := self.own.pop(relayed, None)) is not None and ours.tcp_type is not None:
-            self._past_types = {**self._past_types, relayed: ours.tcp_type}
+        self._note_type(relayed, self.tcp_type(relayed))
+        self.own.pop(relayed, None)
         self._permissions = {known for known in self._permissions if known[0] != relayed}
 
     def forget_reflexive(self) -> None:

@@ -33,7 +33,7 @@ from ice.upkeep import Upkeep
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Outbox, Release, Transmit
-from stun.nothing import NO_ENTRIES
+from stun.nothing import NO_ENTRIES, NO_ITEMS
 
 __all__ = ["AgentRooms"]
 
@@ -71,10 +71,10 @@ class AgentRooms:
         self._sources = AcceptedSources()
         self.relays = Relays(config, self._local, rng, settle)
         """The TURN servers: :meth:`~ice.relays.Relays.add_server`, and what their links bring."""
-        self._relayed: LazyQueue[bytes] = LazyQueue()
+        self._relayed: LazyQueue[bytes] = NO_ITEMS
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
-        self._generations = Generations(config, self._make_generation, self._sources)
+        self._generations = Generations(config, self._make_generation(), self._sources)
         self._checks = AllChecks(self._generations)
         self._lifecycle = Lifecycle(config)
         self._upkeep = Upkeep(config)

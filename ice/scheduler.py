@@ -42,8 +42,6 @@ class Scheduler:
         for path, pair in queue.items():
             if now >= self._ready_at(pair):
                 del queue[path]
-                if not queue:
-                    queue.clear()  # This gives back the room that an emptied dictionary keeps.
                 return pair
         return None
 
