@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -85,6 +86,21 @@ async def test_connections_that_read_in_turn_keep_their_unfinished_frames_apart(
         for made, packet in ends.items():
             await made.arrived(3)
             assert made.packets == [packet] * 3
+
+
+async def test_a_connection_holds_no_more_than_the_beginning_of_a_frame() -> None:
+    loop = asyncio.get_running_loop()
+    async with end(), contextlib.AsyncExitStack() as stack:  # The first has the buffer of them all made.
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            ends = [await stack.enter_async_context(end()) for _ in range(20)]
+            for made in ends:
+                await loop.sock_sendall(made.raw, encode_frame(b"whole") + encode_frame(b"begun")[:4])
+                await made.arrived(1)
+            assert tracemalloc.get_traced_memory()[0] - before < 20 * 4096
+        finally:
+            tracemalloc.stop()
 
 
 async def test_a_frame_over_the_limit_ends_the_connection_though_it_is_not_complete() -> None:
