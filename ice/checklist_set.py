@@ -55,18 +55,19 @@ class ChecklistSet:
         self._lists = tuple(other for other in self._lists if other is not checklist)
 
     def activate(self, foundation: Foundation) -> None:
-        """A pair is Waiting or In-Progress now."""
+        """A pair of this foundation waits for its check now, or is being checked."""
         if self.active is NO_ENTRIES:
             self.active = {}
         self.active[foundation] = self.active.get(foundation, 0) + 1
 
     def deactivate(self, foundation: Foundation) -> None:
-        """A pair is not Waiting or In-Progress any more."""
-        self.active[foundation] -= 1
-        if not self.active[foundation]:
-            del self.active[foundation]
-            if not self.active:
-                self.active = NO_ENTRIES
+        """It does not any more."""
+        if (left := self.active.get(foundation, 1) - 1) > 0:
+            self.active[foundation] = left
+            return
+        self.active.pop(foundation, None)
+        if not self.active:
+            self.active = NO_ENTRIES
 
     def succeed(self, foundation: Foundation, where: CheckList) -> None:
         """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""

@@ -18,6 +18,7 @@ from stun.address import FiveTuple, TransportAddress
 from stun.integrity import short_term_key
 from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
+from stun.nothing import NO_ENTRIES
 from stun.transaction import new_transaction_id
 
 __all__ = ["Check", "CheckClient", "CheckResult", "Credentials", "Outcome", "binding_request"]
@@ -113,7 +114,7 @@ class CheckClient:
         self._credentials = credentials
         self._roles = roles
         self._rng = rng
-        self._by_id: dict[bytes, Check] = {}
+        self._by_id: dict[bytes, Check] = NO_ENTRIES
         self.unauthenticated = 0
         """Responses dropped because their integrity was missing or wrong."""
 
@@ -147,6 +148,8 @@ class CheckClient:
             rto = max(config.rto, crowded_rto)
             retransmission = Retransmission(now, rto, *(schedule or (config.max_sends, config.final_wait)))
         check = Check(pair, data, self._roles.role, nominates, nomination, now, retransmission)
+        if self._by_id is NO_ENTRIES:
+            self._by_id = {}
         self._by_id[transaction_id] = check
         pair.last_check_at = now
         pair.requests_sent += 1
@@ -164,7 +167,7 @@ class CheckClient:
 
     def retain(self, wanted: Callable[[CandidatePair], bool]) -> None:
         """Drop the checks on pairs that are not ``wanted``: nothing that arrives for them counts."""
-        self._by_id = {key: check for key, check in self._by_id.items() if wanted(check.pair)}
+        self._by_id = {key: check for key, check in self._by_id.items() if wanted(check.pair)} or NO_ENTRIES
 
     def clear(self) -> None:
         """Drop all checks."""

@@ -22,7 +22,7 @@ from ice.relay import ACTIVE_PORT, RelayTarget
 from stun.address import TransportAddress, TransportProtocol
 from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
-__all__ = ["Foundation", "LocalCandidates"]
+__all__ = ["Foundation", "LocalCandidates", "no_alias"]
 
 Alias = Callable[[TransportAddress], NamedAddress | None]
 
@@ -45,6 +45,10 @@ _foundation = functools.lru_cache(maxsize=256)(Foundation)
 _host_candidate = functools.lru_cache(maxsize=256)(Candidate)
 
 
+def no_alias(address: TransportAddress) -> None:
+    """Return None: addresses are told as they are."""
+
+
 class LocalCandidates:
     """The candidates of one component on our side; ``foundations`` are shared with those of other components."""
 
@@ -65,7 +69,7 @@ class LocalCandidates:
     def __init__(
         self,
         config: IceConfig,
-        alias: Alias = lambda address: None,
+        alias: Alias = no_alias,
         component: int = 1,
         foundations: list[Foundation] | None = None,
     ) -> None:

@@ -157,7 +157,6 @@ class Names:
         "_config",
         "_own",
         "_peer",
-        "_publishes",
         "_publishing",
         "_resolves",
         "_rng",
@@ -165,6 +164,7 @@ class Names:
         "_told",
         "_untold",
         "effects",
+        "publishes",
         "tellable",
         "unpublished",
     )
@@ -174,7 +174,8 @@ class Names:
         # Where only relays are used, nothing is sent to the local network, not even a question.
         directly = not config.relays_only
         self._resolves = directly and config.mdns.mode is not MdnsMode.OFF
-        self._publishes = directly and config.mdns.mode is MdnsMode.PUBLISH
+        self.publishes = directly and config.mdns.mode is MdnsMode.PUBLISH
+        """Whether candidates of ours have names."""
         self._rng = rng
         self._settle = settle
         self._peer = _NO_NAMES
@@ -240,7 +241,7 @@ class Names:
 
     def alias(self, address: TransportAddress) -> NamedAddress | None:
         """Return the name that a host candidate of ours is told by, the same for all on one host; None for none."""
-        if not self._publishes or not self._config.hides(address.host):
+        if not self.publishes or not self._config.hides(address.host):
             return None
         name = self._own.get(address.host)
         if name is None:

@@ -20,7 +20,7 @@ from ice.generation import Generation
 from ice.generations import Generations
 from ice.lifecycle import Lifecycle
 from ice.lite import narrowed
-from ice.local import LocalCandidates
+from ice.local import LocalCandidates, no_alias
 from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
@@ -63,9 +63,8 @@ class AgentRooms:
         self._roles = self._component.shared.roles
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
-        self._local = LocalCandidates(
-            config, self.names.alias, self._component.number, self._component.shared.foundations
-        )
+        alias = self.names.alias if self.names.publishes else no_alias
+        self._local = LocalCandidates(config, alias, self._component.number, self._component.shared.foundations)
         self._mapped: dict[tuple[Base, TransportAddress], str] = NO_ENTRIES
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()

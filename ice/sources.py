@@ -21,18 +21,19 @@ class AcceptedSources:
     __slots__ = ("_by_base",)
 
     def __init__(self) -> None:
-        self._by_base: dict[Base, dict[tuple[str, int], None]] = {}
+        self._by_base: dict[Base, dict[tuple[str, int], None] | None] = {}
 
     def __contains__(self, base: object) -> bool:
         return base in self._by_base
 
     def add_base(self, base: Base) -> None:
-        """Begin a set for a base."""
-        self._by_base.setdefault(base, {})
+        """Begin a set for a base; it is made when it is wanted."""
+        self._by_base.setdefault(base, None)
 
     def drop_base(self, base: Base) -> None:
         """A socket is closed; its set stays the same object, empty."""
-        self._by_base.pop(base, {}).clear()
+        if (sources := self._by_base.pop(base, None)) is not None:
+            sources.clear()
 
     def of(self, base: Base) -> AbstractSet[tuple[str, int]]:
         """Return the live set of a base.
@@ -40,18 +41,25 @@ class AcceptedSources:
         Raises:
             KeyError: no such base was added.
         """
-        return self._by_base[base].keys()
+        return self._made(base).keys()
+
+    def _made(self, base: Base) -> dict[tuple[str, int], None]:
+        sources = self._by_base[base]
+        if sources is None:
+            sources = self._by_base[base] = {}
+        return sources
 
     def accept(self, path: FiveTuple) -> None:
         """Accept data on ``path`` from now on."""
-        self._by_base[Base.of(path)][path.remote] = None
+        self._made(Base.of(path))[path.remote] = None
 
     def discard(self, path: FiveTuple) -> None:
         """Accept data on ``path`` no more."""
-        if (base := Base.of(path)) in self._by_base:
-            self._by_base[base].pop(path.remote, None)
+        if (sources := self._by_base.get(Base.of(path))) is not None:
+            sources.pop(path.remote, None)
 
     def clear(self) -> None:
         """Accept nothing any more; the sets stay the same objects, empty."""
         for sources in self._by_base.values():
-            sources.clear()
+            if sources is not None:
+                sources.clear()

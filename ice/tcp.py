@@ -20,6 +20,7 @@ from ice.tcp_config import TcpConfig
 from stun.address import FiveTuple, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release
+from stun.nothing import NO_ENTRIES
 
 if TYPE_CHECKING:
     from ice.all_checks import AllChecks
@@ -128,7 +129,7 @@ class TcpPaths:
         self._config = config
         self._local = local
         self._rng = rng
-        self._by_path: dict[FiveTuple, _Connection] = {}
+        self._by_path: dict[FiveTuple, _Connection] = NO_ENTRIES
         self._selected: FiveTuple | None = None
         self._unused_at: float | None = None
         self._is_settled = False
@@ -149,8 +150,13 @@ class TcpPaths:
         if connection is not None and connection.phase is _Phase.OPEN:
             return True
         if connection is None and not pair.is_opened_by_peer:
-            self._by_path[pair.path] = _Connection(pair.path, _Phase.WANTED, now)
+            self._note(_Connection(pair.path, _Phase.WANTED, now))
         return False
+
+    def _note(self, connection: _Connection) -> None:
+        if self._by_path is NO_ENTRIES:
+            self._by_path = {}
+        self._by_path[connection.path] = connection
 
     def authenticated(self, path: FiveTuple) -> None:
         """A check of the peer has authenticated on a connection."""
@@ -200,7 +206,7 @@ class TcpPaths:
             return
         self._accepted += 1
         deadline = now + self._config.incoming_timeout
-        self._by_path[path] = _Connection(path, _Phase.OPEN, now, is_incoming=True, at=deadline)
+        self._note(_Connection(path, _Phase.OPEN, now, is_incoming=True, at=deadline))
 
     def failed(self, path: FiveTuple, error: ConnectError, checking: AllChecks, now: float) -> None:
         """A connection was not opened."""
@@ -235,7 +241,7 @@ class TcpPaths:
             self._tell(path, checking)
         elif self._tcp_type(path) is not TcpType.PASSIVE:
             # Section 11.1: who opened it opens it again, and the other waits for that.
-            self._by_path[path] = _Connection(path, _Phase.WANTED, now)
+            self._note(_Connection(path, _Phase.WANTED, now))
 
     def _tell(self, path: FiveTuple, checking: AllChecks) -> None:
         if (pair := checking.checklist.find(path)) is not None:
@@ -265,7 +271,7 @@ class TcpPaths:
                 self._tell(connection.path, checking)
         self._dial(checking, now)
         if not self._by_path:
-            self._by_path.clear()  # This gives back the room that an emptied dictionary keeps.
+            self._by_path = NO_ENTRIES
 
     def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""

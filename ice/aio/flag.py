@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from stun.nothing import NO_ITEMS
+
 __all__ = ["Flag"]
 
 
@@ -14,7 +16,7 @@ class Flag:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] = NO_ITEMS
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -37,6 +39,8 @@ class Flag:
         if self._is_set:
             return
         waiter = asyncio.get_running_loop().create_future()
+        if self._waiters is NO_ITEMS:
+            self._waiters = []
         self._waiters.append(waiter)
         try:
             await waiter
