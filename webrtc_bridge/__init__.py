@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from webrtc_bridge.config import PeerConfig, RestartConfig, SctpConfig, StreamConfig, WebRtcConfig
     from webrtc_bridge.datachannel_streams import DataChannelMuxer, DataChannelStream
     from webrtc_bridge.gateway import Gateway, GatewayConfig
-    from webrtc_bridge.peer import ConnectionState, DataPeer
+    from webrtc_bridge.peer import DataPeer
     from webrtc_bridge.sdp import SdpType
+    from webrtc_bridge.states import ConnectionState, SignalingState
     from webrtc_bridge.transport import WebRtcTransport
 
 __all__ = [
@@ -37,13 +38,14 @@ __all__ = [
     "SctpConfig",
     "SdpError",
     "SdpType",
+    "SignalingState",
     "StreamConfig",
     "WebRtcConfig",
     "WebRtcTransport",
 ]
 
 _HOMES = {
-    "ConnectionState": "peer",
+    "ConnectionState": "states",
     "DataChannelMuxer": "datachannel_streams",
     "DataChannelStream": "datachannel_streams",
     "DataPeer": "peer",
@@ -54,6 +56,7 @@ _HOMES = {
     "RestartConfig": "config",
     "SctpConfig": "config",
     "SdpType": "sdp",
+    "SignalingState": "states",
     "StreamConfig": "config",
     "WebRtcConfig": "config",
     "WebRtcTransport": "transport",

@@ -21,8 +21,10 @@ from aiortc.sdp import SessionDescription
 
 from ice import IceConfig, IceTransportPolicy
 from turn import AccessToken, TurnServerConfig
+from webrtc_bridge.config import SctpConfig
 from webrtc_bridge.errors import BridgeError
 from webrtc_bridge.ice_connection import IceConnection
+from webrtc_bridge.sctp import SctpAssociation
 
 __all__ = ["PRIVATE_NAMES", "RTCPeerConnection", "stun_servers", "turn_servers"]
 
@@ -31,12 +33,15 @@ logger = logging.getLogger("webrtc_bridge")
 PRIVATE_NAMES: dict[type, tuple[str, ...]] = {
     aiortc.RTCPeerConnection: (
         "_RTCPeerConnection__createDtlsTransport",
+        "_RTCPeerConnection__createSctpTransport",
         "_RTCPeerConnection__gather",
         "_RTCPeerConnection__iceTransports",
+        "_RTCPeerConnection__sctp",
         "_RTCPeerConnection__sctp_mline_index",
     ),
     aiortc.RTCIceGatherer: ("_connection", "_remote_candidates_end"),
     aiortc.RTCIceTransport: ("_connection", "_recv", "_send"),
+    aiortc.RTCSctpTransport: ("_bundled",),
 }
 """The private names of aiortc that this module overrides or sets, by the class that has them."""
 
@@ -50,7 +55,8 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     what W3C's configuration has no word for. The event ``"icecandidateerror"`` (an
     :class:`ice.events.CandidateErrorFound`) tells why a relayed candidate is missing.
 
-    Offers and answers say ``ice-options:ice2`` (RFC 8445 section 10).
+    Offers and answers say ``ice-options:ice2`` (RFC 8445 section 10). Data channels are those of
+    :class:`webrtc_bridge.sctp.SctpAssociation`, with its limits (``sctp``) and its care for the peer's window.
 
     With ``trickle`` the local description is set as soon as one candidate a transport is known, offers and answers
     say ``ice-options:trickle ice2``, and each further candidate comes as the event ``"icecandidate"`` (an
@@ -62,7 +68,12 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
     """
 
     def __init__(
-        self, configuration: RTCConfiguration | None = None, *, ice: IceConfig | None = None, trickle: bool = False
+        self,
+        configuration: RTCConfiguration | None = None,
+        *,
+        ice: IceConfig | None = None,
+        trickle: bool = False,
+        sctp: SctpConfig | None = None,
     ) -> None:
         """Prepare a connection.
 
@@ -81,6 +92,7 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         stun = (*config.stun_servers, *stun_servers(servers))
         self._ice_config = replace(config, stun_servers=stun, turn_servers=relays, transport_policy=policy)
         self._trickle = trickle
+        self._sctp_config = sctp
         self._gatherings: set[asyncio.Task[None]] = set()
         self._needs_offer = False
         super().__init__(configuration)
@@ -167,6 +179,14 @@ class RTCPeerConnection(aiortc.RTCPeerConnection):
         replaced._recv = connection.recv
         replaced._send = connection.send
         return dtls
+
+    def _RTCPeerConnection__createSctpTransport(self) -> None:
+        super()._RTCPeerConnection__createSctpTransport()  # type: ignore[misc]
+        made: Any = self._RTCPeerConnection__sctp  # type: ignore[has-type]
+        ours = SctpAssociation(made.transport, self._sctp_config)
+        ours._bundled, ours.mid = made._bundled, made.mid
+        ours.on("datachannel", lambda channel: self.emit("datachannel", channel))
+        self._RTCPeerConnection__sctp = ours
 
     async def _RTCPeerConnection__gather(self) -> None:
         if not self._trickle:

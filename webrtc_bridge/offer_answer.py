@@ -17,16 +17,9 @@ from ice import Description
 from webrtc_bridge.config import SctpConfig
 from webrtc_bridge.errors import SdpError
 from webrtc_bridge.sdp import DataDescription, Fingerprint, SdpType, Setup, parse, serialize
+from webrtc_bridge.states import SignalingState
 
-__all__ = ["OfferAnswer", "SignalingState", "Taken", "first_words"]
-
-
-class SignalingState(enum.StrEnum):
-    """``RTCSignalingState`` of the W3C, without the provisional ones."""
-
-    STABLE = "stable"
-    HAVE_LOCAL_OFFER = "have-local-offer"
-    HAVE_REMOTE_OFFER = "have-remote-offer"
+__all__ = ["OfferAnswer", "Taken", "first_words"]
 
 
 class Taken(enum.Enum):

@@ -9,7 +9,6 @@ found, and taken by :meth:`DataPeer.add_ice_candidate` as they come. Later eithe
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections import Counter
 from functools import partial
@@ -28,26 +27,16 @@ from webrtc_bridge.ending import end_tasks
 from webrtc_bridge.errors import PeerClosed, PeerFailed
 from webrtc_bridge.ice_transport import IceTransport
 from webrtc_bridge.local_candidates import LocalCandidates
-from webrtc_bridge.offer_answer import OfferAnswer, SignalingState, Taken, first_words
+from webrtc_bridge.offer_answer import OfferAnswer, Taken, first_words
 from webrtc_bridge.remote_candidates import RemoteCandidates
 from webrtc_bridge.restart_timer import RestartTimer
 from webrtc_bridge.sctp import SctpAssociation
 from webrtc_bridge.sdp import DataDescription, SdpType
+from webrtc_bridge.states import ConnectionState, SignalingState
 
 __all__ = ["ConnectionState", "DataPeer"]
 
 logger = logging.getLogger("webrtc_bridge")
-
-
-class ConnectionState(enum.StrEnum):
-    """``RTCPeerConnectionState`` of the W3C."""
-
-    NEW = "new"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    DISCONNECTED = "disconnected"
-    FAILED = "failed"
-    CLOSED = "closed"
 
 
 class DataPeer(AsyncIOEventEmitter):
@@ -262,14 +251,33 @@ class DataPeer(AsyncIOEventEmitter):
 
     # ---------------------------------------------------------------- data channels
 
-    def create_data_channel(self, label: str = "", *, protocol: str = "", ordered: bool = True) -> RTCDataChannel:
+    def create_data_channel(
+        self,
+        label: str = "",
+        *,
+        protocol: str = "",
+        ordered: bool = True,
+        max_retransmits: int | None = None,
+        max_packet_life_time: int | None = None,
+    ) -> RTCDataChannel:
         """Return a new channel, announced to the peer in-band (RFC 8832); it opens once the connection is up.
+
+        It is reliable unless ``max_retransmits`` or ``max_packet_life_time`` (milliseconds), not both, says when a
+        message is given up (RFC 8831 section 6.4).
 
         Raises:
             PeerClosed: the connection is closed.
+            ValueError: both limits are given, or one that is out of its range.
         """
         self._check_open()
-        channel = RTCDataChannel(self.sctp, RTCDataChannelParameters(label=label, protocol=protocol, ordered=ordered))
+        if max_packet_life_time == 0 or (max_retransmits is not None and max_packet_life_time is not None):
+            raise ValueError("a channel has one limit, and a life time of 0 is none")
+        if not 0 <= (max_retransmits or 0) < 2**32 or not 0 < (max_packet_life_time or 1) < 2**32:
+            raise ValueError("the limit of a channel is out of range")
+        parameters = RTCDataChannelParameters(
+            label, max_packet_life_time, max_retransmits, ordered=ordered, protocol=protocol
+        )
+        channel = RTCDataChannel(self.sctp, parameters)
         channel.on("error", self._handler_failed)
         return channel
 

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from aiortc import RTCDataChannel, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCDtlsTransport, RTCSctpTransport
 from aiortc.rtcsctptransport import (
     DATA_CHANNEL_OPEN,
     RECONFIG_RESULT_IN_PROGRESS,
@@ -37,7 +37,6 @@ from aiortc.rtcsctptransport import (
 )
 
 from webrtc_bridge.config import SctpConfig
-from webrtc_bridge.dtls import DtlsTransport
 
 __all__ = ["HostileChunk", "SctpAssociation"]
 
@@ -57,7 +56,7 @@ UNPARSEABLE = (AssertionError, AttributeError, LookupError, NameError, TypeError
 class SctpAssociation(RTCSctpTransport):
     """One association: ``state`` and data channels as in aiortc, plus limits, flow control and a reason for its end."""
 
-    def __init__(self, dtls: DtlsTransport, config: SctpConfig | None = None) -> None:
+    def __init__(self, dtls: RTCDtlsTransport, config: SctpConfig | None = None) -> None:
         self.config = config or SctpConfig()
         self.on_established: Callable[[], None] = _nothing
         """Called once when user data can flow."""

@@ -16,9 +16,10 @@ from webrtc_bridge.config import SctpConfig, StreamConfig
 from webrtc_bridge.errors import FramingError, SdpError
 from webrtc_bridge.framing import Frame, FrameDecoder, encode_frame
 from webrtc_bridge.gateway.messages import MessageError, parse_message
-from webrtc_bridge.offer_answer import OfferAnswer, SignalingState, Taken
+from webrtc_bridge.offer_answer import OfferAnswer, Taken
 from webrtc_bridge.sctp import SctpAssociation
 from webrtc_bridge.sdp import DataDescription, Fingerprint, SdpType, Setup, parse, serialize
+from webrtc_bridge.states import SignalingState
 from webrtc_bridge.stream_machine import CloseChannel, StreamMachine, WasReset
 
 MAX_FRAME = 4096

@@ -15,9 +15,9 @@ from tests.webrtc_bridge.signalling_wire import SignallingWire
 from tests.webrtc_bridge.test_simulated import Trip, talk
 from webrtc_bridge.config import PeerConfig, RestartConfig
 from webrtc_bridge.datachannel_streams import DataChannelMuxer
-from webrtc_bridge.offer_answer import SignalingState
 from webrtc_bridge.peer import ConnectionState, DataPeer
 from webrtc_bridge.sdp import SdpType
+from webrtc_bridge.states import SignalingState
 
 NEW = "198.51.100.7"
 NEWER = "198.51.100.8"

@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from webrtc_bridge.offer_answer import SignalingState
 from webrtc_bridge.peer import DataPeer
 from webrtc_bridge.sdp import SdpType
+from webrtc_bridge.states import SignalingState
 
 
 class SignallingWire:

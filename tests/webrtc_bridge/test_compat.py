@@ -31,6 +31,7 @@ async def test_the_private_names_of_aiortc_are_there() -> None:
         aiortc.RTCPeerConnection: peer,
         aiortc.RTCIceTransport: ice_transport,
         aiortc.RTCIceGatherer: ice_transport.iceGatherer,
+        aiortc.RTCSctpTransport: peer.sctp,
     }
     for kind, names in PRIVATE_NAMES.items():
         for name in names:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ice import Description
 from webrtc_bridge.config import SctpConfig
 from webrtc_bridge.errors import SdpError
-from webrtc_bridge.offer_answer import OfferAnswer, SignalingState, Taken, first_words
+from webrtc_bridge.offer_answer import OfferAnswer, Taken, first_words
 from webrtc_bridge.sdp import Fingerprint, SdpType, Setup, parse
+from webrtc_bridge.states import SignalingState
 
 PRINT = Fingerprint("sha-256", ":".join(["0F"] * 32))
 NUMBERS = itertools.count(1)

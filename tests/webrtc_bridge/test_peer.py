@@ -367,3 +367,33 @@ async def test_a_handler_that_raises_is_told_to_the_loop_and_hurts_nothing() -> 
         assert await received(channel) == b"still here"
         assert told == ["ValueError('on datachannel')", "ValueError(\"on b'one'\")", "ValueError(\"on b'two'\")"]
         assert pair.answerer.connection_state is ConnectionState.CONNECTED
+
+
+@virtual_time
+async def test_a_channel_may_give_its_messages_up() -> None:
+    # RFC 8831 section 6.4; the other channel of the same connection is reliable.
+    async with connected_pair() as pair:
+        theirs: dict[str, list[object]] = {"sparing": [], "reliable": []}
+        limits: list[tuple[int | None, int | None]] = []
+
+        def arrived(channel: RTCDataChannel) -> None:
+            limits.append((channel.maxRetransmits, channel.maxPacketLifeTime))
+            channel.on("message", theirs[channel.label].append)
+
+        pair.answerer.on("datachannel", arrived)
+        sparing = pair.offerer.create_data_channel("sparing", ordered=False, max_retransmits=0)
+        reliable = pair.offerer.create_data_channel("reliable")
+        await asyncio.gather(*(_opened(channel) for channel in (sparing, reliable)))
+        assert limits == [(0, None), (None, None)]
+        pair.below_offerer.drop = lambda data: True
+        for channel in (sparing, reliable):
+            channel.send("lost at first")
+        await asyncio.sleep(0.1)
+        pair.below_offerer.drop = lambda data: False
+        await asyncio.sleep(10)
+        sparing.send("and on")
+        await asyncio.sleep(1)
+        assert theirs == {"sparing": ["and on"], "reliable": ["lost at first"]}
+        for wrong in ((1, 1), (-1, None), (2**32, None), (None, -5), (None, 0)):
+            with pytest.raises(ValueError, match="limit"):
+                pair.offerer.create_data_channel(max_retransmits=wrong[0], max_packet_life_time=wrong[1])

@@ -15,9 +15,9 @@ from tests.simulation import World, virtual_time
 from tests.webrtc_bridge.restart_stage import NEW, NEWER, PLAIN, SILENT, stage
 from tests.webrtc_bridge.test_simulated import talk
 from webrtc_bridge.config import PeerConfig, RestartConfig
-from webrtc_bridge.offer_answer import SignalingState
 from webrtc_bridge.peer import DataPeer
 from webrtc_bridge.sdp import SdpType, parse
+from webrtc_bridge.states import SignalingState
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["the offerer", "the answerer"])

@@ -14,8 +14,8 @@ from tests.webrtc_bridge.restart_stage import PLAIN, stage
 from tests.webrtc_bridge.test_simulated import talk
 from webrtc_bridge.config import PeerConfig, RestartConfig
 from webrtc_bridge.errors import SdpError
-from webrtc_bridge.offer_answer import SignalingState
 from webrtc_bridge.sdp import SdpType
+from webrtc_bridge.states import SignalingState
 
 
 def another(offer: str, **changes: str) -> str:

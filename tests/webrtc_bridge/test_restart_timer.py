@@ -9,8 +9,8 @@ from ice import Description
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.test_offer_answer import Side, connected
 from webrtc_bridge.config import RestartConfig
-from webrtc_bridge.offer_answer import SignalingState
 from webrtc_bridge.restart_timer import RestartTimer
+from webrtc_bridge.states import SignalingState
 
 
 def timer(side: Side) -> tuple[RestartTimer, list[float]]:
