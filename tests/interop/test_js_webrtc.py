@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -17,7 +15,7 @@ from signalling.libp2p.aio.host import Host
 from signalling.libp2p.keys import PrivateKey
 from signalling.libp2p.multiaddr import Multiaddr
 from tests.interop import payload
-from tests.interop.js_peer import JsError, JsPeer, js_peer
+from tests.interop.js_peer import JsPeer, js_peer
 from tests.interop.test_js_libp2p_relay import Relay, a_relay
 from webrtc_bridge.config import PeerConfig, WebRtcConfig
 from webrtc_bridge.datachannel_streams import DataChannelMuxer
@@ -26,23 +24,6 @@ from webrtc_bridge.transport import WebRtcTransport
 pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("node_webrtc")]
 
 JS = {"transports": ["tcp", "circuit", "webrtc"], "listen": ["/webrtc"]}
-ATTEMPTS = 3
-"""js-libp2p's own /webrtc dials fail now and then, between its own peers too (a race in its early data channels)."""
-
-Result = TypeVar("Result")
-
-
-async def retried(attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """Return what ``attempt`` does, giving js-libp2p's flake another chance; what is wrong every time is wrong."""
-    for number in itertools.count(1):
-        try:
-            return await attempt()
-        except (JsError, ConnectionError, TimeoutError):
-            if number == ATTEMPTS:
-                raise
-    raise AssertionError("not reached")
-
-
 QUICK = WebRtcConfig(peer=PeerConfig(ice=IceConfig(consent_timeout=10.0, disconnected_after=8.0)))
 """Gives a silent peer up after 10 s instead of RFC 7675's 30."""
 
@@ -76,22 +57,12 @@ def direct(host: Host, js: JsPeer) -> Connection:
 @pytest.mark.parametrize("relay_kind", ["ours", "js"])
 async def test_we_dial_js(node: Path, relay_kind: str) -> None:
     async with a_relay(relay_kind, node) as relay, js_peer(node, **JS) as js, our_peer() as host:
-        address = await js_address(js, relay)
-
-        async def attempt() -> None:
-            connection = await host.connect(address)
-            assert connection.limit is None
-            assert connection.direction is Direction.OUTBOUND
-            assert isinstance(connection.muxer, DataChannelMuxer)
-            assert connection.muxer.peer.session.selected_pair is not None
-            try:
-                assert await payload.echo(host, connection, 100_000)
-            except BaseException:
-                await connection.close()
-                raise
-
-        await retried(attempt)
-        connection = direct(host, js)
+        connection = await host.connect(await js_address(js, relay))
+        assert connection.limit is None
+        assert connection.direction is Direction.OUTBOUND
+        assert isinstance(connection.muxer, DataChannelMuxer)
+        assert connection.muxer.peer.session.selected_pair is not None
+        assert await payload.echo(host, connection, 100_000)
         told = (await js.do("connections"))["connections"]
         (mine,) = [one for one in told if one["multiplexer"] == "/webrtc"]
         assert not mine["limited"]
@@ -99,27 +70,17 @@ async def test_we_dial_js(node: Path, relay_kind: str) -> None:
         await asyncio.wait_for(host.identified(connection), 10)
         assert connection.peer_info is not None
         assert payload.ECHO in connection.peer_info.protocols
-        # js opens streams to us over the same connection; a first one of its early streams may never open.
-        assert (await retried(lambda: js.do("echo", target=host.peer_id, bytes=100_000)))["same"]
+        assert (await js.do("echo", target=host.peer_id, bytes=100_000))["same"]
         assert await host.ping(connection) > 0
 
 
 @pytest.mark.parametrize("relay_kind", ["ours", "js"])
 async def test_js_dials_us(node: Path, relay_kind: str) -> None:
     async with a_relay(relay_kind, node) as relay, js_peer(node, **JS) as js, our_peer() as host:
-        address = await our_address(host, relay)
-
-        async def attempt() -> None:
-            connection = await js.do("connect", target=address)
-            assert connection["multiplexer"] == "/webrtc"
-            assert not connection["limited"]
-            try:
-                assert (await js.do("echo", target=host.peer_id, bytes=100_000))["same"]
-            except BaseException:
-                await js.do("disconnect", target=host.peer_id)
-                raise
-
-        await retried(attempt)
+        connection = await js.do("connect", target=await our_address(host, relay))
+        assert connection["multiplexer"] == "/webrtc"
+        assert not connection["limited"]
+        assert (await js.do("echo", target=host.peer_id, bytes=100_000))["same"]
         await js.event("peer:identify", peer=str(host.peer_id))
         assert await payload.echo(host, direct(host, js), 100_000)
         assert (await js.do("ping", target=host.peer_id))["ms"] > 0
@@ -129,8 +90,7 @@ async def test_js_dials_us(node: Path, relay_kind: str) -> None:
 async def joined(node: Path) -> AsyncIterator[tuple[Host, JsPeer, Connection]]:
     """A direct connection that we dialled."""
     async with a_relay("ours", node) as relay, js_peer(node, **JS) as js, our_peer() as host:
-        address = await js_address(js, relay)
-        connection = await retried(lambda: host.connect(address))
+        connection = await host.connect(await js_address(js, relay))
         yield host, js, connection
 
 
