@@ -35,17 +35,20 @@ class Taken(enum.Enum):
     """It is not for now: it crossed our offer, which stands, or answers none."""
 
 
-def first_words(side: SdpType, local: Description, fingerprint: Fingerprint, sctp: SctpConfig) -> DataDescription:
-    """Return what our first description says, candidates and the peer's choices apart."""
+def first_words(
+    side: SdpType, local: Description, fingerprint: Fingerprint, sctp: SctpConfig, rng: random.Random
+) -> DataDescription:
+    """Return what our first description says, candidates and the peer's choices apart; ``rng`` must be a CSPRNG."""
     return DataDescription(
         type=side,
         ufrag=local.ufrag,
         pwd=local.pwd,
         fingerprints=(fingerprint,),
         setup=Setup.ACTPASS,
+        tls_id=f"{rng.getrandbits(192):048x}",
         sctp_port=sctp.port,
         max_message_size=sctp.max_message_size,
-        session_id=random.SystemRandom().getrandbits(62),
+        session_id=rng.getrandbits(62),
     )
 
 
@@ -97,6 +100,10 @@ class OfferAnswer:
         """Return mid and index of the data section (RFC 8829 section 5.3.1: those of the offer)."""
         return ("0", 0) if self.remote is None else (self.remote.mid, self.remote.index)
 
+    @property
+    def _knows_tls_id(self) -> bool:
+        return self.remote is not None and self.remote.tls_id is not None
+
     # ---------------------------------------------------------------- ours
 
     def offer(self, local: Description, candidates: Sequence[str], ended: bool) -> str:
@@ -146,6 +153,7 @@ class OfferAnswer:
             ufrag=local.ufrag,
             pwd=local.pwd,
             setup=Setup.ACTPASS if kind is SdpType.OFFER else self.setup,
+            tls_id=self._own.tls_id if kind is SdpType.OFFER or self._knows_tls_id else None,
             ice_lite=local.lite,
             ice_options=local.options,
             ice_pacing=round(local.pacing * 1000),
@@ -215,6 +223,8 @@ class OfferAnswer:
         """Refuse what would change more than ICE: the connection of DTLS and the association on it go on."""
         if set(told.fingerprints) != set(before.fingerprints):
             raise SdpError("a later description has another certificate")
+        if told.tls_id != before.tls_id:
+            raise SdpError("a later description wants another DTLS association")
         if (told.sctp_port, told.mid, told.index) != (before.sctp_port, before.mid, before.index):
             raise SdpError("a later description has another data section")
         theirs = Setup.PASSIVE if self.setup is Setup.ACTIVE else Setup.ACTIVE

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from functools import partial
+from random import SystemRandom
 from typing import Self
 
 from aiortc import RTCCertificate, RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
@@ -70,11 +71,9 @@ class DataPeer(AsyncIOEventEmitter):
         self._dtls = DtlsTransport(IceTransport(self.session), certificate)
         self.sctp = SctpAssociation(self._dtls, self.config.sctp)
         self._remote_candidates = RemoteCandidates(self.config.max_remote_candidates)
-        self._offers = OfferAnswer(
-            first_words(side, self.session.local_description, fingerprint_of(certificate), self.config.sctp),
-            self.counters,
-            max_description=self.config.max_description,
-        )
+        fingerprint = fingerprint_of(certificate)
+        own = first_words(side, self.session.local_description, fingerprint, self.config.sctp, SystemRandom())
+        self._offers = OfferAnswer(own, self.counters, max_description=self.config.max_description)
         self._candidates = LocalCandidates(
             self.session,
             partial(self.emit, "icecandidate"),

@@ -23,6 +23,7 @@ DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 PROTOCOLS = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP")
 
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/]+\Z")
+_TLS_ID = re.compile(r"[A-Za-z0-9+/\-_]{20,255}\Z")
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}\Z")
 _HEX_PAIRS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*\Z")
 _ORIGIN = re.compile(r"^o=\S+ ([0-9]{1,20}) ([0-9]{1,20}) ", re.MULTILINE)
@@ -75,6 +76,8 @@ class DataDescription:
     fingerprints: tuple[Fingerprint, ...]
     """At least one with a hash that DTLS can check."""
     setup: Setup
+    tls_id: str | None = None
+    """The name of the DTLS association, 20..255 characters (RFC 8842 section 4); None where it is not told."""
     ice_lite: bool = False
     ice_options: tuple[str, ...] = ("trickle", "ice2")
     ice_pacing: int = 50
@@ -127,6 +130,7 @@ def parse(text: str, kind: SdpType, max_length: int = 64 * 1024) -> DataDescript
         pwd=_credential(session, section, "ice-pwd", 22),
         fingerprints=_fingerprints(session, section),
         setup=_setup(session, section, kind),
+        tls_id=_tls_id(section),
         ice_lite="ice-lite" in session.attributes,
         ice_options=_ice_options(session, section),
         ice_pacing=_ice_pacing(session),
@@ -165,6 +169,8 @@ def serialize(description: DataDescription) -> str:
     if options:
         data.append(f"a=ice-options:{options}")
     data += [f"a=fingerprint:{item.algorithm} {item.value}" for item in description.fingerprints]
+    if description.tls_id is not None:
+        data.append(f"a=tls-id:{description.tls_id}")
     data += [
         f"a=setup:{description.setup}",
         f"a=mid:{description.mid}",
@@ -263,6 +269,13 @@ def _setup(session: _Section, section: _Section, kind: SdpType) -> Setup:
     if kind is SdpType.ANSWER and setup is Setup.ACTPASS:
         raise SdpError("an answer has to choose setup:active or setup:passive")
     return setup
+
+
+def _tls_id(section: _Section) -> str | None:
+    value = section.first("tls-id")
+    if value is not None and not _TLS_ID.match(value):
+        raise SdpError("tls-id is not 20 to 255 of its characters")
+    return value
 
 
 def _ice_options(session: _Section, section: _Section) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter, deque
 
 import pytest
@@ -34,7 +35,9 @@ class Side:
         self.ours = [local or fresh(self.name)]
         self.theirs: list[str] = []
         self.room = OfferAnswer(
-            first_words(side, self.ours[0], PRINT, SctpConfig()), self.counters, max_description=10_000
+            first_words(side, self.ours[0], PRINT, SctpConfig(), random.Random(self.name)),
+            self.counters,
+            max_description=10_000,
         )
 
     def offer(self, *, restart: bool) -> str:
@@ -182,3 +185,20 @@ def test_whatever_crosses_or_is_told_twice_two_honest_sides_end_as_one(steps: li
     assert offerer.theirs == [each.ufrag for each in answerer.ours][: len(offerer.theirs)]
     assert answerer.theirs == [each.ufrag for each in offerer.ours][: len(answerer.theirs)]
     assert len(offerer.theirs) == len(answerer.theirs)
+
+
+def test_the_dtls_association_has_a_name_that_stays_and_that_a_peer_without_one_is_not_told_in_answers() -> None:
+    # RFC 8842 section 5.2 to 5.5
+    offerer, answerer = connected()
+    names = [offerer.room._own.tls_id, answerer.room._own.tls_id]
+    answerer.take(offerer.offer(restart=True))
+    offerer.take(answerer.answer())
+    assert [answerer.room.remote.tls_id, offerer.room.remote.tls_id] == names  # type: ignore[union-attr]
+    assert None not in names
+    assert names[0] != names[1]
+    text = offerer.offer(restart=True)
+    with pytest.raises(SdpError, match="another DTLS association"):
+        answerer.take(text.replace(str(names[0]), "x" * 20))
+    silent = Side(SdpType.ANSWER)
+    silent.take(Side(SdpType.OFFER).offer(restart=False).replace("a=tls-id", "a=x-tls-id"))
+    assert parse(silent.answer(), SdpType.ANSWER).tls_id is None

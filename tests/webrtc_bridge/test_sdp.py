@@ -183,6 +183,8 @@ def _without(prefix: str) -> str:
         (CHROMIUM.replace("sctp-port:5000", "sctp-port:٣"), "not a number"),
         (CHROMIUM.replace("max-message-size:262144", "max-message-size:10"), "too small"),
         (CHROMIUM.replace("a=mid:0", "a=mid:" + "x" * 65), "mid is not"),
+        (CHROMIUM + "a=tls-id:" + "x" * 19 + "\n", "tls-id is not"),
+        (CHROMIUM + "a=tls-id:" + "x" * 256 + "\n", "tls-id is not"),
         (CHROMIUM + "a=x\n" * 3000, "lines exceeds"),
         (CHROMIUM + "a=" + "x" * 70000, "characters exceeds"),
         (CHROMIUM + "m=audio 9 RTP/AVP 0\n" * 70, "media sections exceed"),
