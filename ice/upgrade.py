@@ -130,9 +130,11 @@ class Spares:
 
     @property
     def has_hope(self) -> bool:
-        """Whether a pair is yet to be found good or bad."""
+        """Whether a pair is yet to be found good or bad. An idle one will be checked, unless it is a TCP pair."""
+        hopeful = [spare.pair for spare in self._by_pair.values() if spare.failures == 0]
         return any(
-            spare.failures == 0 and spare.pair.state is not PairState.SUCCEEDED for spare in self._by_pair.values()
+            pair.state.is_open or (pair.state is PairState.FAILED and not pair.path.protocol.is_stream)
+            for pair in hopeful
         )
 
     def drop(self, pair: CandidatePair) -> None:

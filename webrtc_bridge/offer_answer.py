@@ -92,6 +92,20 @@ class OfferAnswer:
         return Setup.ACTPASS if self.side is SdpType.OFFER else Setup.ACTIVE
 
     @property
+    def remote_ice(self) -> Description:
+        """What the last description of the other side says of ICE.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        told = self.remote
+        if told is None:
+            raise RuntimeError("the other side has said nothing yet")
+        return Description(
+            told.ufrag, told.pwd, lite=told.ice_lite, options=told.ice_options, pacing=told.ice_pacing / 1000
+        )
+
+    @property
     def may_offer(self) -> bool:
         """Whether an offer of ours may be made: none of the other side's waits for our answer."""
         return self.state is not SignalingState.HAVE_REMOTE_OFFER

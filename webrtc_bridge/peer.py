@@ -172,15 +172,7 @@ class DataPeer(AsyncIOEventEmitter):
             if taken is Taken.RESTART and remote.type is SdpType.OFFER:
                 self._candidates.hold()  # the answer, which the application makes now, goes first
             before = self.session.local_description
-            self.session.set_remote_description(
-                Description(
-                    remote.ufrag,
-                    remote.pwd,
-                    lite=remote.ice_lite,
-                    options=remote.ice_options,
-                    pacing=remote.ice_pacing / 1000,
-                )
-            )
+            self.session.set_remote_description(self._offers.remote_ice)
             if self.session.local_description != before:
                 self._candidates.again()
             self._restarts.done()

@@ -73,6 +73,8 @@ def test_what_a_caller_may_not_do() -> None:
         answerer.answer()
     with pytest.raises(RuntimeError, match="needs an offer of ours"):
         offerer.take("v=0")
+    with pytest.raises(RuntimeError, match="said nothing yet"):
+        _ = offerer.room.remote_ice
     answerer.take(offerer.offer(restart=False))
     with pytest.raises(RuntimeError, match="of the other side to be answered"):
         answerer.offer(restart=False)
