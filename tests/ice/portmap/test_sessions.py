@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from stun.aio.udp import UdpNetwork
 from tests.ice.portmap.fake_gateway import HERE, FakeGateway
 from tests.ice.sessions import WIRE
 from tests.simulation import Host, World, virtual_time
+from tests.simulation.realm import Realm
 
 ROUTER = "192.168.1.1"
 
@@ -256,3 +258,47 @@ async def test_upnp_routers_that_are_of_no_use(case: str, monkeypatch: pytest.Mo
         with pytest.raises(UpnpError):
             await gateway.map(BASE, 5000, 7200)
     assert len(router.calls) <= 2
+
+
+HERE6, ROUTER6 = "2001:db8:1::7", "2001:db8:1::1"
+
+
+class Firewall:
+    """A router of IPv6 that lets in what is asked for in PCP, at our own addresses (RFC 6887 section 11)."""
+
+    def __init__(self, world: World, realm: Realm) -> None:
+        self.open: dict[int, int] = {}
+        """The ports that are let in, and for how long."""
+        self._nonces: dict[int, bytes] = {}
+        self._socket = world.host("firewall", realm, ROUTER6).bind(TransportAddress(ROUTER6, 5351), self._receive)
+
+    def _receive(self, data: bytes, remote: tuple[str, int]) -> None:
+        assert data[:2] == b"\x02\x01"
+        assert len(data) == 60
+        host = ipaddress.IPv6Address(HERE6).packed
+        assert data[8:24] == host, "the packet's source"
+        assert data[44:60] == bytes(16), "no suggestion but the family"
+        nonce, port, lifetime = data[24:36], int.from_bytes(data[40:42], "big"), int.from_bytes(data[4:8], "big")
+        assert self._nonces.setdefault(port, nonce) == nonce
+        if lifetime:
+            self.open[port] = lifetime
+        else:
+            del self.open[port]
+        head = bytes((2, 0x81, 0, 0)) + data[4:8] + (1000).to_bytes(4, "big") + bytes(12)
+        self._socket.send(head + data[24:42] + data[40:42] + host, remote)
+
+
+@virtual_time
+async def test_an_ipv6_firewall_is_opened_at_our_own_address_and_shut_at_the_end() -> None:
+    world = World(1)
+    realm = world.realm("lan")
+    firewall = Firewall(world, realm)
+    host = world.host("h", realm, HERE6, link=WIRE)
+    config = IceConfig(portmap=PortmapConfig(enabled=True, gateway_ipv6=ROUTER6))
+    one = Session(Role.CONTROLLING, config, host.network(), random.Random(1))
+    await one.gather()
+    [local] = one.local_candidates
+    assert local.type is CandidateType.HOST, "there is no other address to tell"
+    assert firewall.open == {local.address.port: 7200}
+    await one.close()
+    assert firewall.open == {}
