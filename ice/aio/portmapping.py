@@ -141,8 +141,11 @@ class _Client(Driver[MapperEvent]):
 
     machine: PortmapClient
 
-    def __init__(self, owner: PortMapping, machine: PortmapClient, upnp: UpnpGateway) -> None:
+    def __init__(
+        self, owner: PortMapping, machine: PortmapClient, gateway: TransportAddress, upnp: UpnpGateway
+    ) -> None:
         super().__init__(machine, owner.network, owner.heard, on_effect=self._perform)
+        self._gateway = gateway
         self._upnp = upnp
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -165,13 +168,15 @@ class _Client(Driver[MapperEvent]):
         path = FiveTuple(bound.local, TransportAddress(gateway, pcp.PORT))
         wants_upnp = PortMapperProtocol.UPNP_IGD in owner.config.protocols and isinstance(owner.network, UdpNetwork)
         machine = PortmapClient(owner.config, path, owner.rng, upnp=wants_upnp and is_installed())
-        client = cls(owner, machine, UpnpGateway(owner.config, host, gateway, owner.network))
+        client = cls(owner, machine, path.remote, UpnpGateway(owner.config, host, gateway, owner.network))
         client.sockets[bound.local] = bound
         clients.append(client)
         return client
 
     def received(self, data: bytes, remote: TransportAddress) -> None:
         """Take what came to the socket."""
+        if remote == (self._gateway.host.partition("%")[0], self._gateway.port):
+            remote = self._gateway  # Sockets report a link-local address without its zone.
         for local in list(self.sockets):
             self.machine.receive_datagram(data, FiveTuple(local, remote), self._loop.time())
         self.pump()
