@@ -169,7 +169,8 @@ class Checking(Pairing):
 
     def connected(self, pair: CandidatePair, now: float) -> None:
         """The connection of ``pair`` is open: check it, now or again (RFC 6544 sections 7.1 and 11.1)."""
-        self._check(pair, now)
+        if self._client is not None:
+            self._check(pair, now)
 
     def move_selection(self, valid: CandidatePair) -> None:
         """The selected pair has got a new connection, which has been checked (RFC 6544 section 11.1)."""
@@ -343,8 +344,7 @@ class Checking(Pairing):
         self.moving.spares.clear()
         self.checklist.triggered.clear()
         self.checklist.together.leave(self.checklist)
-        if self._client is not None:
-            self._client.clear()
+        self._client = None  # Its valid pairs may not be nominated any more either.
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` or :meth:`run` is next wanted, or None."""

@@ -16,11 +16,11 @@ from stun.aio.driver import Driver
 from stun.aio.udp import UdpNetwork
 from stun.network import Network
 
-__all__ = ["default_gateway", "find_port_mappers"]
+__all__ = ["default_gateway", "default_gateway_ipv6", "find_port_mappers"]
 
 logger = logging.getLogger("ice")
 
-_ROUTES = Path("/proc/net/route")
+_ROUTES, _ROUTES_IPV6 = Path("/proc/net/route"), Path("/proc/net/ipv6_route")
 _UP, _GATEWAY = 1, 2
 
 
@@ -37,6 +37,24 @@ def default_gateway(routes: Path = _ROUTES) -> str | None:
         if int(fields[3], 16) & (_UP | _GATEWAY) == _UP | _GATEWAY:
             address = ipaddress.IPv4Address(int(fields[2], 16).to_bytes(4, "little"))
             found.append((int(fields[6]), str(address)))
+    return min(found)[1] if found else None
+
+
+def default_gateway_ipv6(routes: Path = _ROUTES_IPV6) -> str | None:
+    """As :func:`default_gateway` for IPv6; a link-local address has its zone."""
+    try:
+        lines = routes.read_text().splitlines()
+    except OSError:
+        return None
+    found: list[tuple[int, str]] = []
+    for fields in map(str.split, lines):
+        # Destination and its prefix, source and its prefix, next hop, metric, two counters, flags, interface.
+        if len(fields) < 10 or int(fields[0], 16) or int(fields[1], 16) or int(fields[3], 16):
+            continue
+        if int(fields[8], 16) & (_UP | _GATEWAY) == _UP | _GATEWAY:
+            address = ipaddress.IPv6Address(bytes.fromhex(fields[4]))
+            zone = f"%{fields[9]}" if address.is_link_local else ""
+            found.append((int(fields[5], 16), f"{address}{zone}"))
     return min(found)[1] if found else None
 
 

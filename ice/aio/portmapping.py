@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ice.aio.portmap import default_gateway
+from ice.aio.portmap import default_gateway, default_gateway_ipv6
 from ice.aio.upnp import UpnpGateway, is_installed
 from ice.candidate import Base
 from ice.portmap import pcp
@@ -54,14 +54,15 @@ class PortMapping:
 
     async def map(self, bases: list[Base]) -> None:
         """Ask for all of these, and return when each was answered, or after ``config.patience``."""
-        gateway = self._config.gateway or self._default_gateway()
-        if gateway is None:
-            logger.debug("no port is mapped: there is no default gateway")
-            return
+        gateways = {4: self._config.gateway, 6: self._config.gateway_ipv6}
+        if isinstance(self._network, UdpNetwork):
+            gateways = {4: gateways[4] or default_gateway(), 6: gateways[6] or default_gateway_ipv6()}
         loop = asyncio.get_running_loop()
         for base in bases:
-            # Loopback is nobody's to map, IPv6 gateways are link-local and have no routes to be read here.
-            if base.address.family != 4 or base.address.ip.is_loopback or self._closing:
+            gateway = gateways[base.address.family]
+            ip = base.address.ip
+            # Loopback is nobody's to map, and what is link-local passes no router.
+            if gateway is None or ip.is_loopback or ip.is_link_local or self._closing:
                 continue
             client = await self._client(base.address.host, gateway)
             if client is not None:
@@ -73,10 +74,7 @@ class PortMapping:
                     self._settled.clear()
                     await self._settled.wait()
         except TimeoutError:
-            logger.debug("the router at %s has not answered yet", gateway)
-
-    def _default_gateway(self) -> str | None:
-        return default_gateway() if isinstance(self._network, UdpNetwork) else None
+            logger.debug("a router has not answered yet: %s", ", ".join(filter(None, gateways.values())))
 
     async def _client(self, host: str, gateway: str) -> _Client | None:
         if host not in self._by_host:
@@ -143,8 +141,11 @@ class _Client(Driver[MapperEvent]):
 
     machine: PortmapClient
 
-    def __init__(self, owner: PortMapping, machine: PortmapClient, upnp: UpnpGateway) -> None:
+    def __init__(
+        self, owner: PortMapping, machine: PortmapClient, gateway: TransportAddress, upnp: UpnpGateway
+    ) -> None:
         super().__init__(machine, owner.network, owner.heard, on_effect=self._perform)
+        self._gateway = gateway
         self._upnp = upnp
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -167,13 +168,15 @@ class _Client(Driver[MapperEvent]):
         path = FiveTuple(bound.local, TransportAddress(gateway, pcp.PORT))
         wants_upnp = PortMapperProtocol.UPNP_IGD in owner.config.protocols and isinstance(owner.network, UdpNetwork)
         machine = PortmapClient(owner.config, path, owner.rng, upnp=wants_upnp and is_installed())
-        client = cls(owner, machine, UpnpGateway(owner.config, host, gateway, owner.network))
+        client = cls(owner, machine, path.remote, UpnpGateway(owner.config, host, gateway, owner.network))
         client.sockets[bound.local] = bound
         clients.append(client)
         return client
 
     def received(self, data: bytes, remote: TransportAddress) -> None:
         """Take what came to the socket."""
+        if remote == (self._gateway.host.partition("%")[0], self._gateway.port):
+            remote = self._gateway  # Sockets report a link-local address without its zone.
         for local in list(self.sockets):
             self.machine.receive_datagram(data, FiveTuple(local, remote), self._loop.time())
         self.pump()

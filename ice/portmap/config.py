@@ -22,6 +22,9 @@ class PortmapConfig:
     """What is spoken, the first choice first. UPnP needs the package async-upnp-client (``lastresort[upnp]``)."""
     gateway: str | None = None
     """The router's IPv4 address; None for the one that the default route leads to."""
+    gateway_ipv6: str | None = None
+    """The router's IPv6 address, with its zone if it is link-local (``fe80::1%eth0``); None as for ``gateway``. It is
+    asked to let peers in through its firewall at our own address and port (RFC 6887 section 11), in PCP alone."""
     lifetime: int = 7200
     """How long a mapping is asked for, in whole seconds (RFC 6886 section 3.3); it is renewed from half of that on."""
     max_lifetime: int = 86400
@@ -45,6 +48,8 @@ class PortmapConfig:
     def __post_init__(self) -> None:
         if self.gateway is not None:
             ipaddress.IPv4Address(self.gateway)
+        if self.gateway_ipv6 is not None:
+            ipaddress.IPv6Address(self.gateway_ipv6)
         if not 120 <= self.lifetime < 86400 or self.max_lifetime < self.lifetime:
             raise ValueError("lifetime is 120..86399 s (RFC 6887 section 15), max_lifetime not less than it")
         if min(self.nat_pmp_sends, self.pcp_sends, self.max_mappings) < 1:

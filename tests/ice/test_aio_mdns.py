@@ -14,10 +14,11 @@ import ifaddr
 import pytest
 
 from ice.aio import Session
-from ice.aio.mdns import ZeroconfNames
+from ice.aio.mdns import NameService, ZeroconfNames
 from ice.candidate import Candidate
 from ice.config import IceConfig
 from ice.description import Description
+from ice.mdns import Names, PublishName, ResolveName
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.remote import Rejection
 from ice.roles import Role
@@ -193,3 +194,16 @@ async def test_an_address_that_cannot_be_bound_leaves_no_socket_open(monkeypatch
     await names.publish("lastresort-x.local", "127.0.0.1")
     await names.close()
     gc.collect()
+
+
+async def test_a_session_may_end_at_any_moment_of_publishing_and_resolving() -> None:
+    nothing = Names(IceConfig(), random.Random(1), lambda now: None)
+    for turns in range(16):
+        service = NameService(nothing, MdnsConfig(), Loopback(), lambda: None)
+        service.perform(PublishName(f"lastresort-{turns}.local", "127.0.0.1"))
+        service.perform(ResolveName(f"lastresort-{turns + 1}.local"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        service.end()
+        await service.ended()
+        gc.collect()  # A socket that was left open is a warning, and so a failure.

@@ -328,3 +328,22 @@ def test_without_a_generation_named_a_candidate_belongs_to_the_last_description(
     a.agent.set_remote_description(Description("fresh", "fresh-password-fresh-password"), 1.0)
     a.agent.add_remote_candidate(unnamed, 1.0)
     assert [candidate.address.port for candidate in a.agent.remote_candidates] == [7]
+
+
+def test_what_a_generation_has_found_is_not_nominated_once_it_has_stopped() -> None:
+    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B)
+    wire = Wire(a, b, delay=0.01)
+    describe(a, b)
+    tell_candidates(a, b, end=False)
+    tell_candidates(b, a)
+    better = Candidate.from_sdp("9 1 udp 2147483647 198.51.100.77 9 typ host")
+    a.agent.add_remote_candidate(better, 0.0)  # Nobody is there, and the nomination waits for it.
+    wire.run(until=0.06)
+    stopped = a.agent._generations.current
+    assert stopped.checking.checklist.valid
+    assert stopped.checking.selected is None
+    stopped.retire(30.0)  # As when a newer one has selected a pair.
+    wire.run(until=5.0)
+    assert not [message for _, message, _ in wire.log if message.get(att.USE_CANDIDATE)]
+    assert stopped.consent is None
+    assert a.agent.next_timeout() is None or a.agent.next_timeout().at > 5.0  # type: ignore[union-attr]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ice.candidate import TcpType
 from ice.config import IceConfig
 from ice.events import State
 from ice.life_config import UpgradeConfig
 from ice.roles import Role
+from stun.address import TransportAddress
 from tests.ice.life_stage import LifePeer
+from tests.ice.test_lying_servers import liar
 from tests.ice.trip import SERVER, add_stun_server, mirrored
 from tests.simulation import LinkProfile, NatBehaviour, NatRouter, World
+from tests.simulation.turn_server import turn_server
 
 NATS = st.sampled_from([None, NatBehaviour.full_cone(), NatBehaviour.port_restricted_cone()])
 LINKS = st.builds(
@@ -53,6 +58,7 @@ class Life:
         roles: tuple[Role, Role],
         seed: int,
         renominates: bool,
+        kinds: frozenset[TcpType],
     ) -> None:
         self.world = World(seed)
         self.server = add_stun_server(self.world, SERVER)
@@ -65,13 +71,21 @@ class Life:
             address = f"198.51.100.{index}" if router is None else f"192.168.{index}.2"
             host = self.world.host(f"host{index}", realm, address, link=link)
             self.routers.append(router)
-            self.peers.append(LifePeer(host, role, config, seed=seed + index))
+            self.peers.append(LifePeer(host, role, config, seed=seed + index, kinds=sorted(kinds)))
         self._spare = 10
+        self.victim = TransportAddress("203.0.113.66", 5000)
 
-    def begin(self) -> None:
+    def begin(self, *, relayed: bool, lied_to: bool) -> None:
         first, second = self.peers
-        first.start(second, [self.server])
-        second.start(first, [self.server])
+        servers = [self.server]
+        if lied_to:
+            liar(self.world, "203.0.113.100", self.victim)
+            servers.append(TransportAddress("203.0.113.100", 3478))
+        if relayed:
+            for number, peer in enumerate(self.peers):
+                peer.relays.append(turn_server(self.world, f"203.0.113.{98 + number}"))
+        first.start(second, servers)
+        second.start(first, servers)
 
     def step(self, what: str, *arguments: float) -> None:
         match what, arguments:
@@ -111,12 +125,7 @@ class Life:
     def _remove_address(self, peer: LifePeer) -> None:
         if len(peer.host.addresses) < 2 or peer.state.is_over:
             return
-        gone = peer.host.addresses[0]
-        peer.host.remove_address(gone)
-        for base in [base for base in peer._sockets if base.host == gone]:
-            peer._sockets[base].close()
-            peer.machine.remove_local_base(base, self.world.now)
-        peer.pump()
+        peer.lose_host(peer.host.addresses[0])
 
     def calm_down(self) -> None:
         """Nothing happens any more: links are perfect, and there is time."""
@@ -127,21 +136,38 @@ class Life:
         self.world.run(until=self.world.now + 200.0)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.tuples(NATS, NATS), LINKS, ROLES, st.integers(0, 10_000), st.booleans(), st.lists(STEPS, max_size=12))
+@pytest.mark.timeout(300)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.tuples(NATS, NATS),
+    LINKS,
+    ROLES,
+    st.integers(0, 10_000),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.frozensets(st.sampled_from(list(TcpType))),
+    st.lists(STEPS, max_size=12),
+)
 def test_whatever_happens_both_ends_agree_in_the_end(
     nats: tuple[NatBehaviour | None, NatBehaviour | None],
     link: LinkProfile,
     roles: tuple[Role, Role],
     seed: int,
     renominates: bool,
+    relayed: bool,
+    lied_to: bool,
+    kinds: frozenset[TcpType],
     steps: list[tuple[str, float]],
 ) -> None:
-    life = Life(nats, link, roles, seed, renominates)
-    life.begin()
+    life = Life(nats, link, roles, seed, renominates, kinds)
+    life.begin(relayed=relayed, lied_to=lied_to)
     for what, *arguments in steps:
         life.step(what, *arguments)
     life.calm_down()
+    for peer in life.peers:
+        peer.strangers_must_be_spared()
+        assert life.victim not in {path.remote for path in peer.answered}
     first, second = (peer.machine for peer in life.peers)
     assert first.state.is_over == second.state.is_over
     if first.state.is_over:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ice.aio.portmap import default_gateway, find_port_mappers
+from ice.aio.portmap import default_gateway, default_gateway_ipv6, find_port_mappers
 from ice.portmap import nat_pmp, pcp, ssdp
 from ice.portmap.probe import PortMapper, PortMapperProtocol, PortmapProbe, ProbeConfig, ProbeFinished
 from stun.address import FiveTuple, TransportAddress
@@ -217,3 +217,23 @@ def test_the_default_gateway(tmp_path: Path) -> None:
     routes.write_text(head)
     assert default_gateway(routes) is None
     assert default_gateway(tmp_path / "nothing") is None
+
+
+def test_the_default_gateway_of_ipv6(tmp_path: Path) -> None:
+    none, routes = "0" * 32, tmp_path / "ipv6_route"
+    near, far = "fe800000000000000000000000000001", "20010db8000100000000000000000001"
+
+    def line(target: str, prefix: str, hop: str, metric: str, flags: str, interface: str) -> str:
+        return f"{target} {prefix} {none} 00 {hop} {metric} 00000001 00000000 {flags} {interface:>8}\n"
+
+    on_link = line(far[:16] + "0" * 16, "40", none, "00000100", "00000001", "eth0")
+    unreachable = line(none, "00", none, "ffffffff", "00200200", "lo")
+    routes.write_text(on_link + line(none, "00", near, "00000400", "00450003", "eth0") + unreachable)
+    assert default_gateway_ipv6(routes) == "fe80::1%eth0"
+    routes.write_text(
+        line(none, "00", near, "00000400", "00450003", "eth0") + line(none, "00", far, "00000064", "00000003", "wlan0")
+    )
+    assert default_gateway_ipv6(routes) == "2001:db8:1::1"
+    routes.write_text(on_link + unreachable)
+    assert default_gateway_ipv6(routes) is None
+    assert default_gateway_ipv6(tmp_path / "nothing") is None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
 from ice.aio import Session
+from ice.aio.portmapping import PortMapping
 from ice.aio.upnp import UpnpError, UpnpGateway
 from ice.candidate import Base, CandidateType
 from ice.config import IceConfig
@@ -19,6 +22,7 @@ from ice.portmap.config import PortmapConfig
 from ice.roles import Role
 from stun.address import TransportAddress
 from stun.aio.udp import UdpNetwork
+from stun.network import DatagramReceiver
 from tests.ice.portmap.fake_gateway import HERE, FakeGateway
 from tests.ice.sessions import WIRE
 from tests.simulation import Host, World, virtual_time
@@ -256,3 +260,78 @@ async def test_upnp_routers_that_are_of_no_use(case: str, monkeypatch: pytest.Mo
         with pytest.raises(UpnpError):
             await gateway.map(BASE, 5000, 7200)
     assert len(router.calls) <= 2
+
+
+HERE6, ROUTER6 = "2001:db8:1::7", "2001:db8:1::1"
+
+
+class Firewall:
+    """A router of IPv6 that lets in what is asked for in PCP, at our own addresses (RFC 6887 section 11)."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, int] = {}
+        """The ports that are let in, and for how long."""
+        self._nonces: dict[int, bytes] = {}
+
+    def answer(self, data: bytes) -> bytes:
+        assert data[:2] == b"\x02\x01"
+        assert len(data) == 60
+        host = ipaddress.IPv6Address(HERE6).packed
+        assert data[8:24] == host, "the packet's source"
+        assert data[44:60] == bytes(16), "no suggestion but the family"
+        nonce, port, lifetime = data[24:36], int.from_bytes(data[40:42], "big"), int.from_bytes(data[4:8], "big")
+        assert self._nonces.setdefault(port, nonce) == nonce
+        if lifetime:
+            self.open[port] = lifetime
+        else:
+            del self.open[port]
+        head = bytes((2, 0x81, 0, 0)) + data[4:8] + (1000).to_bytes(4, "big") + bytes(12)
+        return head + data[24:42] + data[40:42] + host
+
+
+@virtual_time
+async def test_an_ipv6_firewall_is_opened_at_our_own_address_and_shut_at_the_end() -> None:
+    world = World(1)
+    realm = world.realm("lan")
+    firewall = Firewall()
+    socket = world.host("firewall", realm, ROUTER6).bind(
+        TransportAddress(ROUTER6, 5351), lambda data, remote: socket.send(firewall.answer(data), remote)
+    )
+    host = world.host("h", realm, HERE6, link=WIRE)
+    config = IceConfig(portmap=PortmapConfig(enabled=True, gateway_ipv6=ROUTER6))
+    one = Session(Role.CONTROLLING, config, host.network(), random.Random(1))
+    await one.gather()
+    [local] = one.local_candidates
+    assert local.type is CandidateType.HOST, "there is no other address to tell"
+    assert firewall.open == {local.address.port: 7200}
+    await one.close()
+    assert firewall.open == {}
+
+
+class ZonelessNetwork:
+    """A network whose sockets want the zone of a link-local address, and report it without, as those of IPv6 do."""
+
+    def __init__(self, firewall: Firewall) -> None:
+        self._firewall = firewall
+
+    async def bind(self, local: TransportAddress, receiver: DatagramReceiver) -> SimpleNamespace:
+        def send(data: bytes, remote: tuple[str, int]) -> bool:
+            assert remote == ("fe80::1%eth0", 5351)
+            answer = self._firewall.answer(data)
+            asyncio.get_running_loop().call_soon(receiver, answer, ("fe80::1", 5351))
+            return True
+
+        return SimpleNamespace(local=local._replace(port=40000), send=send, close=lambda: None)
+
+
+async def test_a_link_local_router_is_known_by_its_address_without_the_zone() -> None:
+    firewall = Firewall()
+    config = PortmapConfig(enabled=True, gateway_ipv6="fe80::1%eth0")
+    mapping = PortMapping(config, ZonelessNetwork(firewall), random.Random(1), lambda event: None)  # type: ignore[arg-type]
+    base = Base(TransportAddress(HERE6, 5000))
+    await mapping.map([base, Base(TransportAddress("fe80::7", 5001))])
+    assert mapping.mapped == {base: base.address}
+    assert firewall.open == {5000: 7200}
+    mapping.end()
+    await mapping.ended()
+    assert firewall.open == {}
