@@ -5,12 +5,15 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from ice.config import IceConfig
 from ice.exposure import exposed, without_stable_twins
 from stun.network import Interface
 
 __all__ = ["usable_addresses"]
+
+_ip = lru_cache(maxsize=256)(ipaddress.ip_address)  # Every session asks about the same few.
 
 
 def usable_addresses(interfaces: Iterable[Interface], config: IceConfig, routes: Collection[str] = ()) -> list[str]:
@@ -28,14 +31,14 @@ def usable_addresses(interfaces: Iterable[Interface], config: IceConfig, routes:
     hosts: dict[str, None] = {}
     usable = []
     for interface in interfaces:
-        ip = ipaddress.ip_address(interface.host)
+        ip = _ip(interface.host)
         if _is_wanted(interface, config) and _is_usable(ip, config) and not any(ip in network for network in networks):
             usable.append(interface)
     if config.prefer_temporary:
         usable = without_stable_twins(usable)
     usable.sort(key=lambda interface: _matches(interface.name, config.unreliable_interfaces))  # Else in their order.
     for interface in exposed(usable, config.exposure, routes):
-        hosts[str(ipaddress.ip_address(interface.host))] = None
+        hosts[str(_ip(interface.host))] = None
     return list(hosts)[: config.max_local_bases]
 
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from stun.address import TransportAddress
 
-__all__ = ["ConnectableSocket", "DatagramReceiver", "DatagramSocket", "Interface", "Network"]
+__all__ = ["ConnectableSocket", "DatagramReceiver", "DatagramSocket", "Interface", "Network", "provides"]
+
+
+@lru_cache(maxsize=256)
+def provides(kind: type, protocol: type) -> bool:
+    """Whether objects of a class have the methods of a ``runtime_checkable`` protocol.
+
+    For ``isinstance`` Python 3.11 goes through all members every time; a session asks it a few times.
+    """
+    return issubclass(kind, protocol)
 
 
 class Interface(NamedTuple):

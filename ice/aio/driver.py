@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from ice.agent import Agent
 from ice.aio.base_receiver import BaseReceiver
@@ -30,7 +30,7 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio import Driver
 from stun.demux import is_stun
 from stun.machine import Release, Transmit
-from stun.network import Network
+from stun.network import Network, provides
 from stun.nothing import NO_MEMBERS
 from turn.aio.credentials import fetch_again
 from turn.aio.peer_stream import open_peer_stream
@@ -76,8 +76,8 @@ class AgentDriver(Driver[Event]):
         """Set when everything is closed."""
         self.seat: NetworkSeat | None = None
         """The session's place on a network that it shares with others; its user name fragments are told there."""
-        if isinstance(network, SharedNetwork):
-            self.seat = network.join(agent.local_description.ufrag)
+        if provides(type(network), SharedNetwork):
+            self.seat = cast(SharedNetwork, network).join(agent.local_description.ufrag)
         self.tcp = TcpDriver(agent, self.seat or network, config.tcp, self.pump, put, traffic)
         """The connections of TCP candidates."""
         self._put = put

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
+from ice.aio.flag import Flag
 from ice.life_config import RoamingConfig
 from stun.address import TransportAddress
-from stun.network import Network
+from stun.network import Network, provides
 
 __all__ = ["Roaming", "WatchableNetwork"]
 
@@ -50,7 +51,7 @@ class Roaming:
         self._bases = bases
         self._bind = bind
         self._unbind = unbind
-        self._changed = asyncio.Event()
+        self._changed = Flag()
         self._refused: dict[str, int] = {}
         self._end: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -59,8 +60,8 @@ class Roaming:
         """Begin to follow the machine. Harmless twice."""
         if self._task is not None or not self._config.enabled:
             return
-        if self._config.watch and isinstance(self._network, WatchableNetwork):
-            self._end = self._network.watch_interfaces(self._changed.set)
+        if self._config.watch and provides(type(self._network), WatchableNetwork):
+            self._end = cast(WatchableNetwork, self._network).watch_interfaces(self._changed.set)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ice: watch interfaces")
 
     def stop(self) -> None:

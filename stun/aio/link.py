@@ -12,7 +12,7 @@ import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.dtls import DtlsClient
@@ -22,7 +22,7 @@ from stun.aio.trust import ascii_name, lists_no_authority
 from stun.aio.udp import UdpNetwork
 from stun.config import DtlsConfig, StreamConfig
 from stun.errors import StunCertificateError, StunConfigurationError, StunHandshakeError, StunLinkError
-from stun.network import ConnectableSocket, DatagramSocket, Network
+from stun.network import ConnectableSocket, DatagramSocket, Network, provides
 
 __all__ = ["ALPN_NAT_DISCOVERY", "ALPN_TURN", "Closed", "LinkOptions", "Receiver", "ServerLink", "open_link"]
 
@@ -154,7 +154,8 @@ class UdpLink:
 
     def __init__(self, bound: DatagramSocket, server: TransportAddress) -> None:
         # A socket of the server's own is faster, and knows which of our addresses the route takes.
-        twin = bound.connect(server) if isinstance(bound, ConnectableSocket) else None
+        can_connect = provides(type(bound), ConnectableSocket)
+        twin = cast(ConnectableSocket, bound).connect(server) if can_connect else None
         self._sockets = [bound] if twin is None else [twin, bound]
         self._send = self._sockets[0].send
         self._server = server
