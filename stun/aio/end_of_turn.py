@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 __all__ = ["EndOfTurn"]
 
@@ -17,29 +17,33 @@ class EndOfTurn:
     deadlines after each of their inputs notice that.
     """
 
-    __slots__ = ("_calls", "_loop")
+    __slots__ = ("__weakref__", "_calls", "_loop")
 
-    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, EndOfTurn]] = WeakKeyDictionary()
+    # Those who use it keep it: a loop that is gone leaves nothing behind.
+    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, ref[EndOfTurn]]] = WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = ref(loop)
         self._calls: list[Callable[[], object]] = []
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> EndOfTurn:
         """Return that of a loop."""
         known = cls._of.get(loop)
-        if known is None:
-            known = cls._of[loop] = cls(loop)
-        return known
+        end = None if known is None else known()
+        if end is None:
+            end = cls(loop)
+            cls._of[loop] = ref(end)
+        return end
 
     def add(self, call: Callable[[], object]) -> None:
         """Have ``call`` called. It runs in the context of whoever was the first to ask in this turn.
 
         One that raises is reported by the loop, as any callback is; the others are called all the same.
         """
-        if not self._calls:
-            self._loop.call_soon(self._run)
+        loop = self._loop()
+        if not self._calls and loop is not None:
+            loop.call_soon(self._run)
         self._calls.append(call)
 
     def _run(self) -> None:
