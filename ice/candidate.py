@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ice.errors import CandidateError
@@ -102,10 +102,20 @@ class Candidate:
         """What people and the other side may see of the address: the name where it has one."""
         return self.alias or self.address
 
-    @property
-    def as_told(self) -> Candidate:
-        """What may leave this side: of a candidate that has a name, nothing but the name."""
-        return self if self.alias is None else replace(self, address=self.alias, alias=None)
+    def told(self, ufrag: str) -> Candidate:
+        """Return what may leave this side, in the generation ``ufrag``: of what has a name, nothing but the name."""
+        return Candidate(  # Rather than dataclasses.replace, which takes several times as long.
+            foundation=self.foundation,
+            component=self.component,
+            transport=self.transport,
+            priority=self.priority,
+            address=self.shown_address,
+            type=self.type,
+            related_address=self.related_address,
+            tcp_type=self.tcp_type,
+            extensions=(*self.extensions, ("ufrag", ufrag)),
+            base=self.base,
+        )
 
     @property
     def protocol(self) -> TransportProtocol:

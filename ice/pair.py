@@ -21,7 +21,7 @@ COUNTERPARTS = {
 
 def can_meet(local: Candidate, remote: Candidate) -> bool:
     """Whether two candidates speak one transport, and over TCP one opens what the other takes (RFC 6544 6.2)."""
-    if local.protocol is not remote.protocol:
+    if local.transport != remote.transport:
         return False
     return local.tcp_type is None or COUNTERPARTS[local.tcp_type] is remote.tcp_type
 

@@ -162,7 +162,7 @@ class Pairing:
         ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
-        if ours.family != theirs.family or ours.ip.is_loopback != theirs.ip.is_loopback:
+        if ours.family != theirs.family or ours.is_loopback != theirs.is_loopback:
             return False
         return self._local.can_reach(base, theirs)
 

@@ -44,11 +44,17 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
     loopback ones unless the configuration gathers such addresses itself.
     """
     ip = address.ip
-    if ip.is_unspecified or ip.is_multicast or address.host == _BROADCAST or address.host.startswith("0."):
-        return True
-    if isinstance(ip, ipaddress.IPv6Address) and (ip.ipv4_mapped is not None or ip.is_link_local):
-        return True
-    if ip.is_loopback and not config.include_loopback:
+    if isinstance(ip, ipaddress.IPv4Address):
+        first = int(ip) >> 24
+        if first == 0 or 224 <= first < 240 or address.host == _BROADCAST:  # This network, multicast.
+            return True
+    else:
+        number = int(ip)
+        first = number >> 112
+        # Unspecified, IPv4-mapped, multicast, link-local.
+        if number == 0 or number >> 32 == 0xFFFF or first >> 8 == 0xFF or first & 0xFFC0 == 0xFE80:
+            return True
+    if address.is_loopback and not config.include_loopback:
         return True
     return any(ip in ipaddress.ip_network(network) for network in config.excluded_networks)
 

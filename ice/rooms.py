@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 
 from ice.all_checks import AllChecks
 from ice.candidate import Base, Candidate, TcpType
@@ -140,8 +139,7 @@ class AgentRooms:
 
     def _as_told(self, candidate: Candidate) -> Candidate:
         """Return one of our candidates as the peer is told it: with the generation, and no address that has a name."""
-        ufrag = ("ufrag", self.local_description.ufrag)
-        return replace(candidate.as_told, extensions=(*candidate.extensions, ufrag))
+        return candidate.told(self.local_description.ufrag)
 
     @property
     def mappable_bases(self) -> list[Base]:

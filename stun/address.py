@@ -12,6 +12,11 @@ __all__ = ["FiveTuple", "TransportAddress", "TransportProtocol", "is_ip_literal"
 _ip = functools.lru_cache(maxsize=1024)(ipaddress.ip_address)  # Few hosts are asked about, again and again.
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    return _ip(host).is_loopback
+
+
 def is_ip_literal(text: str) -> bool:
     """Return whether ``text`` is an IP address, without brackets."""
     try:
@@ -66,6 +71,11 @@ class TransportAddress(NamedTuple):
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         """The host as an ``ipaddress`` object."""
         return _ip(self.host)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine as only itself can reach it."""
+        return _is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.family == 6 else f"{self.host}:{self.port}"

@@ -1,14 +1,29 @@
 from __future__ import annotations
 
+import ipaddress
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
-from ice.remote import Rejection, RemoteCandidates
+from ice.remote import Rejection, RemoteCandidates, unusable
 from stun.address import FiveTuple, TransportAddress
+
+SPECIAL = (
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "224.0.0.0/4",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:0:0/96",
+    "fe80::/10",
+    "ff00::/8",
+)
 
 
 def remotes(**settings: object) -> RemoteCandidates:
@@ -120,3 +135,13 @@ def test_a_signalled_candidate_takes_the_place_of_a_learned_one() -> None:
     assert table.add(text(priority=77)) == (text(priority=77), learned)
     assert table.at(TransportAddress("198.51.100.1", 5000)) == text(priority=77)
     assert table.learn(came_from("203.0.113.9", 1), 5) is not None  # The place of the learned one is free.
+
+
+@given(st.one_of(st.ip_addresses(), st.sampled_from(SPECIAL).flatmap(lambda network: st.ip_addresses(network=network))))
+def test_what_is_never_sent_to_is_what_its_kind_says(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    barred = ip.is_unspecified or ip.is_multicast or ip.is_loopback or str(ip) == "255.255.255.255"
+    if isinstance(ip, ipaddress.IPv4Address):
+        barred = barred or str(ip).startswith("0.")
+    else:
+        barred = barred or ip.ipv4_mapped is not None or ip.is_link_local
+    assert unusable(TransportAddress(str(ip), 1), IceConfig()) is barred
