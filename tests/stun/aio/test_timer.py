@@ -6,7 +6,7 @@ import asyncio
 
 from stun.aio.timer import MachineTimer
 from stun.machine import Deadline
-from tests.simulation.loop import virtual_time
+from tests.simulation.loop import VirtualTimeLoop, virtual_time
 
 
 class Clockwork:
@@ -104,3 +104,35 @@ async def test_a_machine_may_stop_its_timer() -> None:
     timer.arm()
     await asyncio.sleep(10)
     assert machine.woken == [1.0]
+
+
+@virtual_time
+async def test_a_loop_that_is_behind_reads_before_the_machine_repeats_itself() -> None:
+    loop = asyncio.get_running_loop()
+    machine, timer = wound_up(1.0, 50.0)
+    assert isinstance(loop, VirtualTimeLoop)
+
+    def busy() -> None:
+        loop.advance(2.0)  # Past the deadline, in one callback.
+        loop.call_soon(answered)  # What waits at a socket is handled in the next turn.
+
+    def answered() -> None:
+        machine.deadlines.pop(0)
+        timer.arm()
+
+    loop.call_at(0.5, busy)
+    await asyncio.sleep(10)
+    assert machine.woken == []
+    await asyncio.sleep(60)
+    assert machine.woken == [50.0]
+
+
+@virtual_time
+async def test_a_loop_that_stays_behind_wakes_the_machine_all_the_same() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    machine, _ = wound_up(1.0)
+    for number in range(5):
+        loop.call_at(0.5 + number / 10, loop.advance, 2.0)
+    await asyncio.sleep(20)
+    assert len(machine.woken) == 1
