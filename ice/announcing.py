@@ -112,7 +112,8 @@ class AgentCandidates(TcpInputs):
     def _withdraw(self, base: Base, mapped: TransportAddress | None = None) -> None:
         """What was told of a base, or that it was mapped, is not true any more."""
         for candidate in self._generations.current.announced:
-            if candidate.base_key == base and mapped in (None, candidate.address):
+            matches = candidate.base_key == base and mapped in (None, candidate.address)
+            if matches and candidate not in self._withdrawn:
                 self._withdrawn += (candidate,)
 
     def _finish_gathering(self) -> None:
@@ -134,6 +135,8 @@ class AgentCandidates(TcpInputs):
         if self.state.is_over or base not in self._local.hosts:
             return
         self._mapped = {**self._mapped, (base, mapped): gateway}
+        key = (base, mapped)  # It may be back, which the peer need not be told.
+        self._withdrawn = tuple(each for each in self._withdrawn if (each.base_key, each.address) != key)
         candidate = self._local.add_reflexive(base, mapped, TransportAddress(gateway, 0))
         if candidate is not None and not self._gathering.complete:
             self._found(candidate)
