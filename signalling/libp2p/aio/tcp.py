@@ -8,8 +8,6 @@ import random
 import socket
 from collections.abc import Callable
 
-import ifaddr
-
 from signalling.errors import DialError, SignallingError
 from signalling.libp2p.addresses import Endpoint, endpoint_of, tcp_address, with_peer
 from signalling.libp2p.aio.connection import Connection, Direction
@@ -20,6 +18,7 @@ from signalling.libp2p.keys import PrivateKey
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.peer_id import PeerId
 from signalling.libp2p.roles import Role
+from stun.aio.interfaces import list_interfaces
 
 __all__ = ["TcpTransport", "TurnedAway", "listening_socket", "reachable_hosts"]
 
@@ -187,14 +186,12 @@ def reachable_hosts(host: str) -> list[str]:
     """Return ``host``; for an unspecified address those of the interfaces of its family, link-local ones left out."""
     if host not in ("0.0.0.0", "::"):
         return [host]
-    found = []
-    for adapter in ifaddr.get_adapters():
-        for ip in adapter.ips:
-            if isinstance(ip.ip, str) and host == "0.0.0.0":
-                found.append(ip.ip)
-            elif not isinstance(ip.ip, str) and host == "::" and not ip.ip[0].startswith("fe80"):
-                found.append(ip.ip[0])
-    return found
+    is_ipv6 = host == "::"
+    return [
+        interface.host
+        for interface in list_interfaces()
+        if (":" in interface.host) is is_ipv6 and "%" not in interface.host
+    ]
 
 
 def _endpoint(address: Multiaddr) -> Endpoint | None:
