@@ -149,7 +149,7 @@ class Names:
     """The names of one session, the peer's and ours.
 
     Inputs of the driver end in ``settle(now)``, with which the agent takes :attr:`ready` and :attr:`tellable` and
-    drains :meth:`next_effect`. What does not resolve is rejected where it came from.
+    drains :attr:`effects`. What does not resolve is rejected where it came from.
     """
 
     __slots__ = (
@@ -303,10 +303,6 @@ class Names:
             self.effects.append(WithdrawName(name))
         self._publishing.clear()
         self._untold.clear()
-
-    def next_effect(self) -> NameEffect | None:
-        """Return the next thing for the driver, or None."""
-        return self.effects.popleft() if self.effects else None
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""

@@ -76,7 +76,3 @@ class RelayTables:
     def stats(self) -> tuple[RelayStats, ...]:
         """Return a picture of every server."""
         return tuple(relay.stats() for relay in self._relays)
-
-    def next_effect(self) -> RelayEffect | None:
-        """Return the next thing for the driver, or None."""
-        return self.effects.popleft() if self.effects else None

@@ -44,7 +44,7 @@ class Relays(RelayTables):
     """Owns one :class:`~turn.client.TurnClient` for each allocation.
 
     Every input of the outside ends in ``settle(now)``, with which the agent takes the news, what came from peers, and
-    then drains :meth:`next_effect`.
+    then drains :attr:`effects`.
     """
 
     __slots__ = ("_config", "_ended", "_grace_at", "_hosts", "_local", "_rng", "_settle")

@@ -122,7 +122,10 @@ class AgentDriver(Driver[Event]):
             self.close()
 
     def pump_soon(self) -> None:
-        """Pump at the end of this turn of the loop: what an application tells comes in crowds."""
+        """Pump at the end of this turn of the loop: what an application tells comes in crowds.
+
+        It has a handle of its own: what listeners do with the events runs in the context of whoever told it.
+        """
         if self._soon is None and not self._closed:
             self._soon = self._loop.call_soon(self._pump_now)
 
