@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import ClassVar
-from weakref import WeakKeyDictionary, ref
+
+from stun.aio.of_loop import OfLoop
 
 __all__ = ["EndOfTurn"]
 
 
-class EndOfTurn:
+class EndOfTurn(OfLoop):
     """What is left to be done in this turn of a loop, in the order in which it was asked for.
 
     ``loop.call_soon`` makes a handle and copies a context for each call. A thousand machines that look at their
     deadlines after each of their inputs notice that.
     """
 
-    __slots__ = ("__weakref__", "_calls", "_loop")
-
-    # Those who use it keep it: a loop that is gone leaves nothing behind.
-    _of: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, ref[EndOfTurn]]] = WeakKeyDictionary()
+    __slots__ = ("_calls",)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = ref(loop)
+        super().__init__(loop)
         self._calls: list[Callable[[], object]] = []
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> EndOfTurn:
-        """Return that of a loop."""
-        known = cls._of.get(loop)
-        end = None if known is None else known()
-        if end is None:
-            end = cls(loop)
-            cls._of[loop] = ref(end)
-        return end
 
     def add(self, call: Callable[[], object]) -> None:
         """Have ``call`` called. It runs in the context of whoever was the first to ask in this turn.

@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Callable
 from typing import Protocol
 
+from stun.aio.alarms import Alarm, Alarms
 from stun.aio.end_of_turn import EndOfTurn
 from stun.machine import Deadline
 
@@ -32,10 +33,11 @@ class MachineTimer:
     """
 
     __slots__ = (
+        "_alarm",
+        "_alarms",
         "_at",
         "_context",
         "_end_of_turn",
-        "_handle",
         "_is_arming",
         "_loop",
         "_machine",
@@ -56,7 +58,8 @@ class MachineTimer:
         self._loop = asyncio.get_running_loop()
         self._end_of_turn = EndOfTurn.of(self._loop)
         self._context = contextvars.copy_context()
-        self._handle: asyncio.TimerHandle | None = None
+        self._alarms = Alarms.of(self._loop)
+        self._alarm: Alarm | None = None
         self._is_arming = False
         self._at = 0.0
         self._most_late = most_late
@@ -74,29 +77,29 @@ class MachineTimer:
         if self._stopped:
             return
         deadline = self._machine.next_timeout()
-        if self._handle is not None:
+        if self._alarm is not None:
             if deadline is not None and self._at <= deadline.at:
                 return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
-            self._handle.cancel()
-            self._handle = None
+            self._alarm.cancel()
+            self._alarm = None
         if deadline is not None:
             self._at = deadline.at
-            self._handle = self._loop.call_at(deadline.at, self._due, context=self._context)
+            self._alarm = self._alarms.set(deadline.at, self._due, self._context)
 
     def stop(self) -> None:
         """Wake the machine no more; harmless twice."""
         self._stopped = True
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _due(self) -> None:
-        self._handle = None
+        self._alarm = None
         # A loop may run a timer up to its clock's resolution early; the machine shall not be woken for nothing.
         now = max(self._loop.time(), self._at)
         if now > self._at + self._most_late and not self._put_off:
             self._put_off = True
-            self._handle = self._loop.call_at(now, self._due, context=self._context)  # Timers come after sockets.
+            self._alarm = self._alarms.set(now, self._due, self._context)  # Timers come after sockets.
             return
         self._put_off = False
         deadline = self._machine.next_timeout()

@@ -1,0 +1,100 @@
+"""Calls that are due at a time: one timer of the loop for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heapify, heappop, heappush
+
+from stun.aio.of_loop import OfLoop
+
+__all__ = ["Alarm", "Alarms"]
+
+_Entry = tuple[float, int, "Alarm"]
+"""When, the how manieth that was set, and what."""
+
+
+class Alarm:
+    """One call that is due at a time."""
+
+    __slots__ = ("_alarms", "call", "context")
+
+    def __init__(self, alarms: Alarms, call: Callable[[], object], context: Context) -> None:
+        self._alarms = alarms
+        self.call: Callable[[], object] | None = call
+        """What is called; None once it has been, or never will be."""
+        self.context = context
+        """In which it is called."""
+
+    def cancel(self) -> None:
+        """Never make the call; harmless twice, and after it."""
+        if self.call is not None:
+            self.call = None
+            self._alarms.waiting -= 1
+
+
+class Alarms(OfLoop):
+    """The alarms of a loop, the soonest first, and of those for one time the first that was set.
+
+    ``loop.call_at`` keeps its timers in a heap too, but compares them by a method of Python's: with a thousand machines
+    that is a large part of what their timers cost.
+    """
+
+    __slots__ = ("_at", "_context", "_entries", "_handle", "_number", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._entries: list[_Entry] = []
+        self._number = 0
+        self._handle: asyncio.TimerHandle | None = None
+        self._at = 0.0
+        self._context = Context()
+        self.waiting = 0
+        """How many calls there are still to be made."""
+
+    def set(self, at: float, call: Callable[[], object], context: Context) -> Alarm:
+        """Have ``call`` called in ``context`` at ``at``, by ``loop.time()``.
+
+        One that raises is reported by the loop, as any callback is; the others are called all the same.
+        """
+        alarm = Alarm(self, call, context)
+        self.waiting += 1
+        if len(self._entries) > 2 * self.waiting + 64:
+            self._entries = [entry for entry in self._entries if entry[2].call is not None]
+            heapify(self._entries)
+        self._number += 1
+        heappush(self._entries, (at, self._number, alarm))
+        if self._handle is None or at < self._at:
+            self._arm()
+        return alarm
+
+    def _arm(self) -> None:
+        """Let the loop call at the time of the soonest."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        loop = self._loop()
+        if self._entries and loop is not None:
+            self._at = self._entries[0][0]
+            self._handle = loop.call_at(self._at, self._run, context=self._context)
+
+    def _run(self) -> None:
+        self._handle = None
+        loop = self._loop()
+        # A loop may run a timer up to its clock's resolution early.
+        now = self._at if loop is None else max(loop.time(), self._at)
+        due: list[_Entry] = []
+        while self._entries and self._entries[0][0] <= now:
+            due.append(heappop(self._entries))
+        due.reverse()
+        try:
+            while due:
+                alarm = due.pop()[2]
+                if (call := alarm.call) is not None:
+                    alarm.cancel()
+                    alarm.context.run(call)
+        finally:
+            for entry in due:
+                heappush(self._entries, entry)
+            self._arm()
