@@ -207,16 +207,12 @@ class Agent(AgentCandidates):
             meant.checking.receive_check(check, now)
 
     def _on_response(self, response: Message, path: FiveTuple, now: float) -> None:
-        if path in self._tcp_gathering or response.transaction_id in self._gathering:
-            if path in self._tcp_gathering:
-                candidate = self._tcp_gathering.receive(response, path)
-            else:
-                candidate = self._gathering.receive(response, path, now)
-            if candidate is not None:
-                self._found(candidate)
-            self._finish_gathering()
-            return
-        for generation in self._generations:
+        gathering, over_tcp = self._gathering, self._tcp_gathering
+        if over_tcp.in_use and path in over_tcp:
+            return self._gathered(over_tcp.receive(response, path))
+        if gathering.in_use and response.transaction_id in gathering:
+            return self._gathered(gathering.receive(response, path, now))
+        for generation in self._generations.kept:
             consent = generation.consent
             if consent is not None and response.transaction_id in consent:
                 if not consent.receive(response, path, now):
@@ -225,6 +221,12 @@ class Agent(AgentCandidates):
             if generation.checking.receive_response(response, path, now):
                 return
         self._drops["response: unknown or not authentic"] += 1
+
+    def _gathered(self, candidate: Candidate | None) -> None:
+        """A server has answered."""
+        if candidate is not None:
+            self._found(candidate)
+        self._finish_gathering()
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever is due."""
@@ -248,20 +250,21 @@ class Agent(AgentCandidates):
 
     def _settle(self, now: float) -> None:
         self._owed = None
-        self._component.settled()
+        if (tell_others := self._component.settled) is not None:
+            tell_others()
         relays, lifecycle, gathering = self.relays, self._lifecycle, self._gathering
-        if relays.news or relays.received:
+        if relays.in_use and (relays.news or relays.received):
             self._hear_relays(now)
             self._hear_peers(now)
-        if not self.names.is_quiet:
+        if self.names.in_use:
             self._hear_names(now)
         if not gathering.complete:
             self._finish_gathering()
         if lifecycle.state.is_over:
             return
-        if relays.tcp.failed or self._tcp_gathering.is_pending:
+        if relays.tcp.failed or (self._tcp_gathering.in_use and self._tcp_gathering.is_pending):
             self._run_tcp_gathering(now)
-        for generation in self._generations:
+        for generation in self._generations.kept:
             self._drain(generation, now)
         if lifecycle.state is not State.NEW:
             self._judge(now)
@@ -271,7 +274,7 @@ class Agent(AgentCandidates):
     def _drain(self, generation: Generation, now: float) -> None:
         checking = generation.checking
         checking.run(now)
-        if self._tcp.has_connections:
+        if self._tcp.by_path:
             self._tcp.run(self._checks, now)
         outbox = checking.outbox
         if outbox.effects:
@@ -301,7 +304,8 @@ class Agent(AgentCandidates):
     def _judge(self, now: float) -> None:
         generations, lifecycle = self._generations, self._lifecycle
         current, carrying = generations.current, generations.carrying
-        ended = current.remotes.ended and self._gathering.complete and not self.names.is_resolving
+        resolves = self.names.in_use and self.names.is_resolving
+        ended = current.remotes.ended and self._gathering.complete and not resolves
         state, reason = lifecycle.judge(current, carrying, ended, now)
         if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
             generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
@@ -319,7 +323,9 @@ class Agent(AgentCandidates):
         if state is State.DISCONNECTED and carrying is not None:
             self._drain(carrying, now)  # It may have another pair.
             carrying = generations.carrying
-        self._emit(self._upkeep.review(None if generations.is_restarting else carrying, state, now))
+        wanted = self._upkeep.review(None if generations.is_restarting else carrying, state, now)
+        if wanted is not None:
+            self._emit(wanted)
 
     def _hear_peers(self, now: float) -> None:
         """Take what peers sent to relayed addresses."""

@@ -58,7 +58,8 @@ class Base(NamedTuple):
     @classmethod
     def of(cls, path: FiveTuple) -> Base:
         """Return the base that a path begins at."""
-        return cls(path.local, path.protocol)
+        # What the class does when it is called, without a function of Python's in between: every message asks.
+        return tuple.__new__(cls, (path.local, path.protocol))
 
     def __str__(self) -> str:
         return f"{self.address} ({self.protocol})"

@@ -81,8 +81,8 @@ class Component:
     def __init__(self, shared: SharedRooms, credentials: StreamCredentials, number: int = 1) -> None:
         self.shared = shared
         self.number = number
-        self.settled: Callable[[], None] = _nothing
-        """Called after each input of the agent: pairs of others may have thawed, or their turn or role changed."""
+        self.settled: Callable[[], None] | None = None
+        """If there is one, called after each input of the agent: others may have pairs that thawed, a turn, a role."""
         self._credentials = credentials
         self._begun = 0
 
@@ -96,7 +96,3 @@ class Component:
         generation = self._begun
         self._begun += 1
         return self._credentials.of(generation), self.shared.checklist_set(generation)
-
-
-def _nothing() -> None:
-    pass

@@ -62,6 +62,7 @@ class Gathering:
         "began",
         "complete",
         "implausible",
+        "in_use",
         "settled",
     )
 
@@ -69,6 +70,8 @@ class Gathering:
         self._config = config
         self._local = local
         self._rng = rng
+        self.in_use = False
+        """Whether there has been a server to ask."""
         self._servers: list[TransportAddress] = NO_ITEMS
         self._servers_ended = False
         self._waiting: LazyQueue[_Question] = NO_ITEMS
@@ -106,7 +109,8 @@ class Gathering:
             self._queue()
 
     def _furnish(self) -> None:
-        if self._servers is NO_ITEMS:
+        if not self.in_use:
+            self.in_use = True
             self._servers, self._waiting = [], LazyQueue()
             self._open, self._asked, self._grace_at = {}, set(), {}
 

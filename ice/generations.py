@@ -62,12 +62,15 @@ class Generations:
         sources: from whom data is accepted.
     """
 
-    __slots__ = ("_config", "_kept", "_past", "_sources", "early", "rejected", "restarts")
+    __slots__ = ("_config", "_past", "_sources", "current", "early", "kept", "rejected", "restarts")
 
     def __init__(self, config: IceConfig, first: Generation, sources: AcceptedSources) -> None:
         self._config = config
         self._sources = sources
-        self._kept = [first]
+        self.kept = [first]
+        """All of them, to be looked at; the last is the current one."""
+        self.current = first
+        """The newest one: what is told to the peer and checked."""
         self._past: LazyQueue[str] = NO_ITEMS
         self.early = EarlyTrickle(config.max_early_candidates)
         self.rejected: Mapping[str, int] = NO_ENTRIES
@@ -76,20 +79,15 @@ class Generations:
         """How many generations there were before the current one."""
 
     def __iter__(self) -> Iterator[Generation]:
-        return iter(self._kept)
-
-    @property
-    def current(self) -> Generation:
-        """The newest one: what is told to the peer and checked."""
-        return self._kept[-1]
+        return iter(self.kept)
 
     @property
     def carrying(self) -> Generation | None:
         """The one whose selected pair carries data, or None."""
-        if len(self._kept) == 1:  # Most sessions never restart, and everything asks.
-            only = self._kept[0]
+        if len(self.kept) == 1:  # Most sessions never restart, and everything asks.
+            only = self.kept[0]
             return only if only.checking.selected is not None else None
-        carrying = (each for each in reversed(self._kept) if each.checking.selected is not None)
+        carrying = (each for each in reversed(self.kept) if each.checking.selected is not None)
         return next(carrying, None)
 
     @property
@@ -101,15 +99,16 @@ class Generations:
         """``newest`` is the current one from now on. What is neither in use nor the last before goes."""
         self.restarts += 1
         carrying, before = self.carrying, self.current
-        for generation in self._kept[:]:
+        for generation in self.kept[:]:
             if generation is not carrying and generation is not before and not self._is_in_use(generation):
                 self.forget(generation)
-        self._kept.append(newest)
+        self.kept.append(newest)
+        self.current = newest
         return newest
 
     def supersede(self, newest: Generation, now: float) -> None:
         """``newest`` has selected a pair: those before it only answer, as long as the peer may still use them."""
-        for generation in self._kept:
+        for generation in self.kept:
             if generation is newest:
                 break
             if not generation.is_retired:
@@ -123,7 +122,7 @@ class Generations:
 
     def forget(self, generation: Generation) -> None:
         """Answer nothing of a generation any more, and accept no data that only it allowed."""
-        self._kept.remove(generation)
+        self.kept.remove(generation)
         generation.stop()
         if generation.remote is not None:
             self._past = LazyQueue((*self._past, generation.remote.ufrag))
@@ -131,7 +130,7 @@ class Generations:
                 self._past.popleft()
         rejected = {reason.value: count for reason, count in generation.remotes.rejected.items()}
         self.rejected = Counter(self.rejected) + Counter(rejected)
-        paths = {path for kept in self._kept for path in kept.checking.accepted}
+        paths = {path for kept in self.kept for path in kept.checking.accepted}
         for path in set(generation.checking.accepted) - paths:
             self._sources.discard(path)
 
@@ -144,7 +143,7 @@ class Generations:
 
     def handle_timeout(self, now: float) -> None:
         """Forget those whose time is over."""
-        for generation in self._kept[:]:
+        for generation in self.kept[:]:
             if generation.forget_at is None or now < generation.forget_at:
                 continue
             if self._is_in_use(generation):
@@ -160,13 +159,13 @@ class Generations:
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` is next wanted, or None."""
-        return min((each.forget_at for each in self._kept if each.forget_at is not None), default=None)
+        return min((each.forget_at for each in self.kept if each.forget_at is not None), default=None)
 
     # -- what belongs to which --
 
     def of_local(self, ufrag: str) -> Generation | None:
         """Return the one that the peer's checks for our ``ufrag`` belong to, or None."""
-        for generation in self._kept:
+        for generation in self.kept:
             if generation.local.ufrag == ufrag:
                 return generation
         return None
@@ -183,12 +182,12 @@ class Generations:
 
     def early_checks(self, ufrag: str) -> list[ReceivedCheck]:
         """Return and forget the checks that came before the peer's description ``ufrag``, to whichever of ours."""
-        return [check for generation in self._kept for check in generation.early.take(ufrag)]
+        return [check for generation in self.kept for check in generation.early.take(ufrag)]
 
     @property
     def latest(self) -> Generation:
         """The one whose description of the peer came last; the current one while there is none."""
-        known = (generation for generation in reversed(self._kept) if generation.remote is not None)
+        known = (generation for generation in reversed(self.kept) if generation.remote is not None)
         return next(known, self.current)
 
     def of_peer(self, ufrag: str | None) -> Generation | None:
@@ -198,7 +197,7 @@ class Generations:
         """
         if ufrag is None:
             return self.latest
-        for generation in self._kept:
+        for generation in self.kept:
             if generation.remote is not None and generation.remote.ufrag == ufrag:
                 return generation
         return None
@@ -209,4 +208,4 @@ class Generations:
 
     def knows(self, description: Description) -> bool:
         """Whether the peer's description came before."""
-        return self.is_past(description.ufrag) or any(each.remote == description for each in self._kept)
+        return self.is_past(description.ufrag) or any(each.remote == description for each in self.kept)

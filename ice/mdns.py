@@ -164,6 +164,7 @@ class Names:
         "_told",
         "_untold",
         "effects",
+        "in_use",
         "publishes",
         "tellable",
         "unpublished",
@@ -178,6 +179,8 @@ class Names:
         """Whether candidates of ours have names."""
         self._rng = rng
         self._settle = settle
+        self.in_use = False
+        """Whether either side has had anything to do with names."""
         self._peer = _NO_NAMES
         self._own: dict[str, str] = NO_ENTRIES
         self._told: set[str] = NO_MEMBERS
@@ -192,7 +195,8 @@ class Names:
         """Candidates of ours that were not told because their names could not be published."""
 
     def _furnish(self) -> None:
-        if self._peer is _NO_NAMES:
+        if not self.in_use:
+            self.in_use = True
             self._peer = _PeerNames(self._config)
             self._own, self._told, self._publishing, self._untold = {}, set(), {}, {}
             self.effects, self.tellable = LazyQueue(), LazyQueue()
@@ -203,11 +207,6 @@ class Names:
     def ready(self) -> LazyQueue[_Waiting]:
         """Candidates of the peer, resolved, and whose they are: ``address`` is where to send to, ``alias`` is shown."""
         return self._peer.ready
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether neither side has anything to do with names."""
-        return not (self._own or self._peer.waiting or self._peer.ready or self.tellable)
 
     @property
     def is_resolving(self) -> bool:

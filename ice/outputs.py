@@ -52,7 +52,7 @@ class AgentOutputs(AgentRooms):
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None for never."""
-        relays = self.relays.next_timeout()
+        relays = self.relays.next_timeout() if self.relays.in_use else None
         lifecycle = self._lifecycle
         if lifecycle.state.is_over:
             return relays  # Servers are still told that their allocations are not needed.
@@ -60,19 +60,19 @@ class AgentOutputs(AgentRooms):
         return earliest(
             self._next_of_generations(),
             relays,
-            self.names.next_timeout(),
-            self._tcp.next_timeout(),
-            self._tcp_gathering.next_timeout(),
+            self.names.next_timeout() if self.names.in_use else None,
+            self._tcp.next_timeout() if self._tcp.by_path else None,
+            self._tcp_gathering.next_timeout() if self._tcp_gathering.in_use else None,
             lifecycle.next_timeout(),
             None if carrying is None else self._upkeep.next_timeout(carrying),
         )
 
     def _next_of_generations(self) -> Deadline | None:
         soonest: Deadline | None = None
-        if (at := self._gathering.next_timeout()) is not None:
+        if self._gathering.in_use and (at := self._gathering.next_timeout()) is not None:
             soonest = Deadline(at, "gathering")
         state = self._lifecycle.state
-        for generation in self._generations:
+        for generation in self._generations.kept:
             at, consent = generation.checking.next_timeout(), generation.consent
             if at is not None and (soonest is None or at < soonest.at):
                 soonest = Deadline(at, "connectivity checks")

@@ -36,9 +36,22 @@ class RelayTables:
     A session without servers, as most are, shares its empty tables with all others.
     """
 
-    __slots__ = ("_relays", "by_base", "by_path", "effects", "news", "problems", "received", "tcp", "unpermitted")
+    __slots__ = (
+        "_relays",
+        "by_base",
+        "by_path",
+        "effects",
+        "in_use",
+        "news",
+        "problems",
+        "received",
+        "tcp",
+        "unpermitted",
+    )
 
     def __init__(self, config: IceConfig) -> None:
+        self.in_use = False
+        """Whether there has been a server."""
         self._relays: list[Relay] = NO_ITEMS
         self.effects: LazyQueue[RelayEffect] = NO_ITEMS
         """What the driver has to do."""
@@ -59,7 +72,8 @@ class RelayTables:
 
     def _furnish(self, drain: Callable[[Relay, float], None]) -> None:
         """There is a server: have tables of its own, if there are none yet."""
-        if self.news is NO_ITEMS:
+        if not self.in_use:
+            self.in_use = True
             self._relays, self.effects, self.news, self.received = [], LazyQueue(), LazyQueue(), LazyQueue()
             self.by_path, self.by_base, self.tcp = {}, {}, RelayedTcp(drain, self.effects.append)
 

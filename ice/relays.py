@@ -235,7 +235,7 @@ class Relays(RelayTables):
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`handle_timeout` is wanted, or None."""
-        return earliest(*self._deadlines()) if self._relays else None
+        return earliest(*self._deadlines())
 
     def _deadlines(self) -> Iterator[Deadline | None]:
         for relay in self._relays:

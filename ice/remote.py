@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
+from ice.candidate import Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
@@ -17,6 +17,9 @@ from stun.nothing import NO_ENTRIES
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
 _BROADCAST = "255.255.255.255"
+
+_Place = tuple[tuple[str, int], TransportProtocol]
+"""Where a candidate is reached, and how."""
 
 
 class Rejection(enum.StrEnum):
@@ -56,7 +59,12 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
             return True
     if address.is_loopback and not config.include_loopback:
         return True
-    return any(ip in ipaddress.ip_network(network) for network in config.excluded_networks)
+    return _is_excluded(address, config)
+
+
+def _is_excluded(address: TransportAddress, config: IceConfig) -> bool:
+    networks = config.excluded_networks
+    return bool(networks) and any(address.ip in ipaddress.ip_network(network) for network in networks)
 
 
 class RemoteCandidates:
@@ -79,7 +87,7 @@ class RemoteCandidates:
         self._config = config
         self._component = component
         self._rng = rng
-        self._by_address: dict[Base, Candidate] = {}
+        self._by_address: dict[_Place, Candidate] = {}
         self._signalled = 0
         self._learned = 0
         self.ended = False
@@ -102,7 +110,7 @@ class RemoteCandidates:
         self, address: TransportAddress | NamedAddress, protocol: TransportProtocol = TransportProtocol.UDP
     ) -> Candidate | None:
         """Return the candidate with this address, or None."""
-        return self._by_address.get(Base(TransportAddress(*address), protocol))
+        return self._by_address.get((address, protocol))
 
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
@@ -127,7 +135,7 @@ class RemoteCandidates:
             return None
         address = candidate.address
         assert isinstance(address, TransportAddress)  # Or there would be a reason against it.
-        key = Base(address, candidate.protocol)
+        key = (address, candidate.protocol)
         known = self._by_address.get(key)
         if candidate.priority > MAX_PRIORITY:
             # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
@@ -154,7 +162,7 @@ class RemoteCandidates:
             return Rejection.NAME
         if address.port == 0 and candidate.tcp_type is not TcpType.ACTIVE:
             return Rejection.PORT
-        known = self._by_address.get(Base(address, candidate.protocol))
+        known = self._by_address.get((address, candidate.protocol))
         if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
             return Rejection.DUPLICATE
         if self._signalled >= self._config.max_remote_candidates:
@@ -173,11 +181,11 @@ class RemoteCandidates:
 
         None when too many have been learned. ``tcp_type`` is what the source of a TCP connection must be.
         """
-        key = Base(path.remote, path.protocol)
+        key = (path.remote, path.protocol)
         known = self._by_address.get(key)
         if known is not None:
             return known
-        if any(path.remote.ip in ipaddress.ip_network(network) for network in self._config.excluded_networks):
+        if _is_excluded(path.remote, self._config):
             self.reject(Rejection.ADDRESS)
             return None
         if self._learned >= self._config.max_peer_reflexive:

@@ -51,7 +51,11 @@ class AcceptedSources:
 
     def accept(self, path: FiveTuple) -> None:
         """Accept data on ``path`` from now on."""
-        self._made(Base.of(path))[path.remote] = None
+        base = Base.of(path)
+        sources = self._by_base[base]
+        if sources is None:
+            sources = self._made(base)
+        sources[path.remote] = None
 
     def discard(self, path: FiveTuple) -> None:
         """Accept data on ``path`` no more."""

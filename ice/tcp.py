@@ -111,7 +111,6 @@ class TcpPaths:
     __slots__ = (
         "_accepted",
         "_attempts",
-        "_by_path",
         "_config",
         "_held_until",
         "_is_settled",
@@ -122,6 +121,7 @@ class TcpPaths:
         "_selected",
         "_unauthenticated",
         "_unused_at",
+        "by_path",
         "effects",
     )
 
@@ -129,7 +129,8 @@ class TcpPaths:
         self._config = config
         self._local = local
         self._rng = rng
-        self._by_path: dict[FiveTuple, _Connection] = NO_ENTRIES
+        self.by_path: dict[FiveTuple, _Connection] = NO_ENTRIES
+        """The connections that there are, or are to be: without any, nothing is ever due."""
         self._selected: FiveTuple | None = None
         self._unused_at: float | None = None
         self._is_settled = False
@@ -146,7 +147,7 @@ class TcpPaths:
         :meth:`AllChecks.connected` is called when it is, :meth:`AllChecks.unreachable` when it cannot be. A pair whose
         connection only the peer can open is not opened.
         """
-        connection = self._by_path.get(pair.path)
+        connection = self.by_path.get(pair.path)
         if connection is not None and connection.phase is _Phase.OPEN:
             return True
         if connection is None and not pair.is_opened_by_peer:
@@ -154,13 +155,13 @@ class TcpPaths:
         return False
 
     def _note(self, connection: _Connection) -> None:
-        if self._by_path is NO_ENTRIES:
-            self._by_path = {}
-        self._by_path[connection.path] = connection
+        if self.by_path is NO_ENTRIES:
+            self.by_path = {}
+        self.by_path[connection.path] = connection
 
     def authenticated(self, path: FiveTuple) -> None:
         """A check of the peer has authenticated on a connection."""
-        if (connection := self._by_path.get(path)) is not None:
+        if (connection := self.by_path.get(path)) is not None:
             connection.is_authentic = True
 
     def succeeds(self, path: FiveTuple, selected: CandidatePair | None) -> bool:
@@ -175,14 +176,14 @@ class TcpPaths:
 
     def is_open(self, path: FiveTuple) -> bool:
         """Whether packets can be sent on ``path``."""
-        connection = self._by_path.get(path)
+        connection = self.by_path.get(path)
         return connection is not None and connection.phase is _Phase.OPEN
 
     # -- what the driver tells --
 
     def opened(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """A connection was opened, or accepted when nobody has asked for it."""
-        connection = self._by_path.get(path)
+        connection = self.by_path.get(path)
         if connection is None:
             self._accept(path, now)
             return
@@ -196,8 +197,8 @@ class TcpPaths:
             checking.connected(pair, now)
 
     def _accept(self, path: FiveTuple, now: float) -> None:
-        waiting = sum(other.is_incoming and not other.is_authentic for other in self._by_path.values())
-        is_full = len(self._by_path) >= self._config.max_connections + self._config.max_incoming
+        waiting = sum(other.is_incoming and not other.is_authentic for other in self.by_path.values())
+        is_full = len(self.by_path) >= self._config.max_connections + self._config.max_incoming
         if self._local.tcp_type(Base.of(path)) in (None, TcpType.ACTIVE) or is_full:
             waiting = self._config.max_incoming
         if waiting >= self._config.max_incoming:
@@ -210,12 +211,12 @@ class TcpPaths:
 
     def failed(self, path: FiveTuple, error: ConnectError, checking: AllChecks, now: float) -> None:
         """A connection was not opened."""
-        connection = self._by_path.get(path)
+        connection = self.by_path.get(path)
         if connection is None or connection.phase is not _Phase.OPENING:
             return
         pause = self._pause(connection, error, now)
         if pause is None:
-            del self._by_path[path]
+            del self.by_path[path]
             self._tell(path, checking)
         else:
             connection.phase, connection.at = _Phase.PAUSED, now + pause
@@ -233,7 +234,7 @@ class TcpPaths:
 
     def closed(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         """An open connection is gone."""
-        connection = self._by_path.pop(path, None)
+        connection = self.by_path.pop(path, None)
         if connection is None:
             return
         self._lost += 1
@@ -252,26 +253,21 @@ class TcpPaths:
 
     # -- what is due --
 
-    @property
-    def has_connections(self) -> bool:
-        """Whether there are any, or are to be: without, nothing is ever due."""
-        return bool(self._by_path)
-
     def run(self, checking: AllChecks, now: float) -> None:
         """Open what is wanted, and close what has had its time or is of no use any more."""
         self._follow(checking, now)
-        for connection in list(self._by_path.values()):
+        for connection in list(self.by_path.values()):
             if connection.at is not None and now >= connection.at:
                 self._due(connection, checking, now)
         if self._unused_at is not None and now >= self._unused_at:
             self._unused_at, self._is_settled = None, True
-        for connection in list(self._by_path.values()):
+        for connection in list(self.by_path.values()):
             if self._is_useless(connection, checking):
                 self._release(connection)
                 self._tell(connection.path, checking)
         self._dial(checking, now)
-        if not self._by_path:
-            self._by_path = NO_ENTRIES
+        if not self.by_path:
+            self.by_path = NO_ENTRIES
 
     def _follow(self, checking: AllChecks, now: float) -> None:
         """Take note of the selected pair, and let it move on to the connection that the peer opened instead."""
@@ -306,7 +302,7 @@ class TcpPaths:
             self._tell(connection.path, checking)
 
     def _is_useless(self, connection: _Connection, checking: AllChecks) -> bool:
-        if connection.path == self._selected or connection.path not in self._by_path:
+        if connection.path == self._selected or connection.path not in self.by_path:
             return False
         pair = checking.checklist.find(connection.path)
         if connection.is_incoming and pair is None:
@@ -317,20 +313,20 @@ class TcpPaths:
         return self._is_settled and not pair.state.is_open
 
     def _release(self, connection: _Connection) -> None:
-        self._by_path.pop(connection.path, None)
+        self.by_path.pop(connection.path, None)
         if connection.phase in (_Phase.OPENING, _Phase.OPEN):
             self.effects.append(Release(connection.path))
 
     def _dial(self, checking: AllChecks, now: float) -> None:
         self._held_until = None
-        wanted = [connection for connection in self._by_path.values() if connection.phase is _Phase.WANTED]
+        wanted = [connection for connection in self.by_path.values() if connection.phase is _Phase.WANTED]
         if not wanted:
             return
         if _has_datagram_pairs(checking):
             held = [each.since + self._config.head_start for each in wanted if not self._may_start(each, now)]
             self._held_until = min(held, default=None)
             wanted = [connection for connection in wanted if self._may_start(connection, now)]
-        used = [other for other in self._by_path.values() if other.phase in (_Phase.OPENING, _Phase.OPEN)]
+        used = [other for other in self.by_path.values() if other.phase in (_Phase.OPENING, _Phase.OPEN)]
         opening = Counter(other.path.remote.host for other in used if other.phase is _Phase.OPENING)
         room = self._config.max_connections - sum(not other.is_incoming for other in used)
         for connection in wanted:
@@ -358,14 +354,14 @@ class TcpPaths:
 
     def close(self) -> None:
         """Close every connection."""
-        for connection in list(self._by_path.values()):
+        for connection in list(self.by_path.values()):
             self._release(connection)
         self._selected = self._unused_at = self._held_until = None
 
     def stats(self) -> TcpStats:
         """Return the counts of now."""
         return TcpStats(
-            open=sum(connection.phase is _Phase.OPEN for connection in self._by_path.values()),
+            open=sum(connection.phase is _Phase.OPEN for connection in self.by_path.values()),
             attempts=self._attempts,
             accepted=self._accepted,
             refused=self._refused,
@@ -375,11 +371,11 @@ class TcpPaths:
 
     def next_timeout(self) -> Deadline | None:
         """Return when :meth:`run` is wanted, or None."""
-        at = min(self._times(), default=None) if self._by_path else None
+        at = min(self._times(), default=None) if self.by_path else None
         return None if at is None else Deadline(at, "TCP connections (RFC 6544)")
 
     def _times(self) -> Iterator[float]:
-        for connection in self._by_path.values():
+        for connection in self.by_path.values():
             if connection.at is not None:
                 yield connection.at
         if self._held_until is not None:

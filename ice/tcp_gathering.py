@@ -52,12 +52,15 @@ class TcpGathering:
         "_waiting",
         "effects",
         "implausible",
+        "in_use",
     )
 
     def __init__(self, config: IceConfig, local: LocalCandidates, rng: random.Random) -> None:
         self._config = config
         self._local = local
         self._rng = rng
+        self.in_use = False
+        """Whether there has been a server to ask."""
         self._servers: list[TransportAddress] = NO_ITEMS
         self._waiting: LazyQueue[FiveTuple] = NO_ITEMS
         self._asked: set[FiveTuple] = NO_MEMBERS
@@ -97,7 +100,8 @@ class TcpGathering:
             self.add_bases()
 
     def _furnish(self) -> None:
-        if self._servers is NO_ITEMS:
+        if not self.in_use:
+            self.in_use = True
             self._servers, self._waiting, self.effects = [], LazyQueue(), LazyQueue()
             self._asked, self._open, self._answered = set(), {}, set()
 

@@ -123,7 +123,10 @@ class Message:
         return [value for present, value in self.attributes if present.code == attribute.code]
 
     def __contains__(self, attribute: object) -> bool:
-        return any(present == attribute for present, _ in self.attributes)
+        for present, _ in self.attributes:  # Every check is asked for USE-CANDIDATE: no generator for that.
+            if present == attribute:
+                return True
+        return False
 
     def add(self, attribute: Attribute[T], value: T) -> Message:
         """Append an attribute and return the message, so that calls chain."""

@@ -22,13 +22,14 @@ class BaseReceiver:
     Nothing is taken before :meth:`open_to` has told the address of the socket.
     """
 
-    __slots__ = ("_driver", "_local", "_put", "_sources", "_traffic")
+    __slots__ = ("_driver", "_local", "_path", "_put", "_sources", "_traffic")
 
     def __init__(self, driver: AgentDriver, put: Callable[[bytes], None], traffic: Traffic) -> None:
         self._driver = driver
         self._put = put
         self._traffic = traffic
         self._local: TransportAddress | None = None
+        self._path: FiveTuple | None = None
         self._sources: AbstractSet[tuple[str, int]] = frozenset()
 
     def open_to(self, bound: TransportAddress) -> None:
@@ -40,7 +41,10 @@ class BaseReceiver:
         if not data:
             self._traffic.discarded += 1
         elif data[0] < 4 and is_stun(data) and self._local is not None:
-            self._driver.receive_stun(data, FiveTuple(self._local, TransportAddress(*remote)))
+            path = self._path
+            if path is None or path.remote != remote:  # Most come from one peer, and a path takes time to make.
+                path = self._path = FiveTuple(self._local, TransportAddress(*remote))
+            self._driver.receive_stun(data, path)
         elif remote in self._sources:
             self._put(data)
         else:

@@ -115,12 +115,6 @@ class AgentDriver(Driver[Event]):
         self.machine.remove_tcp_bases(base.host, now)
         self.pump()
 
-    def pump(self) -> None:
-        """As of the base; a driver that has retired ends with the last answer of a server."""
-        super().pump()
-        if self._retired is not None and not self._pumping and self.machine.relays.is_idle:
-            self.close()
-
     def pump_soon(self) -> None:
         """Pump at the end of this turn of the loop: what an application tells comes in crowds.
 
@@ -175,7 +169,7 @@ class AgentDriver(Driver[Event]):
             self.seat.leave()
 
     def _notice(self, event: Event) -> None:
-        if isinstance(event, Restarted) and self.seat is not None:
+        if self.seat is not None and isinstance(event, Restarted):
             try:
                 self.seat.set_ufrags(self.machine.local_ufrags)
             except MuxError as error:  # One in 2^48: the peer's checks get lost, ours find the way without.
@@ -209,6 +203,8 @@ class AgentDriver(Driver[Event]):
         next_data = self.machine.next_data
         while (data := next_data()) is not None:
             self._put(data)
+        if self._retired is not None and self.machine.relays.is_idle:
+            self.close()  # With the last answer of a server.
 
     def receive_stun(self, data: bytes, path: FiveTuple) -> None:
         """Hand the agent what came on a path."""
