@@ -123,10 +123,7 @@ class Message:
         return [value for present, value in self.attributes if present.code == attribute.code]
 
     def __contains__(self, attribute: object) -> bool:
-        for present, _ in self.attributes:  # Every check is asked for USE-CANDIDATE: no generator for that.
-            if present == attribute:
-                return True
-        return False
+        return attribute in [present for present, _ in self.attributes]
 
     def add(self, attribute: Attribute[T], value: T) -> Message:
         """Append an attribute and return the message, so that calls chain."""
