@@ -3,7 +3,8 @@
 Both sides of every pair live in this process, over one IPv4 address of this machine, on the stock asyncio loop. All of
 them gather first (not measured). Then the clock starts, every pair is given descriptions, candidates and the end of
 candidates at once, and it stops when the last `connect()` has returned; no pair may fail. The CPU time of the process
-over the same span, divided by the pairs, is what a connected pair costs. aioice runs after us, the same way.
+over the same span, divided by the pairs, is what a connected pair costs. aioice runs after us, the same way, and last
+the messages of a pair alone, without any ICE (:mod:`benchmarks.bare_checks`): nobody who writes Python is below that.
 
 The flood: one session takes 10,000 signalled candidates of a hostile peer, by the CPU time until its checks go on.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import aioice
 
 import ice
+from benchmarks.bare_checks import bare_checks
 from benchmarks.results import Result
 from stun.address import TransportAddress
 
@@ -39,6 +41,7 @@ def run() -> list[Result]:
     _allow_sockets()
     ours = asyncio.run(_ours())
     theirs = asyncio.run(_theirs())
+    bare = asyncio.run(bare_checks(_host(), PAIRS))
     flood = asyncio.run(_flood())
     note = f"{PAIRS:,} pairs, both ends here; none failed"
     return [
@@ -52,7 +55,7 @@ def run() -> list[Result]:
             "ms",
             2.0,
             PEER,
-            note,
+            f"{note}; a pair's messages over bare sockets, without any ICE, take {bare / PAIRS * 1e3:.2f} ms",
         ),
         Result(
             f"ICE: a flood of {FLOOD:,} candidates, CPU time",
@@ -71,10 +74,14 @@ def _allow_sockets() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
 
 
-def _config() -> ice.IceConfig:
-    host = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)[:1]
-    if not host:
+def _host() -> str:
+    hosts = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+    if not hosts:
         raise SystemExit("aioice needs an IPv4 address beyond loopback to connect over")
+    return hosts[0]
+
+
+def _config() -> ice.IceConfig:
     return ice.IceConfig(include_ipv6=False, tcp=ice.TcpConfig(candidates=frozenset()))
 
 
