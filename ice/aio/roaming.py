@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, cast, runtime_checkable
 
-from ice.aio.flag import Flag
 from ice.life_config import RoamingConfig
 from stun.address import TransportAddress
 from stun.network import Network, provides
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["Roaming", "WatchableNetwork"]
 
@@ -26,7 +26,7 @@ class WatchableNetwork(Protocol):
 
 
 class Roaming:
-    """Keeps the bases of one session to what the machine has."""
+    """Keeps the bases of one session to what the machine has. Between changes nothing of it runs."""
 
     def __init__(
         self,
@@ -51,38 +51,60 @@ class Roaming:
         self._bases = bases
         self._bind = bind
         self._unbind = unbind
-        self._changed = Flag()
-        self._refused: dict[str, int] = {}
+        self._has_changed = False
+        self._refused: dict[str, int] = NO_ENTRIES
+        self._is_on = False
         self._end: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to follow the machine. Harmless twice."""
-        if self._task is not None or not self._config.enabled:
+        if self._is_on or not self._config.enabled:
             return
+        self._is_on = True
         if self._config.watch and provides(type(self._network), WatchableNetwork):
-            self._end = cast(WatchableNetwork, self._network).watch_interfaces(self._changed.set)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="ice: watch interfaces")
+            self._end = cast(WatchableNetwork, self._network).watch_interfaces(self._changed)
+        self._poll()
 
     def stop(self) -> None:
         """Follow no more. Harmless twice."""
+        self._is_on = False
         if self._end is not None:
             self._end()
             self._end = None
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
 
+    def _poll(self) -> None:
+        """Where nobody tells of changes, look after a while."""
+        if self._is_on and self._end is None:
+            self._timer = asyncio.get_running_loop().call_later(self._config.poll_interval, self._begin)
+
+    def _changed(self) -> None:
+        self._has_changed = True
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._is_on and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="ice: follow interfaces")
+
     async def _run(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(None if self._end is not None else self._config.poll_interval):
-                    await self._changed.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            if not self._has_changed:  # It was time to look.
+                await self._follow()
+            while self._has_changed:
                 # A change comes in pieces: the link, its addresses of both families, their being usable.
                 await asyncio.sleep(self._config.settle_time)
-            except TimeoutError:
-                pass
-            self._changed.clear()
-            await self._follow()
+                self._has_changed = False
+                await self._follow()
+        finally:
+            self._task = None
+            self._poll()
 
     async def _follow(self) -> None:
         hosts = await self._hosts()
@@ -95,14 +117,14 @@ class Roaming:
                     await self._bind(host)
                     logger.info("a new address is used: %s", host)
                 except OSError as error:  # Not usable yet (IPv6 looks for duplicates first), or gone already.
-                    self._refused[host] = self._refused.get(host, 0) + 1
+                    self._refused = {**self._refused, host: self._refused.get(host, 0) + 1}
                     logger.debug("no socket on %s: %s", host, error)
                     self._retry_later()
         for base in bases:
             if base.host not in hosts:
                 logger.info("an address is gone: %s", base.host)
                 self._unbind(base)
-        self._refused = {host: count for host, count in self._refused.items() if host in hosts}
+        self._refused = {host: count for host, count in self._refused.items() if host in hosts} or NO_ENTRIES
 
     def _retry_later(self) -> None:
-        asyncio.get_running_loop().call_later(self._config.settle_time, self._changed.set)
+        asyncio.get_running_loop().call_later(self._config.settle_time, self._changed)

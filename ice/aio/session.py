@@ -45,6 +45,7 @@ __all__ = ["Session"]
 logger = logging.getLogger("ice")
 
 _SYSTEM = random.SystemRandom()  # It has no state, but takes 2.5 KB all the same: one serves every session.
+_MACHINE = UdpNetwork()
 
 
 class Session(AsyncIOEventEmitter):
@@ -79,7 +80,7 @@ class Session(AsyncIOEventEmitter):
     ) -> None:
         super().__init__()
         self._config = narrowed(config or IceConfig())
-        self._network = network or UdpNetwork()
+        self._network = network or _MACHINE
         self._servers = tuple(stun_servers(self._config))
         self._rng = rng or _SYSTEM
         self._agent = agent or Agent(self._config, role, rng=self._rng)
