@@ -16,7 +16,7 @@ from ice.failover import Doubt
 from ice.local import LocalCandidates
 from ice.moving import Moving
 from ice.nomination import Nomination
-from ice.pair import CandidatePair, can_meet
+from ice.pair import COUNTERPARTS, CandidatePair, can_meet
 from ice.remote import Rejection, RemoteCandidates
 from ice.roles import RoleKeeper
 from ice.scheduler import Scheduler
@@ -108,7 +108,8 @@ class Pairing:
 
     def pair_remote(self, remote: Candidate, now: float) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
-        bases = [ours for ours in self._local.own.values() if self._can_pair(ours, remote)]
+        met = None if remote.tcp_type is None or remote.transport != "tcp" else COUNTERPARTS[remote.tcp_type]
+        bases = [ours for ours in self._local.own.values() if ours.tcp_type is met and self._can_pair(ours, remote)]
         if not bases and self._local.hosts:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
         for ours in bases:

@@ -73,9 +73,15 @@ class Spares:
         Of the pairs that are still being checked only those that are better go on being checked.
         """
         self.moved_at = now
-        others = [pair for pair in self._checklist if self.may_keep(pair, selected)]
-        better = [pair for pair in others if self.is_better(pair, selected)]
-        rest = [pair for pair in others if not self.is_better(pair, selected) and not pair.path.protocol.is_stream]
+        better: list[CandidatePair] = []
+        rest: list[CandidatePair] = []
+        for pair in self._checklist:
+            if not self.may_keep(pair, selected):
+                continue
+            if self.is_better(pair, selected):
+                better.append(pair)
+            elif not pair.path.protocol.is_stream:
+                rest.append(pair)
         # Those that have answered before come first: they are the ones to fail over to.
         rest.sort(key=lambda pair: (pair.state is not PairState.SUCCEEDED, -pair.priority))
         wanted = [*better[: self._config.max_spares], *rest[: self._config.backups]][: self._config.max_spares]
@@ -90,7 +96,7 @@ class Spares:
                 spare = _Spare(pair, now + wait)
             spare.clearly_better = 0
             self._by_pair[pair] = spare
-            if pair.state.is_open and not self.is_better(pair, selected):
+            if pair.state.is_open and pair not in better:
                 idle.append(pair)
         return idle
 
