@@ -122,6 +122,8 @@ class LocalCandidates:
         The first call ranks all the bases there are; later bases come after them.
         """
         new = [base for base in self.bases if base not in self.own]
+        if not new:
+            return []
         preferences: dict[Base, int] = {}
         for tcp_type in (None, *TcpType):
             preferences |= self._rank([base for base in new if self._types.get(base) is tcp_type], tcp_type)

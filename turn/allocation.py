@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stun import attributes as att
@@ -79,6 +80,8 @@ class Allocation:
         """Where the server knows us."""
         self.relayed: tuple[TransportAddress, ...] = ()
         """The relayed addresses that we still have."""
+        self.families: frozenset[int] = frozenset()
+        """Their address families."""
         self.mapped: TransportAddress | None = None
         self.asks: deque[tuple[Ask[AllocateRequest | RefreshRequest], FiveTuple]] = deque()
         """Requests to send, and along which path."""
@@ -182,11 +185,6 @@ class Allocation:
             return None
         return Deadline(self._expires_at if self._refreshing else self._refresh_at, "refresh")
 
-    @property
-    def families(self) -> frozenset[int]:
-        """The address families that are relayed."""
-        return frozenset(address.family for address in self.relayed)
-
     # -- outcomes
 
     def allocated(self, response: Message, now: float, *, authentic: bool) -> None:
@@ -197,7 +195,7 @@ class Allocation:
         """
         lifetime = response.get(att.LIFETIME)
         lifetime = _DEFAULT_LIFETIME if lifetime is None else lifetime
-        self.relayed = tuple(response.get_all(att.XOR_RELAYED_ADDRESS))
+        self._relay(response.get_all(att.XOR_RELAYED_ADDRESS))
         self.mapped = response.get(att.XOR_MAPPED_ADDRESS)
         if self.state is AllocationState.CLOSING:
             self._delete()  # closed while the request was under way
@@ -233,7 +231,7 @@ class Allocation:
             self._ticket = response.get(att.MOBILITY_TICKET) or self._ticket
         if context.purpose is Purpose.DELETE_FAMILY:
             assert context.family is not None
-            self.relayed = tuple(address for address in self.relayed if address.family != context.family)
+            self._relay(address for address in self.relayed if address.family != context.family)
             self.events.append(FamilyLost(context.family))
             return
         lifetime = response.get(att.LIFETIME)
@@ -299,6 +297,10 @@ class Allocation:
 
     def _delete(self) -> None:
         self._refresh(RefreshRequest(Purpose.DELETE), lifetime=0)
+
+    def _relay(self, addresses: Iterable[TransportAddress]) -> None:
+        self.relayed = tuple(addresses)
+        self.families = frozenset(address.family for address in self.relayed)  # Each datagram asks for them.
 
     def _granted(self, lifetime: int, now: float) -> None:
         margin = min(self._config.client.refresh_margin, lifetime / 4)

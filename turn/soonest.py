@@ -36,7 +36,7 @@ class Soonest:
 
     def take(self, now: float) -> bool:
         """Whether there is something to do now; it counts as done, and as a change, when there is."""
-        at = self.at
+        at = self._at if self._known else self.at  # Each datagram asks.
         if not self.wanted and (at is None or at > now):
             return False
         self.wanted = False
