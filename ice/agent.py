@@ -194,13 +194,17 @@ class Agent(AgentCandidates):
         generation = self._generations.of_local(ours) or self._generations.current
         answer = generation.responder.answer(request, path, size)
         self._outbox.effects.append(Transmit(answer.data, path))
-        if (check := answer.check) is None:
+        check = answer.check
+        if check is None or check.is_refused:
             self._drops["check: refused"] += 1
+        if check is None:
             return
         self._tcp.authenticated(path)
         meant = self._generations.meant_by(check, generation)
         if meant is None:
             generation.early.add(check)
+        elif meant.is_retired and check.is_refused:
+            pass  # Nothing that would let the peer send there (RFC 7675).
         elif meant.is_retired:
             self._generations.answered(meant, now)
         else:

@@ -36,7 +36,8 @@ class Checking(Pairing):
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
-        self._accept(check.path)
+        if not check.is_refused:
+            self._accept(check.path)
         self._amplification.note_check(check.path, remote, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
         if pair is None and (ours := self._local.own.get(base)) is not None:
@@ -50,6 +51,8 @@ class Checking(Pairing):
         pair.responses_sent += 1
         if check.our_ufrag:
             self._call(pair, f"{check.peer_ufrag}:{check.our_ufrag}", now)
+        if check.is_refused and self.selected is not None:
+            return
         if check.use_candidate:
             pair.nomination = max(pair.nomination, check.nomination)
         if self.selected is not None and self.selected.path != pair.path and self.doubt is Doubt.NONE:
@@ -118,7 +121,25 @@ class Checking(Pairing):
         result = self._client.receive(response, path, now)
         if result is not None:
             self._conclude_check(result, now)
+        elif response.error is not None and response.error.code == 401:
+            self._doubt_name(response.transaction_id, path, now)
         return result is not None
+
+    def _doubt_name(self, transaction_id: bytes, path: FiveTuple, now: float) -> None:
+        """A check was refused without a signature, which ends nothing (RFC 8489 section 9.1.4).
+
+        If it went by an older description of ours, as the peer's checks did, the peer may have come to the last one
+        meanwhile. It is asked under that name once: until its own checks name the other again.
+        """
+        assert self._client is not None
+        pair = self._client.pair_of(transaction_id)
+        if pair is None or pair.path != path or self._client.username_on(pair) == self._client.own_username:
+            return
+        self._call(pair, self._client.own_username, now)
+        if self.selected is None and pair.state is PairState.IN_PROGRESS:
+            self._client.cancel(pair)
+            pair.last_check_at = None
+            self.checklist.trigger(pair)
 
     def handle_timeout(self, now: float) -> None:
         """Send again what is due, and fail what has run out."""

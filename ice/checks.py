@@ -159,6 +159,16 @@ class CheckClient:
         """Return what checks on ``pair`` say in USERNAME."""
         return pair.username or self._credentials.username
 
+    @property
+    def own_username(self) -> str:
+        """What checks say in USERNAME where the peer's checks have not said otherwise."""
+        return self._credentials.username
+
+    def pair_of(self, transaction_id: bytes) -> CandidatePair | None:
+        """Return the pair of an outstanding check, or None."""
+        check = self._by_id.get(transaction_id)
+        return None if check is None else check.pair
+
     def cancel(self, pair: CandidatePair) -> None:
         """Send the checks on ``pair`` no more; an answer still counts (section 7.3.1.4)."""
         for check in self._by_id.values():

@@ -95,6 +95,8 @@ class LiteChecking(Checking):
 
     def receive_check(self, check: ReceivedCheck, now: float) -> None:
         """Process a check that was answered with success (section 7.3.2)."""
+        if check.is_refused:
+            return
         tcp_type = self._local.tcp_type(Base.of(check.path))
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         pair = self.checklist.find(check.path)

@@ -14,9 +14,12 @@ from stun.nothing import NO_ENTRIES
 
 __all__ = ["Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
 
+_ROLE_CONFLICT = 487
+"""RFC 8445 section 16.2."""
+
 
 class ReceivedCheck(NamedTuple):
-    """A check of the peer that authenticated and was answered with success."""
+    """A check of the peer that authenticated and was answered with success, or refused for its role alone."""
 
     path: FiveTuple
     priority: int
@@ -33,6 +36,8 @@ class ReceivedCheck(NamedTuple):
     """Bytes of the answer to it."""
     our_ufrag: str = ""
     """The first half of USERNAME: which of our descriptions the peer goes by."""
+    is_refused: bool = False
+    """Whether the answer was 487: it shows that the peer tries this path, and nothing else."""
 
 
 class Answer(NamedTuple):
@@ -41,7 +46,7 @@ class Answer(NamedTuple):
     data: bytes
     """The response to send back where the request came from."""
     check: ReceivedCheck | None = None
-    """Set when the response is a success."""
+    """Set when the response is a success, or 487."""
     switched: bool = False
     """Whether the request made us change our role."""
 
@@ -68,21 +73,23 @@ class Responder:
         # RFC 8489 section 9.1.3: the response is signed with the variant that the request had, the stronger if both.
         variant = Integrity.SHA1 if integrity is Integrity.SHA1 else Integrity.SHA256
         refusal, switched = self._refusal(request)
-        if refusal is not None:
+        is_conflict = refusal is not None and refusal.error is not None and refusal.error.code == _ROLE_CONFLICT
+        if refusal is not None and not is_conflict:
             return Answer(refusal.serialize(self._key, True, variant))
-        response = request.success((att.XOR_MAPPED_ADDRESS, path.remote))
+        response = refusal or request.success((att.XOR_MAPPED_ADDRESS, path.remote))
         nomination = request.get(att.NOMINATION) or 0
         nominates = nomination > 0 or att.USE_CANDIDATE in request  # libwebrtc sends one or the other.
         data = response.serialize(self._key, True, variant)
         check = ReceivedCheck(
             path=path,
             priority=request.get(att.PRIORITY) or 1,
-            use_candidate=nominates and self._roles.role is Role.CONTROLLED,
+            use_candidate=nominates and self._roles.role is Role.CONTROLLED and not is_conflict,
             peer_ufrag=theirs,
-            nomination=nomination,
+            nomination=0 if is_conflict else nomination,
             size=size,
             answer_size=len(data),
             our_ufrag=ours,
+            is_refused=is_conflict,
         )
         return Answer(data, check, switched)
 
@@ -99,7 +106,7 @@ class Responder:
                 continue
             verdict = self._roles.judge(role, tiebreaker)
             if verdict is Conflict.REFUSE:
-                return request.failure(487, "Role Conflict"), False
+                return request.failure(_ROLE_CONFLICT, "Role Conflict"), False
             if verdict is Conflict.YIELD:
                 self._roles.switch()
                 return None, True
@@ -122,13 +129,13 @@ class EarlyChecks:
         return len(self._by_path)
 
     def add(self, check: ReceivedCheck) -> None:
-        """Remember a check; of several on one path a nomination is kept, else the last."""
+        """Remember a check; of several on one path a nomination is kept, else the last that was not refused."""
         if self._by_path is NO_ENTRIES:
             self._by_path = {}
         known = self._by_path.get(check.path)
         if known is None and len(self._by_path) >= self._limit:
             self.dropped += 1
-        elif known is None or not known.use_candidate or check.nomination > known.nomination:
+        elif known is None or (not check.is_refused and _is_worth_more(check, known)):
             self._by_path[check.path] = check
 
     def take(self, peer_ufrag: str) -> list[ReceivedCheck]:
@@ -137,3 +144,7 @@ class EarlyChecks:
         self.dropped += len(self._by_path) - len(checks)
         self._by_path = NO_ENTRIES
         return checks
+
+
+def _is_worth_more(check: ReceivedCheck, known: ReceivedCheck) -> bool:
+    return not known.use_candidate or check.nomination > known.nomination

@@ -23,24 +23,61 @@ RESTARTED = Description("theirNew", "their-new-password-their-new-password")
 WEAKEST, STRONGEST = 0, 2**64 - 1
 
 
-class RestartingPeer:
-    """The new port, opposite ``side``."""
+class RestartedPort:
+    """The new port: what it answers and asks, and in which role."""
 
-    def __init__(self, side: Side, now: float, role: Role = Role.CONTROLLING, tiebreaker: int = STRONGEST) -> None:
-        self.side = side
-        self.now = now
-        self.old = side.agent.local_description
-        self.goes_by = self.old
+    def __init__(self, goes_by: Description, role: Role, tiebreaker: int) -> None:
+        self.goes_by = goes_by
         """The description of ours that its checks name."""
         self.role = role
         self.tiebreaker = tiebreaker
+        self.nominated: list[Description] = []
+        """By which of our descriptions it went when a nomination of ours was answered with success."""
+        self.count = 0
+
+    def turn(self) -> None:
+        """A conflict of roles, or what it takes for one."""
+        self.role = self.role.other
+
+    def _answer(self, asked: Message) -> bytes:
+        key = short_term_key(RESTARTED.pwd)
+        if asked.get(att.USERNAME) != f"{RESTARTED.ufrag}:{self.goes_by.ufrag}" or not asked.verify_integrity(key):
+            return asked.failure(401, "Unauthorized").serialize(fingerprint=True)
+        claimed = att.ICE_CONTROLLING if self.role is Role.CONTROLLING else att.ICE_CONTROLLED
+        if (tiebreaker := asked.get(claimed)) is not None:
+            if (tiebreaker >= self.tiebreaker) is not (self.role is Role.CONTROLLING):
+                return asked.failure(487, "Role Conflict").serialize(key, fingerprint=True)
+            self.turn()
+        if att.USE_CANDIDATE in asked and self.role is Role.CONTROLLED:
+            self.nominated.append(self.goes_by)
+        return asked.success((att.XOR_MAPPED_ADDRESS, B)).serialize(key, fingerprint=True)
+
+    def _ask(self, *, nominates: bool | None = None) -> bytes:
+        """Return its next check, which nominates while it controls, if not told otherwise."""
+        self.count += 1
+        nominates = self.role is Role.CONTROLLING if nominates is None else nominates
+        role = att.ICE_CONTROLLING if self.role is Role.CONTROLLING else att.ICE_CONTROLLED
+        return request(
+            f"{self.goes_by.ufrag}:{RESTARTED.ufrag}",
+            self.goes_by.pwd,
+            *([(att.USE_CANDIDATE, True)] if nominates else []),
+            role=(role, self.tiebreaker),  # type: ignore[arg-type]
+            transaction_id=self.count.to_bytes(12, "big"),
+        )
+
+
+class RestartingPeer(RestartedPort):
+    """The new port, opposite ``side``, on a wire that takes no time."""
+
+    def __init__(self, side: Side, now: float, role: Role = Role.CONTROLLING, tiebreaker: int = STRONGEST) -> None:
+        super().__init__(side.agent.local_description, role, tiebreaker)
+        self.side = side
+        self.now = now
+        self.old = self.goes_by
         self.is_deaf = False
         """Whether what we send is lost."""
         self.asked: list[Message] = []
         self.answers: list[Message] = []
-        self.nominated: list[Description] = []
-        """By which of our descriptions it went when a nomination of ours was answered with success."""
-        self.count = 0
 
     def learn(self) -> None:
         """Its description arrives here."""
@@ -62,35 +99,12 @@ class RestartingPeer:
             else:
                 self.answers.append(message)
                 if message.error is not None and message.error.code == 487:
-                    self.role = self.role.other
+                    self.turn()
         self.side.drain_events()
-
-    def _answer(self, asked: Message) -> bytes:
-        key = short_term_key(RESTARTED.pwd)
-        if asked.get(att.USERNAME) != f"{RESTARTED.ufrag}:{self.goes_by.ufrag}" or not asked.verify_integrity(key):
-            return asked.failure(401, "Unauthorized").serialize(fingerprint=True)
-        claimed = att.ICE_CONTROLLING if self.role is Role.CONTROLLING else att.ICE_CONTROLLED
-        if (tiebreaker := asked.get(claimed)) is not None:
-            if (tiebreaker >= self.tiebreaker) is not (self.role is Role.CONTROLLING):
-                return asked.failure(487, "Role Conflict").serialize(key, fingerprint=True)
-            self.role = self.role.other
-        if att.USE_CANDIDATE in asked and self.role is Role.CONTROLLED:
-            self.nominated.append(self.goes_by)
-        return asked.success((att.XOR_MAPPED_ADDRESS, B)).serialize(key, fingerprint=True)
 
     def check(self, *, nominates: bool | None = None) -> Message:
         """Check once, nominating while it controls, if not told otherwise; return the answer."""
-        self.count += 1
-        nominates = self.role is Role.CONTROLLING if nominates is None else nominates
-        role = att.ICE_CONTROLLING if self.role is Role.CONTROLLING else att.ICE_CONTROLLED
-        data = request(
-            f"{self.goes_by.ufrag}:{RESTARTED.ufrag}",
-            self.goes_by.pwd,
-            *([(att.USE_CANDIDATE, True)] if nominates else []),
-            role=(role, self.tiebreaker),  # type: ignore[arg-type]
-            transaction_id=self.count.to_bytes(12, "big"),
-        )
-        self.side.agent.receive_datagram(data, PATH, self.now)
+        self.side.agent.receive_datagram(self._ask(nominates=nominates), PATH, self.now)
         self.drain()
         return self.answers[-1]
 

@@ -126,7 +126,17 @@ def test_a_role_conflict(role: Role, attribute: att.Attribute[int], theirs: int,
     response = parse(answer.data)
     assert (response.error is not None and response.error.code == 487) is refused
     assert answer.switched is switched
-    assert (answer.check is None) is refused
+    assert answer.check is not None
+    assert answer.check.is_refused is refused
+
+
+def test_a_refused_check_nominates_nothing() -> None:
+    data = request(
+        "ours:theirs", OURS.pwd, (att.USE_CANDIDATE, True), (att.NOMINATION, 3), role=(att.ICE_CONTROLLED, 6)
+    )
+    check = responder(Role.CONTROLLED, tiebreaker=5).answer(parse(data), PATH).check
+    assert check is not None
+    assert (check.is_refused, check.use_candidate, check.nomination) == (True, False, 0)
 
 
 def test_a_conflict_is_not_acted_upon_without_authentication() -> None:
@@ -140,6 +150,14 @@ def test_a_conflict_is_not_acted_upon_without_authentication() -> None:
 
 def early(port: int, use_candidate: bool = False, ufrag: str = "theirs") -> ReceivedCheck:
     return ReceivedCheck(FiveTuple(address(1), TransportAddress("198.51.100.9", port)), 5, use_candidate, ufrag)
+
+
+def test_an_early_check_that_was_refused_takes_the_place_of_none() -> None:
+    refused = early(1)._replace(is_refused=True)
+    checks = EarlyChecks(10)
+    for check in (refused, early(1), refused):
+        checks.add(check)
+    assert checks.take("theirs") == [early(1)]
 
 
 def test_early_checks_are_kept_once_a_path_and_nominations_win() -> None:
