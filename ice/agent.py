@@ -93,7 +93,7 @@ class Agent(AgentCandidates):
         """Restart ICE (RFC 8445 section 9) and return the new description; :class:`~ice.events.Restarted` tells it too.
 
         Data stays on the pair in use until the new checks have found one. While the peer has not answered a description
-        there is nothing to restart: that one is returned again.
+        there is nothing to restart: that one is returned again, until :meth:`roll_back` gives it up.
 
         Raises:
             IceError: the session is over.
@@ -104,6 +104,17 @@ class Agent(AgentCandidates):
             self._begin_generation(by_peer=False, now=now)
             self._settle(now)
         return self.local_description
+
+    def roll_back(self, now: float) -> None:
+        """Give up a description that the peer has not answered: the one before is ours again (RFC 8829 4.1.10.2).
+
+        The next restart, of either side, has another. The peer may have answered and gone over to it all the same: its
+        checks for it are answered as long as it sends them. Where nothing waits for an answer nothing changes.
+        """
+        if not self.state.is_over and self._generations.roll_back(now):
+            if self._generations.carrying is not None:
+                self._lifecycle.start(now)
+            self._settle(now)
 
     def _begin_generation(self, *, by_peer: bool, now: float) -> None:
         generation = self._generations.begin(self._make_generation())
@@ -201,12 +212,11 @@ class Agent(AgentCandidates):
             return
         self._tcp.authenticated(path)
         meant = self._generations.meant_by(check, generation)
-        if meant is None:
+        if meant is None and not generation.is_given_up:
             generation.early.add(check)
-        elif meant.is_retired and check.is_refused:
-            pass  # Nothing that would let the peer send there (RFC 7675).
-        elif meant.is_retired:
-            self._generations.answered(meant, now)
+        elif meant is None or meant.is_retired:
+            if not check.is_refused:  # A refusal does not let the peer go on there (RFC 7675).
+                self._generations.answered(meant or generation, now)
         else:
             meant.checking.receive_check(check, now)
 

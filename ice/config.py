@@ -155,6 +155,9 @@ class IceConfig:
     """The most checks remembered that came before the peer's description."""
     max_early_candidates: int = 200
     """The most candidates remembered that name a generation of which no description has come (RFC 8838 section 18)."""
+    max_generations: int = 4
+    """Our descriptions whose checks are answered at once, those of ICE restarts included (RFC 8445 section 9); three at
+    least: the one in use, the last and the one before that. ``MuxConfig.max_ufrags`` has to let them through."""
     max_past_generations: int = 16
     """How many of the peer's earlier generations are known by name, so that late news of them are not taken for new."""
     own_socket_after: int = 32
@@ -203,6 +206,8 @@ class IceConfig:
         limits = (self.max_peer_reflexive, self.max_early_checks, self.max_early_candidates, self.max_past_generations)
         if min(self.max_relays, *limits, *times) < 0:
             raise ValueError("limits and times must not be negative")
+        if self.max_generations < 3:
+            raise ValueError("max_generations must be three or more")
 
     @property
     def relays_only(self) -> bool:

@@ -81,6 +81,11 @@ class Generation:
         """Whether a newer generation carries the session: nothing is sent here but answers."""
         return self.forget_at is not None
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether our description was rolled back before the peer's came."""
+        return self.forget_at is not None and self.remote is None
+
     def attach(self, description: Description) -> None:
         """Take the peer's description: checks may be sent."""
         self.remote = description

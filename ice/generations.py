@@ -54,7 +54,8 @@ class Generations:
     Each of our descriptions belongs to exactly one of the peer's: the i-th of ours to its i-th. A side makes a new one
     when it restarts, which it cannot do while the peer has not answered the last, or when one of the peer's comes for
     which it has none yet. So two restarts that cross are one restart, and signalling that delivers every description
-    once and in order, as RFC 8838 section 9 asks, leaves both sides with the same pairs of descriptions.
+    once and in order, as RFC 8838 section 9 asks, leaves both sides with the same pairs of descriptions. Where answers
+    may get lost, one that was told in vain is rolled back, and counts for nothing.
 
     Args:
         config: the limits.
@@ -96,15 +97,34 @@ class Generations:
         return self.restarts > 0 and self.current.selected is None
 
     def begin(self, newest: Generation) -> Generation:
-        """``newest`` is the current one from now on. What is neither in use nor the last before goes."""
+        """``newest`` is the current one from now on. What is neither in use nor the last before goes.
+
+        Those that only answer stay as long as there is room: the peer may still be on their pair.
+        """
         self.restarts += 1
         carrying, before = self.carrying, self.current
-        for generation in self.kept[:]:
-            if generation is not carrying and generation is not before and not self._is_in_use(generation):
+        idle = [each for each in self.kept if each not in (carrying, before) and not self._is_in_use(each)]
+        answering = [each for each in idle if each.is_retired]
+        room = self._config.max_generations - 1 - (len(self.kept) - len(idle))
+        for generation in idle:
+            if generation not in answering[max(len(answering) - room, 0) :]:
                 self.forget(generation)
         self.kept.append(newest)
         self.current = newest
         return newest
+
+    def roll_back(self, now: float) -> bool:
+        """Return from a current one without a description of the peer's to the one before; False where there is none.
+
+        It answers the peer's checks from now on, as those do that were superseded.
+        """
+        if self.current.remote is not None or len(self.kept) < 2:
+            return False
+        given_up = self.kept.pop()
+        given_up.retire(now + self._config.consent_timeout)
+        self.current = self.kept[-1]
+        self.kept.insert(-1, given_up)
+        return True
 
     def supersede(self, newest: Generation, now: float) -> None:
         """``newest`` has selected a pair: those before it only answer, as long as the peer may still use them."""

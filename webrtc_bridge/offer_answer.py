@@ -2,7 +2,10 @@
 
 The first exchange makes the connection, later ones restart ICE (RFC 8839 section 4.4.1.1.1) and change nothing else. No
 I/O, no clock. Offers that cross are settled by one rule: that of the side which made the first offer stands, the other
-side takes its own back. What a peer says that cannot be raises SdpError, leaves everything as it was, and is counted.
+side takes its own back. Credentials of an offer that was taken back are not told again, since the peer may have
+answered them and we never heard; and what is older than the last description that was taken, by its version, is passed
+over. So two sides that lost step find it again with the next restart. What a peer says that cannot be raises SdpError,
+leaves everything as it was, and is counted.
 """
 
 from __future__ import annotations
@@ -209,6 +212,8 @@ class OfferAnswer:
             told = parse(text, kind, self._max_description)
             if self.remote is None:
                 return self._take_first(told)
+            if _is_overtaken(told, self.remote):
+                return self._pass_over("description that a later one has overtaken")
             self._check(told, self.remote)
             if kind is SdpType.ANSWER:
                 return self._take_answer(told, self.remote)
@@ -284,3 +289,8 @@ class OfferAnswer:
         if self.remote is not None and told.ufrag != self.remote.ufrag:
             self._past.append(self.remote.ufrag)
         self.remote = told
+
+
+def _is_overtaken(told: DataDescription, last: DataDescription) -> bool:
+    """Whether a description is older than the last one of the same session (RFC 8829 section 5.2.2)."""
+    return told.session_id == last.session_id and told.session_version < last.session_version

@@ -81,7 +81,7 @@ class DataPeer(AsyncIOEventEmitter):
             self._offers.place,
         )
         ask = partial(self.emit, "negotiationneeded")
-        self._restarts = RestartTimer(self.config.restart, self.counters, self._offers, ask)
+        self._restarts = RestartTimer(self.config.restart, self.counters, self._offers, ask, self.session.roll_back)
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
@@ -171,6 +171,7 @@ class DataPeer(AsyncIOEventEmitter):
         else:
             if taken is Taken.RESTART and remote.type is SdpType.OFFER:
                 self._candidates.hold()  # the answer, which the application makes now, goes first
+                self.session.roll_back()  # It may have been answered: then the peer has a place for it already.
             before = self.session.local_description
             self.session.set_remote_description(self._offers.remote_ice)
             if self.session.local_description != before:

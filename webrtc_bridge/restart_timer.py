@@ -18,14 +18,21 @@ class RestartTimer:
     """Runs :class:`~webrtc_bridge.restarts.Restarts`: each method is one of it at the time of the call."""
 
     def __init__(
-        self, config: RestartConfig, counters: Counter[str], offers: OfferAnswer, ask: Callable[[], object]
+        self,
+        config: RestartConfig,
+        counters: Counter[str],
+        offers: OfferAnswer,
+        ask: Callable[[], object],
+        roll_back: Callable[[], object],
     ) -> None:
-        """``ask`` is called when an offer is due; ``offers`` says whether one may be made, and takes it back."""
+        """``ask`` is called when an offer is due, ``roll_back`` when it was taken back; ``offers`` says whether one may
+        be made."""
         self._loop = asyncio.get_running_loop()
         begins = offers.side is SdpType.OFFER
         self._restarts = Restarts(config, counters, begins=begins, now=self._loop.time())
         self._offers = offers
         self._ask = ask
+        self._roll_back = roll_back
         self._handle: asyncio.TimerHandle | None = None
 
     @property
@@ -76,5 +83,6 @@ class RestartTimer:
         self._arm()
         if due is Due.TAKE_BACK:
             self._offers.take_back()
+            self._roll_back()
         elif due is Due.OFFER:
             self._ask()

@@ -189,7 +189,7 @@ class Session(AsyncIOEventEmitter):
         """Restart ICE (RFC 8445 section 9): return new credentials for the peer, which ``"restart"`` tells as well.
 
         The candidates follow with ``"candidate"``. Data stays on the path in use until the new checks have found one.
-        While the peer has not answered a description, that one is returned again.
+        While the peer has not answered a description, that one is returned again, until :meth:`roll_back`.
 
         Raises:
             IceError: the session has ended.
@@ -200,6 +200,11 @@ class Session(AsyncIOEventEmitter):
         description = self._agent.restart(_now())
         driver.pump()
         return description
+
+    def roll_back(self) -> None:
+        """Give up a restart that the peer has not answered, if there is one: see :meth:`ice.agent.Agent.roll_back`."""
+        self._agent.roll_back(_now())
+        self._driver_now().pump()
 
     def add_remote_candidate(self, candidate: Candidate | None) -> None:
         """Take one of the peer's candidates; None says that there are no more.

@@ -21,6 +21,8 @@ class SignallingWire:
         self._under_way: deque[Callable[[], None]] = deque()
         self.loses: Callable[[SdpType], bool] = lambda kind: False
         """Decides which descriptions get lost."""
+        self.detours: Callable[[SdpType], tuple[float, ...]] | None = None
+        """Decides after how many seconds each description comes, and how often; without it, once and in order."""
         for one, other in ((offerer, answerer), (answerer, offerer)):
             one.on("icecandidate", lambda candidate, other=other: self._later(other.add_ice_candidate, candidate))
             one.on("negotiationneeded", lambda one=one, other=other: self.offer(one, other))
@@ -37,8 +39,13 @@ class SignallingWire:
 
     def _tell(self, one: DataPeer, other: DataPeer, kind: SdpType, text: str) -> None:
         self.told.append((one, kind, text))
-        if not self.loses(kind):
+        if self.loses(kind):
+            return
+        if self.detours is None:
             self._later(self._hear, other, one, kind, text)
+            return
+        for seconds in self.detours(kind):
+            asyncio.get_running_loop().call_later(seconds, self._hear, other, one, kind, text)
 
     def _hear(self, peer: DataPeer, other: DataPeer, kind: SdpType, text: str) -> None:
         if peer.closed:

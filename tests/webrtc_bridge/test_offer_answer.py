@@ -32,6 +32,9 @@ class Side:
     def __init__(self, side: SdpType, local: Description | None = None) -> None:
         self.counters: Counter[str] = Counter()
         self.name = side.value[:2]
+        self.knows_rule = True
+        """Whether it gives up what it has offered in vain."""
+        self.rolled_back = 0
         self.ours = [local or fresh(self.name)]
         self.theirs: list[str] = []
         self.room = OfferAnswer(
@@ -40,10 +43,25 @@ class Side:
             max_description=10_000,
         )
 
+    @property
+    def agreed(self) -> tuple[str, str]:
+        """The last two descriptions that belong together, ours and theirs."""
+        return self.ours[len(self.theirs) - 1].ufrag, self.theirs[-1]
+
     def offer(self, *, restart: bool) -> str:
         if restart and self.room.state is SignalingState.STABLE and len(self.ours) == len(self.theirs):
             self.ours.append(fresh(self.name))
         return self.room.offer(self.ours[-1], (), False)
+
+    def roll_back(self) -> None:
+        self.rolled_back += 1
+        if self.knows_rule and len(self.ours) > len(self.theirs):
+            self.ours.pop()
+
+    def take_back(self) -> None:
+        if self.room.state is SignalingState.HAVE_LOCAL_OFFER:
+            self.room.take_back()
+            self.roll_back()
 
     def answer(self) -> str:
         return self.room.answer(self.ours[-1], (), False)
@@ -52,6 +70,8 @@ class Side:
         taken = self.room.take(text, kind, lambda: True)
         if taken in (Taken.FIRST, Taken.RESTART):
             assert self.room.remote is not None
+            if taken is Taken.RESTART and self.room.remote.type is SdpType.OFFER:
+                self.roll_back()
             if len(self.ours) == len(self.theirs):
                 self.ours.append(fresh(self.name))
             self.theirs.append(self.room.remote.ufrag)

@@ -200,6 +200,7 @@ async def test_an_offer_that_got_lost_is_asked_for_again_ever_later_and_then_tak
     loop = asyncio.get_running_loop()
     async with stage() as both:
         asked: list[float] = []
+        before = both.credentials()
         both.answerer.on("negotiationneeded", lambda: asked.append(loop.time()))
         both.wire.loses = lambda kind: True
         begun = loop.time()
@@ -209,12 +210,11 @@ async def test_an_offer_that_got_lost_is_asked_for_again_ever_later_and_then_tak
         assert len({parse(text, SdpType.OFFER).ufrag for text in both.wire.offers(both.answerer)}) == 1
         assert both.answerer.signaling_state is SignalingState.STABLE
         assert both.answerer.counters["restart without an answer"] == 1
+        assert both.credentials() == before  # those of the offer are given up
         both.wire.loses = lambda kind: False
-        before = both.credentials()
         both.offerer.restart_ice()
         await asyncio.sleep(3)
-        assert both.credentials()[0] != before[0]
-        assert both.credentials()[1] == before[1]  # what nobody has heard of may be told now
+        assert not set(before) & set(both.credentials())
         await both.agreed()
 
 

@@ -16,7 +16,8 @@ from webrtc_bridge.states import SignalingState
 def timer(side: Side) -> tuple[RestartTimer, list[float]]:
     asked: list[float] = []
     loop = asyncio.get_running_loop()
-    return RestartTimer(RestartConfig(), Counter(), side.room, lambda: asked.append(loop.time())), asked
+    room = side.room
+    return RestartTimer(RestartConfig(), Counter(), room, lambda: asked.append(loop.time()), side.roll_back), asked
 
 
 @virtual_time
@@ -32,6 +33,7 @@ async def test_it_asks_again_and_takes_the_offer_back_at_last() -> None:
     assert asked == [0.0, 5.0, 15.0]
     assert offerer.room.state is SignalingState.STABLE
     assert not clock.is_wanted
+    assert offerer.rolled_back == 1
 
 
 @virtual_time
