@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -23,7 +22,7 @@ from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method
 from stun.transaction import new_transaction_id
 
-__all__ = ["LiteChecking", "LiteConsent", "LiteRoles", "narrowed", "role_towards"]
+__all__ = ["LiteChecking", "LiteConsent", "LiteRoles", "UncheckedConsent", "narrowed", "role_towards"]
 
 _PASSIVE: AbstractSet[TcpType] = frozenset({TcpType.PASSIVE})
 
@@ -82,9 +81,10 @@ class LiteChecking(Checking):
         self._chooses = theirs.lite and self._config.lite.unchecked_peers
         self._refuses = theirs.lite and not self._chooses
 
-    def consent_to(self, pair: CandidatePair, credentials: Credentials, now: float) -> LiteConsent:
+    def consent_to(self, pair: CandidatePair, credentials: Credentials, now: float) -> Consent:
         """Return the consent to a pair that was selected."""
-        return LiteConsent(self._config, pair, credentials, self._roles, self._rng, now, is_asked=not self._chooses)
+        kind = UncheckedConsent if self._chooses else LiteConsent
+        return kind(self._config, pair, credentials, self._roles, self._rng, now)
 
     @property
     def is_concluded(self) -> bool:
@@ -166,31 +166,12 @@ class LiteChecking(Checking):
 
 
 class LiteConsent(Consent):
-    """The consent of a peer that does the asking: its authenticated checks say that it is there and wants to hear us.
+    """The consent of a peer that does the asking: its authenticated checks say that it wants to hear us."""
 
-    Of a peer that is lite, too, nothing is heard. There the path is only kept open, with Binding indications (RFC 8445
-    section 11).
-    """
-
-    def __init__(
-        self,
-        config: IceConfig,
-        pair: CandidatePair,
-        credentials: Credentials,
-        roles: RoleKeeper,
-        rng: random.Random,
-        now: float,
-        *,
-        is_asked: bool,
-    ) -> None:
-        super().__init__(config, pair, credentials, roles, rng, now)
-        self._is_asked = is_asked
-        self._keep_at = now + config.keepalive_interval
+    __slots__ = ()
 
     def freshness(self, now: float) -> Freshness:
         """Return what may be done at ``now``: as long as a check has come within ``consent_timeout``, anything."""
-        if not self._is_asked:
-            return Freshness.STALE if self.is_dead else Freshness.FRESH
         self._look()
         return super().freshness(now)
 
@@ -205,17 +186,40 @@ class LiteConsent(Consent):
         return False
 
     def handle_timeout(self, now: float) -> Transmit | None:
-        """Return the keepalive that is due, or None."""
-        if self._is_asked or now < self._keep_at:
+        """Return None: nothing is asked."""
+        return None
+
+    def next_timeout(self, state: State) -> float:
+        """Return when something is due; ``state`` tells whether staleness has been noticed already."""
+        self._look()
+        wait = self._config.consent_timeout if state is State.DISCONNECTED else self._config.disconnected_after
+        return self.granted_at + wait
+
+
+class UncheckedConsent(Consent):
+    """What two lite agents have for a consent: neither asks, and the path is only kept open (RFC 8445 section 11)."""
+
+    __slots__ = ()
+
+    def _interval(self) -> float:
+        return self._config.keepalive_interval
+
+    def freshness(self, now: float) -> Freshness:
+        """Return what may be done at ``now``: anything, as long as the path is there."""
+        return Freshness.STALE if self.is_dead else Freshness.FRESH
+
+    def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
+        """Return False: nothing was asked."""
+        return False
+
+    def handle_timeout(self, now: float) -> Transmit | None:
+        """Return the Binding indication that is due, or None."""
+        if now < self._next_at:
             return None
-        self._keep_at = now + self._config.keepalive_interval
+        self._next_at = now + self._interval()
         indication = Message(Method.BINDING, MessageClass.INDICATION, new_transaction_id(self._rng))
         return Transmit(indication.serialize(fingerprint=True), self.pair.path)
 
     def next_timeout(self, state: State) -> float:
-        """Return when something is due; ``state`` tells whether staleness has been noticed already."""
-        if not self._is_asked:
-            return self._keep_at
-        self._look()
-        wait = self._config.consent_timeout if state is State.DISCONNECTED else self._config.disconnected_after
-        return self.granted_at + wait
+        """Return when an indication is due."""
+        return self._next_at

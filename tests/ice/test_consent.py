@@ -118,7 +118,7 @@ def test_an_answer_that_comes_after_the_expiry_gives_no_consent_back() -> None:
 def test_a_check_of_the_peer_after_the_expiry_gives_a_lite_side_no_consent_back() -> None:
     _, checked = consent(100.0)
     credentials, roles = Credentials("ours", "theirs", PWD), RoleKeeper(Role.CONTROLLED, random.Random(1))
-    one = LiteConsent(IceConfig(), checked, credentials, roles, random.Random(2), 100.0, is_asked=True)
+    one = LiteConsent(IceConfig(), checked, credentials, roles, random.Random(2), 100.0)
     checked.succeeded_at = 129.9
     assert one.freshness(129.9) is Freshness.FRESH
     checked.succeeded_at = 159.9
