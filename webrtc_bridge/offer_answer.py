@@ -78,6 +78,7 @@ class OfferAnswer:
         self._setup: Setup | None = None
         self._told: Description | None = None
         self._offered: Description | None = None
+        self._answered: tuple[Description, str] | None = None
         self._to_answer = Taken.FIRST
         self._version = -1
         self._last: DataDescription | None = None
@@ -154,7 +155,9 @@ class OfferAnswer:
         # An offer of ours goes on waiting for its answer when the peer's restarted nothing: perhaps it was told twice.
         self.state = SignalingState.STABLE if self._offered is None else SignalingState.HAVE_LOCAL_OFFER
         self._told = local
-        return self._write(SdpType.ANSWER, local, candidates, ended)
+        if self._answered is None or self._answered[0] != local or self._offered is None:
+            self._answered = local, self._write(SdpType.ANSWER, local, candidates, ended)
+        return self._answered[1]  # The same as before where an offer of ours is newer: it is not to look like the last.
 
     def take_back(self) -> None:
         """Forget our offer: nobody answers it (the rollback of RFC 8829 section 4.1.10.2)."""

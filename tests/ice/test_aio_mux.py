@@ -190,7 +190,7 @@ async def test_a_restart_by_either_side_is_followed(by_us: bool) -> None:
                     await path.send(role.encode())
                     assert await path.receive() == role.other.encode()
                 assert path.session.local_description.ufrag != first
-                assert mux.stats().ufrags in (2, 3)
+                assert 2 <= mux.stats().ufrags <= ice.IceConfig().max_generations
                 assert mux.stats().sessions == 1
                 assert not mux.stats().dropped
                 await asyncio.sleep(1)

@@ -38,6 +38,9 @@ class PipeSession(AsyncIOEventEmitter):
         self.remote_description = description
         self._wake.set()
 
+    def roll_back(self) -> None:
+        """It never restarts."""
+
     def add_remote_candidate(self, candidate: Candidate | None) -> None:
         self.remote_candidates.append(candidate)
         self._wake.set()
