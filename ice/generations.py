@@ -124,6 +124,7 @@ class Generations:
         given_up.retire(now + self._config.consent_timeout)
         self.current = self.kept[-1]
         self.kept.insert(-1, given_up)
+        self.restarts -= 1
         return True
 
     def supersede(self, newest: Generation, now: float) -> None:

@@ -29,7 +29,6 @@ from ice.events import (
     PairSelected,
     Restarted,
     RestartWanted,
-    RoleChanged,
     State,
     StateChanged,
 )
@@ -371,9 +370,7 @@ class Session(AsyncIOEventEmitter):
                 self._complete.clear()
                 self._tell("restart", description)
             case RestartWanted(why):
-                self._tell("restartwanted", why)
-            case RoleChanged():
-                pass  # The role is a property.
+                self._tell("restartwanted", why)  # The role, which may change as well, is a property.
 
     def _end(self, reason: FailureReason) -> None:
         """The session is over: free what it holds and tell everyone who waits, the listeners first."""

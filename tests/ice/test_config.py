@@ -16,6 +16,7 @@ from ice.config import IceConfig, IceTransportPolicy
         {"consent_interval": 4.9},
         {"disconnected_after": 31.0},
         {"keepalive_interval": 14.0},
+        {"max_generations": 2},
         {"ufrag_length": 3},
         {"pwd_length": 21},
         {"max_pairs": 0},
