@@ -41,17 +41,18 @@ class Integrity(enum.Enum):
     """What a short-term request carries while the peer's algorithm is not known (section 9.1.2)."""
 
 
-# One key signs and checks many messages, so the two keyed hash states are kept; copying them is a third of the cost of
-# a whole HMAC. The tables are bounded because a server meets as many keys as it has users.
+# One key signs and checks several messages in a row, so the two keyed hash states are kept; copying them is half of the
+# cost of a whole HMAC. The tables are bounded because a server meets as many keys as it has users. They are no larger
+# because what comes now and then, such as a consent check, comes after so many others that no table would be enough.
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _sha1_states(key: bytes) -> tuple[_Hash, _Hash]:
     block = (hashlib.sha1(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return hashlib.sha1(block.translate(_INNER)), hashlib.sha1(block.translate(_OUTER))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _sha256_states(key: bytes) -> tuple[_Hash, _Hash]:
     block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
