@@ -182,7 +182,7 @@ class Agent(AgentCandidates):
             self.relays.receive(data, path, now)
             return
         if self._lifecycle.state.is_over or Base.of(path) not in self._sources:
-            self._drops["datagram: no session there"] += 1
+            self._drop("datagram: no session there")
             return
         self._receive(data, path, now)
         self._settle(now)
@@ -191,10 +191,10 @@ class Agent(AgentCandidates):
         try:
             message = parse(data)
         except StunParseError:
-            self._drops["datagram: not STUN"] += 1
+            self._drop("datagram: not STUN")
             return
         if message.method is not Method.BINDING:
-            self._drops["datagram: not a Binding message"] += 1
+            self._drop("datagram: not a Binding message")
         elif message.message_class is MessageClass.REQUEST:
             self._on_request(message, len(data), path, now)
         elif message.message_class is not MessageClass.INDICATION:  # An indication is a keepalive and says nothing.
@@ -207,7 +207,7 @@ class Agent(AgentCandidates):
         self._outbox.effects.append(Transmit(answer.data, path))
         check = answer.check
         if check is None or check.is_refused:
-            self._drops["check: refused"] += 1
+            self._drop("check: refused")
         if check is None:
             return
         self._tcp.authenticated(path)
@@ -230,11 +230,11 @@ class Agent(AgentCandidates):
             consent = generation.consent
             if consent is not None and response.transaction_id in consent:
                 if not consent.receive(response, path, now):
-                    self._drops["response: no consent"] += 1
+                    self._drop("response: no consent")
                 return
             if generation.checking.receive_response(response, path, now):
                 return
-        self._drops["response: unknown or not authentic"] += 1
+        self._drop("response: unknown or not authentic")
 
     def _gathered(self, candidate: Candidate | None) -> None:
         """A server has answered."""
@@ -351,7 +351,7 @@ class Agent(AgentCandidates):
             elif self.is_valid_path(*path) and data:
                 self._relayed.append(data)
             else:
-                self._drops["relayed: not from the peer"] += 1
+                self._drop("relayed: not from the peer")
 
     def _hear_names(self, now: float) -> None:
         names = self.names

@@ -73,12 +73,11 @@ class AgentRooms:
         self._tcp = TcpPaths(config.tcp, self._local, rng)
         self._tcp_gathering = TcpGathering(config, self._local, rng)
         self._generations = Generations(config, self._make_generation(), self._sources)
-        self._checks = AllChecks(self._generations)
         self._lifecycle = Lifecycle(config)
         self._upkeep = Upkeep(config)
         self._outbox: Outbox[Transmit | Connect | Release, Event] = Outbox()
         self._withdrawn: tuple[Candidate, ...] = ()
-        self._drops: Counter[str] = Counter()
+        self._drops: dict[str, int] = NO_ENTRIES
         self._owed: float | None = None
         """When an input came that nothing has been made of yet: the next look at the outbox will."""
         self._roles.listeners += (self._role_changed,)
@@ -112,6 +111,16 @@ class AgentRooms:
     def state(self) -> State:
         """The state of the session."""
         return self._lifecycle.state
+
+    def _drop(self, what: str) -> None:
+        """Count something that came and is not made use of."""
+        if self._drops is NO_ENTRIES:
+            self._drops = {}
+        self._drops[what] = self._drops.get(what, 0) + 1
+
+    @property
+    def _checks(self) -> AllChecks:
+        return AllChecks(self._generations)  # A view: only sessions with TCP connections look, and then now and then.
 
     @property
     def failure_reason(self) -> FailureReason | None:

@@ -29,6 +29,7 @@ class Flag:
             waiter = self._waiters.pop()
             if not waiter.done():
                 waiter.set_result(None)
+        self._waiters = NO_ITEMS
 
     def clear(self) -> None:
         """Unset it; who was woken goes on all the same."""

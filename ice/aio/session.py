@@ -6,10 +6,9 @@ import asyncio
 import logging
 import random
 
-from pyee.asyncio import AsyncIOEventEmitter
-
 from ice.agent import Agent
 from ice.aio.driver import AgentDriver
+from ice.aio.emitter import QuietEmitter
 from ice.aio.flag import Flag
 from ice.aio.gathering import Gatherer, stun_servers
 from ice.aio.inbox import Inbox
@@ -47,7 +46,7 @@ _SYSTEM = random.SystemRandom()  # It has no state, but takes 2.5 KB all the sam
 _MACHINE = UdpNetwork()
 
 
-class Session(AsyncIOEventEmitter):
+class Session(QuietEmitter):
     """An ICE session (RFC 8445) with one peer, for one component.
 
     Everything but the constructor wants a running loop. Events, each emitted from the loop and never from within a

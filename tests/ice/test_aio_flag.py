@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ice.aio.flag import Flag
+from stun.nothing import NO_ITEMS
 
 
 async def test_everyone_who_waits_goes_on() -> None:
@@ -44,6 +45,16 @@ async def test_clearing_lets_the_next_one_wait_again() -> None:
     assert not again.done()
     flag.set()
     await again
+
+
+async def test_who_has_waited_is_not_remembered() -> None:
+    flag = Flag()
+    waiting = asyncio.create_task(flag.wait())
+    await asyncio.sleep(0)
+    assert len(flag._waiters) == 1
+    flag.set()
+    await waiting
+    assert flag._waiters is NO_ITEMS
 
 
 async def test_a_flag_that_is_never_set_leaves_nothing_behind() -> None:
