@@ -22,14 +22,13 @@ class BaseReceiver:
     Nothing is taken before :meth:`open_to` has told the address of the socket.
     """
 
-    __slots__ = ("_driver", "_local", "_path", "_put", "_sources", "_traffic")
+    __slots__ = ("_driver", "_local", "_put", "_sources", "_traffic")
 
     def __init__(self, driver: AgentDriver, put: Callable[[bytes], None], traffic: Traffic) -> None:
         self._driver = driver
         self._put = put
         self._traffic = traffic
         self._local: TransportAddress | None = None
-        self._path: FiveTuple | None = None
         self._sources: AbstractSet[tuple[str, int]] = frozenset()
 
     def open_to(self, bound: TransportAddress) -> None:
@@ -41,9 +40,9 @@ class BaseReceiver:
         if not data:
             self._traffic.discarded += 1
         elif data[0] < 4 and is_stun(data) and self._local is not None:
-            path = self._path
-            if path is None or path.remote != remote:  # Most come from one peer, and a path takes time to make.
-                path = self._path = FiveTuple(self._local, TransportAddress(*remote))
+            path = self._driver.path  # Most come on one, and a path takes time to make.
+            if path is None or path.remote != remote or path.local != self._local:
+                path = self._driver.path = FiveTuple(self._local, TransportAddress(*remote))
             self._driver.receive_stun(data, path)
         elif remote in self._sources:
             self._put(data)

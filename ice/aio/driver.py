@@ -20,7 +20,7 @@ from ice.aio.tcp_driver import TcpDriver
 from ice.candidate import Base
 from ice.config import IceConfig
 from ice.errors import MuxError
-from ice.events import Event, Restarted
+from ice.events import Event, PairSelected, Restarted
 from ice.mdns import PublishName, ResolveName, WithdrawName
 from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped
 from ice.relay import FetchCredentials, OpenLink, Relay
@@ -47,6 +47,22 @@ Send = Callable[[bytes, tuple[str, int]], bool]
 class AgentDriver(Driver[Event]):
     """Drives one agent. STUN goes to the agent; data goes to ``put`` without any object around it."""
 
+    __slots__ = (
+        "_links",
+        "_mapping",
+        "_mdns",
+        "_names",
+        "_put",
+        "_retired",
+        "_soon",
+        "_tasks",
+        "_traffic",
+        "finished",
+        "path",
+        "seat",
+        "tcp",
+    )
+
     machine: Agent
 
     def __init__(
@@ -69,8 +85,7 @@ class AgentDriver(Driver[Event]):
         Raises:
             MuxError: the network is shared, and has no room.
         """
-        super().__init__(agent, network, self._notice)
-        self._tell = on_event
+        super().__init__(agent, network, on_event)
         self._links: ServerLinks | None = None
         self.finished = Flag()
         """Set when everything is closed."""
@@ -78,7 +93,7 @@ class AgentDriver(Driver[Event]):
         """The session's place on a network that it shares with others; its user name fragments are told there."""
         if provides(type(network), SharedNetwork):
             self.seat = cast(SharedNetwork, network).join(agent.local_description.ufrag)
-        self.tcp = TcpDriver(agent, self.seat or network, config.tcp, self.pump, put, traffic)
+        self.tcp = TcpDriver(self, self.seat or network, config.tcp, put, traffic)
         """The connections of TCP candidates."""
         self._put = put
         self._traffic = traffic
@@ -88,6 +103,8 @@ class AgentDriver(Driver[Event]):
         self._mapping: PortMapping | None = None
         self._retired: asyncio.TimerHandle | None = None
         self._soon: asyncio.Handle | None = None
+        self.path: FiveTuple | None = None
+        """That of the last STUN message at a socket, and mostly of the next."""
 
     # -- life --
 
@@ -102,14 +119,17 @@ class AgentDriver(Driver[Event]):
         if self._closed or self.machine.state.is_over:
             socket.close()
             raise OSError("the session is closed")
-        self.sockets[socket.local] = socket
+        self.sockets += (socket,)
         self.machine.add_local_base(socket.local, self._loop.time())
         receiver.open_to(socket.local)
 
+    def bases(self) -> list[TransportAddress]:
+        """Return the addresses of the bound sockets."""
+        return [bound.local for bound in self.sockets]
+
     def unbind_base(self, base: TransportAddress) -> None:
         """The address of a base is gone: close its socket."""
-        if (socket := self.sockets.pop(base, None)) is not None:
-            socket.close()
+        self.unbind(base)
         now = self._loop.time()
         self.machine.remove_local_base(base, now)
         self.machine.remove_tcp_bases(base.host, now)
@@ -132,9 +152,9 @@ class AgentDriver(Driver[Event]):
         if self._closed or self._retired is not None:
             return
         self.pump()
-        for bound in self.sockets.values():
+        for bound in self.sockets:
             bound.close()
-        self.sockets.clear()
+        self.sockets = ()
         self.tcp.close()
         if self._links is not None:
             self._links.retire()
@@ -169,12 +189,14 @@ class AgentDriver(Driver[Event]):
             self.seat.leave()
 
     def _notice(self, event: Event) -> None:
+        if isinstance(event, PairSelected) and event.pair.path.protocol is TransportProtocol.UDP:
+            self.path = event.pair.path  # Rather than another one that is equal.
         if self.seat is not None and isinstance(event, Restarted):
             try:
                 self.seat.set_ufrags(self.machine.local_ufrags)
             except MuxError as error:  # One in 2^48: the peer's checks get lost, ours find the way without.
                 logger.warning("checks of the restarted session do not reach it: %s", error)
-        self._tell(event)
+        self._on_event(event)
 
     # -- data --
 
@@ -227,10 +249,12 @@ class AgentDriver(Driver[Event]):
 
     def _transmit(self, effect: Transmit) -> None:
         data, path = effect
-        bound = self.sockets.get(path.local)
-        if bound is not None and path.protocol is TransportProtocol.UDP:
-            bound.send(data, path.remote)
-        elif self._links is None or not self._links.transmit(effect):
+        if path.protocol is TransportProtocol.UDP:
+            for bound in self.sockets:  # As of socket_at, without the call.
+                if bound.local == path.local:
+                    bound.send(data, path.remote)
+                    return
+        if self._links is None or not self._links.transmit(effect):
             if path.protocol is TransportProtocol.TCP:
                 self.tcp.transmit(effect)
             else:

@@ -302,7 +302,7 @@ class MuxSeat:
 class MuxSocket(Place):
     """What one session has of a shared socket (:class:`stun.network.ConnectableSocket`)."""
 
-    __slots__ = ("_routes", "_shared")
+    __slots__ = ("_routes", "_shared", "local")
 
     def __init__(
         self, seat: Seat, port: Port, receive: DatagramReceiver, routes: MuxRoutes, shared: DatagramSocket
@@ -310,11 +310,8 @@ class MuxSocket(Place):
         super().__init__(seat, port, receive)
         self._routes = routes
         self._shared = shared
-
-    @property
-    def local(self) -> TransportAddress:
+        self.local = port.local
         """The shared address."""
-        return self.port.local
 
     def send(self, data: bytes, remote: Remote) -> bool:
         """Send one datagram; False when it was not taken, or this socket is closed."""

@@ -169,7 +169,7 @@ class _Client(Driver[MapperEvent]):
         wants_upnp = PortMapperProtocol.UPNP_IGD in owner.config.protocols and isinstance(owner.network, UdpNetwork)
         machine = PortmapClient(owner.config, path, owner.rng, upnp=wants_upnp and is_installed())
         client = cls(owner, machine, path.remote, UpnpGateway(owner.config, host, gateway, owner.network))
-        client.sockets[bound.local] = bound
+        client.sockets = (bound,)
         clients.append(client)
         return client
 
@@ -177,8 +177,8 @@ class _Client(Driver[MapperEvent]):
         """Take what came to the socket."""
         if remote == (self._gateway.host.partition("%")[0], self._gateway.port):
             remote = self._gateway  # Sockets report a link-local address without its zone.
-        for local in list(self.sockets):
-            self.machine.receive_datagram(data, FiveTuple(local, remote), self._loop.time())
+        for bound in self.sockets:
+            self.machine.receive_datagram(data, FiveTuple(bound.local, remote), self._loop.time())
         self.pump()
 
     def pump(self) -> None:

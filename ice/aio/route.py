@@ -36,7 +36,7 @@ class Route:
         sender = driver.sender(path)
         if sender is not None:
             self._path, self.peer, self.send = path, path.remote, sender
-        elif path.local in driver.sockets:
+        elif driver.socket_at(path.local) is not None:
             self._path, self.peer, self.send = path, path.remote, self._send_first
 
     def cut(self, base: TransportAddress) -> None:
@@ -57,7 +57,7 @@ class Route:
         """Send while it is not known whether the path is worth a socket of its own."""
         if self._path is None or self._driver is None:
             return False
-        socket = self._driver.sockets.get(self._path.local)
+        socket = self._driver.socket_at(self._path.local)
         if socket is None:
             return False
         self._sent_first += 1

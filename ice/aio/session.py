@@ -326,9 +326,8 @@ class Session(QuietEmitter):
     async def _gather(self, gatherer: Gatherer, driver: AgentDriver) -> None:
         await gatherer.run()
         if driver.seat is None:  # Else the sockets are others' too, and stay where they are.
-            bases, hosts, add = driver.sockets.keys, gatherer.hosts, gatherer.add_host
-            settings = self._config.roaming
-            self._roaming = Roaming(settings, self._network, hosts, lambda: list(bases()), add, self._unbind)
+            hosts, add, settings = gatherer.hosts, gatherer.add_host, self._config.roaming
+            self._roaming = Roaming(settings, self._network, hosts, driver.bases, add, self._unbind)
             if self._reason is None:
                 self._roaming.start()
         self._gatherer = self._gathering = None

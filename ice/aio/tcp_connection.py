@@ -9,6 +9,7 @@ the beginning of a frame whose rest has not come.
 from __future__ import annotations
 
 import asyncio
+import mmap
 import socket
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
@@ -37,7 +38,7 @@ class _Scratch:
     __slots__ = ("__weakref__", "buffer", "view")
 
     def __init__(self) -> None:
-        self.buffer = bytearray(_SHARED_BUFFER)
+        self.buffer = mmap.mmap(-1, _SHARED_BUFFER)  # Of which only what has been used takes memory.
         self.view = memoryview(self.buffer)
 
     @classmethod

@@ -6,8 +6,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ice.agent import Agent
 from ice.aio.shared_network import NetworkSeat
 from ice.aio.stats import Traffic
 from ice.aio.tcp_connection import Receiver, TcpConnection
@@ -24,6 +24,9 @@ from stun.machine import Transmit
 from stun.network import Network
 from stun.nothing import NO_ENTRIES
 from turn.aio.peer_stream import PeerStream
+
+if TYPE_CHECKING:
+    from ice.aio.driver import AgentDriver
 
 __all__ = ["TcpDriver"]
 
@@ -47,22 +50,20 @@ class TcpDriver:
     """Carries out the TCP effects of one agent and tells it what came of them.
 
     Args:
-        agent: what to run.
+        driver: what runs the agent; it is pumped after every input given to the agent.
         network: where UDP comes from; its attribute ``tcp``, or the system's TCP beside the system's UDP.
         config: limits.
-        pump: called after every input given to the agent.
         put: takes the peer's data.
         traffic: where discarded packets are counted.
     """
 
     __slots__ = (
-        "_agent",
         "_closed",
         "_config",
         "_dials",
+        "_driver",
         "_listening",
         "_loop",
-        "_pump",
         "_put",
         "_tcp",
         "_traffic",
@@ -71,18 +72,16 @@ class TcpDriver:
 
     def __init__(
         self,
-        agent: Agent,
+        driver: AgentDriver,
         network: Network | NetworkSeat,
         config: TcpConfig,
-        pump: Callable[[], None],
         put: Callable[[bytes], None],
         traffic: Traffic,
     ) -> None:
         default = SystemTcp(config) if isinstance(network, UdpNetwork) else None
         self._tcp: SystemTcp | None = getattr(network, "tcp", default)
-        self._agent = agent
+        self._driver = driver
         self._config = config
-        self._pump = pump
         self._put = put
         self._traffic = traffic
         self._loop = asyncio.get_running_loop()
@@ -110,7 +109,7 @@ class TcpDriver:
             listening = _Listening(self, self._tcp, TransportAddress(host, port), self._config.max_incoming)
             self._listening += (listening,)
             local = listening.listener.local
-        self._agent.add_tcp_base(local, tcp_type, self._loop.time())
+        self._driver.machine.add_tcp_base(local, tcp_type, self._loop.time())
 
     def accepted(self, path: FiveTuple, connection: socket.socket) -> None:
         """Take a connection of the peer's."""
@@ -134,7 +133,7 @@ class TcpDriver:
             self._loop.call_soon(self._failed, path, ConnectError.OTHER)
 
     def _dialled(self, effect: Connect, outcome: socket.socket | ConnectError) -> None:
-        self._dials.pop(effect.path, None)
+        self._take_dial(effect.path)
         if isinstance(outcome, ConnectError):
             self._failed(effect.path, outcome)
         else:
@@ -142,14 +141,14 @@ class TcpDriver:
 
     def _failed(self, path: FiveTuple, error: ConnectError) -> None:
         if not self._closed and path not in self.connections:
-            self._agent.path_failed(path, error, self._loop.time())
-            self._pump()
+            self._driver.machine.path_failed(path, error, self._loop.time())
+            self._driver.pump()
 
     def _open(self, path: FiveTuple, connected: socket.socket, framing: Framing) -> None:
         if self._closed or path in self.connections:
             connected.close()
             return
-        if (dial := self._dials.pop(path, None)) is not None:
+        if (dial := self._take_dial(path)) is not None:
             dial.cancel()  # The peer's connection between the same two ports was there first.
         try:
             connection = TcpConnection(
@@ -165,8 +164,8 @@ class TcpDriver:
         if self.connections is NO_ENTRIES:
             self.connections = {}
         self.connections[path] = connection
-        self._agent.path_opened(path, self._loop.time())
-        self._pump()
+        self._driver.machine.path_opened(path, self._loop.time())
+        self._driver.pump()
 
     def adopt(self, path: FiveTuple, stream: PeerStream) -> None:
         """Take a connection that a TURN server has made for us."""
@@ -177,21 +176,35 @@ class TcpDriver:
         self._opened(path, RelayedConnection(stream, receiver, gone, self._config))
 
     def _gone(self, path: FiveTuple) -> None:
-        if self.connections.pop(path, None) is not None and not self._closed:
-            self._agent.path_closed(path, self._loop.time())
-            self._pump()
+        if self._take_connection(path) is not None and not self._closed:
+            self._driver.machine.path_closed(path, self._loop.time())
+            self._driver.pump()
 
     def release(self, path: FiveTuple) -> None:
         """Carry out a Release."""
-        if (dial := self._dials.pop(path, None)) is not None:
+        if (dial := self._take_dial(path)) is not None:
             dial.cancel()
-        if (connection := self.connections.pop(path, None)) is not None:
+        if (connection := self._take_connection(path)) is not None:
             connection.close()
 
     def transmit(self, effect: Transmit) -> None:
         """Send a STUN message; without a connection it is lost, as on its way."""
         if (connection := self.connections.get(effect.path)) is not None:
             connection.send_check(effect.data)
+
+    # Most sessions have connections for a few seconds, if at all: emptied tables would keep their room.
+
+    def _take_dial(self, path: FiveTuple) -> TcpDial | None:
+        dial = self._dials.pop(path, None)
+        if not self._dials:
+            self._dials = NO_ENTRIES
+        return dial
+
+    def _take_connection(self, path: FiveTuple) -> TcpConnection | RelayedConnection | None:
+        connection = self.connections.pop(path, None)
+        if not self.connections:
+            self.connections = NO_ENTRIES
+        return connection
 
     # -- data --
 
@@ -205,7 +218,8 @@ class TcpDriver:
         return send
 
     def _receiver(self, path: FiveTuple, framing: Framing) -> Receiver:
-        agent, put, traffic, time, pump = self._agent, self._put, self._traffic, self._loop.time, self._pump
+        put, traffic, time = self._put, self._traffic, self._loop.time
+        agent, pump = self._driver.machine, self._driver.pump
         sources, remote = agent.accepted_sources(path.local, TransportProtocol.TCP), path.remote
 
         def receive(data: bytes) -> None:

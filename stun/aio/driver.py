@@ -40,6 +40,20 @@ class Driver(Generic[EventT]):
     every input that you give the machine yourself.
     """
 
+    __slots__ = (
+        "_closed",
+        "_loop",
+        "_on_data",
+        "_on_effect",
+        "_on_event",
+        "_pumping",
+        "_timer",
+        "machine",
+        "network",
+        "sockets",
+        "unsendable",
+    )
+
     def __init__(
         self,
         machine: Machine[Any, EventT],
@@ -58,15 +72,15 @@ class Driver(Generic[EventT]):
         """
         self.machine = machine
         self.network = network
-        self.sockets: dict[TransportAddress, DatagramSocket] = {}
-        """The bound sockets by their addresses."""
+        self.sockets: tuple[DatagramSocket, ...] = ()
+        """The bound sockets."""
         self.unsendable = 0
         """Transmits whose path has no socket (any more)."""
         self._on_event = on_event
         self._on_effect = on_effect
         self._on_data = on_data
         self._loop = asyncio.get_running_loop()
-        self._timer = MachineTimer(machine, self.pump)
+        self._timer = MachineTimer(machine, self)
         self._pumping = False
         self._closed = False
 
@@ -83,12 +97,20 @@ class Driver(Generic[EventT]):
         if self._closed:
             bound.close()
             raise OSError("the driver is closed")
-        self.sockets[bound.local] = bound
+        self.sockets += (bound,)
         return bound.local
+
+    def socket_at(self, local: TransportAddress) -> DatagramSocket | None:
+        """Return the socket that is bound to an address, or None."""
+        for bound in self.sockets:  # Of one or two; a dictionary would take more room than the sockets.
+            if bound.local == local:
+                return bound
+        return None
 
     def unbind(self, local: TransportAddress) -> None:
         """Close one socket; harmless when there is none."""
-        if (bound := self.sockets.pop(local, None)) is not None:
+        if (bound := self.socket_at(local)) is not None:
+            self.sockets = tuple(other for other in self.sockets if other is not bound)
             bound.close()
 
     def pump(self) -> None:
@@ -109,9 +131,9 @@ class Driver(Generic[EventT]):
         self.pump()
         self._closed = True
         self._timer.stop()
-        for bound in self.sockets.values():
+        for bound in self.sockets:
             bound.close()
-        self.sockets.clear()
+        self.sockets = ()
 
     def _receiver(self, holder: list[TransportAddress]) -> DatagramReceiver:
         machine = self.machine
@@ -138,10 +160,13 @@ class Driver(Generic[EventT]):
                     logger.warning("nobody carries out %r", effect)
             if (event := machine.next_event()) is None:
                 return
-            self._on_event(event)
+            self._notice(event)
+
+    def _notice(self, event: EventT) -> None:
+        self._on_event(event)
 
     def _transmit(self, effect: Transmit) -> None:
-        bound = self.sockets.get(effect.path.local)
+        bound = self.socket_at(effect.path.local)
         if bound is None:
             self.unsendable += 1
         else:

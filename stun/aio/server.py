@@ -159,7 +159,7 @@ async def _bind_others(server: StunServer, rules: BehaviourRules, behaviour: Beh
             port = bound.port
         others = other_addresses(primary, hosts[0] if hosts else None, port)
         for address in others:
-            if address not in driver.sockets:
+            if driver.socket_at(address) is None:
                 await driver.bind(address)
             if address not in server.tcp:
                 server.tcp.append(await driver.listen(address))

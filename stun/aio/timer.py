@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
 from typing import Protocol
 
 from stun.aio.alarms import Alarm, Alarms
@@ -22,6 +21,10 @@ class _Timed(Protocol):
     def handle_timeout(self, now: float) -> None: ...
 
 
+class _Driver(Protocol):
+    def pump(self) -> None: ...
+
+
 class MachineTimer:
     """Wakes a machine at its deadline, by ``loop.time()``; :meth:`arm` it whenever the deadline may have changed.
 
@@ -37,6 +40,7 @@ class MachineTimer:
         "_alarms",
         "_at",
         "_context",
+        "_driver",
         "_end_of_turn",
         "_is_arming",
         "_loop",
@@ -44,17 +48,16 @@ class MachineTimer:
         "_most_late",
         "_put_off",
         "_stopped",
-        "_woken",
     )
 
-    def __init__(self, machine: _Timed, woken: Callable[[], None], *, most_late: float = 0.02) -> None:
+    def __init__(self, machine: _Timed, driver: _Driver, *, most_late: float = 0.02) -> None:
         """Args:
         machine: whose ``handle_timeout`` to call.
-        woken: called after it, to drain the machine and :meth:`arm` the timer again.
+        driver: its ``pump()`` is called after it, to drain the machine and :meth:`arm` the timer again.
         most_late: how many seconds after a deadline the loop counts as being behind.
         """
         self._machine = machine
-        self._woken = woken
+        self._driver = driver
         self._loop = asyncio.get_running_loop()
         self._end_of_turn = EndOfTurn.of(self._loop)
         self._context = contextvars.copy_context()
@@ -105,6 +108,6 @@ class MachineTimer:
         deadline = self._machine.next_timeout()
         if deadline is not None and deadline.at <= now:
             self._machine.handle_timeout(now)
-            self._woken()
+            self._driver.pump()
         else:
             self.arm()

@@ -102,7 +102,7 @@ async def test_without_renomination_it_takes_a_restart_which_an_exchange_does_by
     config = ice.IceConfig(roaming=QUICK, upgrade=UpgradeConfig(renomination=False))
 
     async def act(first: ice.Path, second: ice.Path) -> None:
-        [host] = {socket._host for socket in first.session._driver.sockets.values()}  # type: ignore[union-attr]
+        [host] = {socket._host for socket in first.session._driver.sockets}  # type: ignore[union-attr]
         host.add_interface(world.internet, NEW, link=WIRE)
         host.remove_address(host.addresses[0])
         wanted: list[RestartReason] = []
@@ -149,7 +149,7 @@ async def test_switched_off_new_addresses_are_not_used() -> None:
         await both.connect()
         plug(both, 0)
         await asyncio.sleep(30)
-        assert NEW not in [address.host for address in both.controlling._driver.sockets]  # type: ignore[union-attr]
+        assert NEW not in [base.host for base in both.controlling._driver.bases()]  # type: ignore[union-attr]
 
 
 class Machine:

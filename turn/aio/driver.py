@@ -90,7 +90,7 @@ class ClientDriver:
         """
         link = await self._open_link(server, protocol, server_name, None)
         self._client = TurnClient(self.config, link.path, rng, credentials)
-        self._timer = MachineTimer(self._client, self.pump)
+        self._timer = MachineTimer(self._client, self)
         self._link = link
         self._client.start(self._loop.time())
         self.pump()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from stun.aio.timer import MachineTimer
 from stun.machine import Deadline
@@ -26,9 +27,16 @@ class Clockwork:
         self.deadlines.pop(0)
 
 
+class Pump:
+    """A driver of nothing."""
+
+    def __init__(self, pump: Callable[[], None]) -> None:
+        self.pump = pump
+
+
 def wound_up(*deadlines: float) -> tuple[Clockwork, MachineTimer]:
     machine = Clockwork(*deadlines)
-    timer = MachineTimer(machine, lambda: timer.arm())
+    timer = MachineTimer(machine, Pump(lambda: timer.arm()))
     timer.arm()
     return machine, timer
 
@@ -100,7 +108,7 @@ async def test_a_timer_that_was_stopped_is_not_armed_again() -> None:
 @virtual_time
 async def test_a_machine_may_stop_its_timer() -> None:
     machine = Clockwork(1.0, 2.0)
-    timer = MachineTimer(machine, lambda: timer.stop())
+    timer = MachineTimer(machine, Pump(lambda: timer.stop()))
     timer.arm()
     await asyncio.sleep(10)
     assert machine.woken == [1.0]
