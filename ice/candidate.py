@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,6 +68,10 @@ class Base(NamedTuple):
 
 own_base = functools.lru_cache(maxsize=256)(Base)  # Sessions at one port have the same bases.
 
+# The candidates of one generation say the same of it.
+_Extensions = tuple[tuple[str, str], ...]
+_same_extensions: Callable[[_Extensions], _Extensions] = functools.lru_cache(maxsize=256)(tuple)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -114,7 +119,7 @@ class Candidate:
             type=self.type,
             related_address=self.related_address,
             tcp_type=self.tcp_type,
-            extensions=(*self.extensions, ("ufrag", ufrag)),
+            extensions=_same_extensions((*self.extensions, ("ufrag", ufrag))),
             base=self.base,
         )
 
@@ -180,7 +185,9 @@ class Candidate:
             type=_type(words[7]),
             related_address=_related(special),
             tcp_type=_tcp_type(special.get("tcptype")),
-            extensions=tuple(pair for pair in extensions if pair[0].lower() not in ("raddr", "rport", "tcptype")),
+            extensions=_same_extensions(
+                tuple(pair for pair in extensions if pair[0].lower() not in ("raddr", "rport", "tcptype"))
+            ),
         )
 
 

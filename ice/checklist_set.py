@@ -7,6 +7,8 @@ what one of them finds out about a foundation holds for all. Whose agents these 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stun.nothing import NO_ENTRIES
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["ChecklistSet"]
 
 Foundation = tuple[str, str]
+_Foundations = tuple[Foundation, ...]
+
+# Agents of one kind number their foundations alike, so that many sessions have the same.
+_same_foundations: Callable[[_Foundations], _Foundations] = functools.lru_cache(maxsize=256)(tuple)
 
 
 class ChecklistSet:
@@ -72,7 +78,7 @@ class ChecklistSet:
     def succeed(self, foundation: Foundation, where: CheckList) -> None:
         """A pair of ``where`` has succeeded: thaw its foundation in every checklist (section 7.2.5.3.3)."""
         if foundation not in self.succeeded:
-            self.succeeded += (foundation,)
+            self.succeeded = _same_foundations((*self.succeeded, foundation))
         where.thaw(foundation)
         for other in self._lists:
             other.thaw(foundation)

@@ -9,10 +9,10 @@ from ice.checklist_set import ChecklistSet
 from ice.config import IceConfig
 from ice.description import Description, generate_description
 from ice.lite import LiteRoles
-from ice.local import Foundation
+from ice.local import Foundations
 from ice.roles import Role, RoleKeeper
 
-__all__ = ["Component", "SharedRooms", "StreamCredentials"]
+__all__ = ["Component", "SharedComponent", "SharedRooms", "StreamCredentials"]
 
 _KEPT = 4
 """Generations that are remembered. All agents begin one in the same step, so that two would do."""
@@ -26,10 +26,10 @@ class SharedRooms:
     def __init__(self, config: IceConfig, role: Role, rng: random.Random) -> None:
         self.config = config
         self.rng = rng
-        self.roles: RoleKeeper = LiteRoles(role, rng) if config.lite.enabled else RoleKeeper(role, rng)
+        self.roles = _keeper(config, role, rng)
         """Our role: a conflict that one agent repairs is repaired for all."""
-        self.foundations: list[Foundation] = []
-        """What each stands for, the first for "1"; it does not matter which component finds it (section 5.1.1.3)."""
+        self.foundations = Foundations()
+        """It does not matter which component finds one (section 5.1.1.3)."""
         self._sets: tuple[tuple[int, ChecklistSet], ...] = ()
 
     def checklist_set(self, generation: int) -> ChecklistSet:
@@ -68,7 +68,41 @@ class StreamCredentials:
 
 
 class Component:
-    """The place of one agent in its session.
+    """The place of an agent that is all there is to its session: what it begins is nobody else's.
+
+    Args:
+        config: the settings.
+        roles: the session's role.
+        rng: as of the agent.
+        foundations: those of the session.
+        number: 1..256.
+    """
+
+    __slots__ = ("_config", "_rng", "foundations", "number", "roles", "settled")
+
+    def __init__(
+        self, config: IceConfig, roles: RoleKeeper, rng: random.Random, foundations: Foundations, number: int = 1
+    ) -> None:
+        self._config = config
+        self._rng = rng
+        self.roles = roles
+        self.foundations = foundations
+        self.number = number
+        self.settled: Callable[[], None] | None = None
+        """If there is one, called after each input of the agent: others may have pairs that thawed, a turn, a role."""
+
+    @classmethod
+    def alone(cls, config: IceConfig, role: Role, rng: random.Random) -> Component:
+        """Return the place of an agent in a session of its own."""
+        return cls(config, _keeper(config, role, rng), rng, Foundations())
+
+    def begin(self) -> tuple[Description, ChecklistSet]:
+        """Begin the next generation: return its credentials and what its checklist shares with others."""
+        return generate_description(self._config, self._rng), ChecklistSet(self._config.ta)
+
+
+class SharedComponent(Component):
+    """The place of one agent among others.
 
     Args:
         shared: what all agents of the session share.
@@ -76,23 +110,20 @@ class Component:
         number: 1..256.
     """
 
-    __slots__ = ("_begun", "_credentials", "number", "settled", "shared")
+    __slots__ = ("_begun", "_credentials", "_shared")
 
     def __init__(self, shared: SharedRooms, credentials: StreamCredentials, number: int = 1) -> None:
-        self.shared = shared
-        self.number = number
-        self.settled: Callable[[], None] | None = None
-        """If there is one, called after each input of the agent: others may have pairs that thawed, a turn, a role."""
+        super().__init__(shared.config, shared.roles, shared.rng, shared.foundations, number)
+        self._shared = shared
         self._credentials = credentials
         self._begun = 0
 
-    @classmethod
-    def alone(cls, config: IceConfig, role: Role, rng: random.Random) -> Component:
-        """Return the place of an agent that is all there is to its session."""
-        return cls(SharedRooms(config, role, rng), StreamCredentials(config, rng))
-
     def begin(self) -> tuple[Description, ChecklistSet]:
-        """Begin the next generation: return its credentials and what its checklist shares with others."""
+        """As of the base; the agents of a stream have the same credentials, all agents share a set."""
         generation = self._begun
         self._begun += 1
-        return self._credentials.of(generation), self.shared.checklist_set(generation)
+        return self._credentials.of(generation), self._shared.checklist_set(generation)
+
+
+def _keeper(config: IceConfig, role: Role, rng: random.Random) -> RoleKeeper:
+    return LiteRoles(role, rng) if config.lite.enabled else RoleKeeper(role, rng)

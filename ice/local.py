@@ -22,12 +22,12 @@ from ice.relay import ACTIVE_PORT, RelayTarget
 from stun.address import TransportAddress, TransportProtocol
 from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
-__all__ = ["Foundation", "LocalCandidates", "no_alias"]
+__all__ = ["Foundations", "LocalCandidates", "no_alias"]
 
 Alias = Callable[[TransportAddress], NamedAddress | None]
 
 
-class Foundation(NamedTuple):
+class _Foundation(NamedTuple):
     """What candidates of one foundation have in common (RFC 8445 section 5.1.1.3)."""
 
     type: CandidateType
@@ -40,9 +40,29 @@ class Foundation(NamedTuple):
     server: str
 
 
-# Sessions at one port have the same host candidates.
-_foundation = functools.lru_cache(maxsize=256)(Foundation)
+# Sessions at one port have the same bases and host candidates. So they share them, and what is made of them alone.
+_foundation = functools.lru_cache(maxsize=256)(_Foundation)
 _host_candidate = functools.lru_cache(maxsize=256)(Candidate)
+_same_foundations: Callable[[tuple[_Foundation, ...]], tuple[_Foundation, ...]]
+_same_foundations = functools.lru_cache(maxsize=256)(tuple)
+_same_bases: Callable[[tuple[Base, ...]], tuple[Base, ...]] = functools.lru_cache(maxsize=256)(tuple)
+_same_table: Callable[[tuple[tuple[Base, Candidate], ...]], Mapping[Base, Candidate]]
+_same_table = functools.lru_cache(maxsize=256)(dict)
+
+
+class Foundations:
+    """What each foundation of ours stands for: the first is "1"."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: tuple[_Foundation, ...] = ()
+
+    def text_of(self, foundation: _Foundation) -> str:
+        """Return what candidates say of a foundation, which need not be known yet."""
+        if foundation not in self._known:
+            self._known = _same_foundations((*self._known, foundation))
+        return sys.intern(str(self._known.index(foundation) + 1))
 
 
 def no_alias(address: TransportAddress) -> None:
@@ -71,26 +91,26 @@ class LocalCandidates:
         config: IceConfig,
         alias: Alias = no_alias,
         component: int = 1,
-        foundations: list[Foundation] | None = None,
+        foundations: Foundations | None = None,
     ) -> None:
         self._config = config
         self._alias = alias
         self.component = component
         """The number that candidates of ours carry, and those of the peer have to."""
-        self.bases: list[Base] = []
+        self.bases: tuple[Base, ...] = ()
         """The bound sockets, in the order they came."""
-        self.own: dict[Base, Candidate] = {}
+        self.own: Mapping[Base, Candidate] = NO_ENTRIES
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
         self._permissions: set[tuple[Base, str]] = NO_MEMBERS
         self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
-        self._foundations = [] if foundations is None else foundations
+        self._foundations = Foundations() if foundations is None else foundations
         self._types: dict[Base, TcpType] = NO_ENTRIES
         self._learned = 0
         self._revealed: list[Candidate] = NO_ITEMS
 
     def add_base(self, base: Base, tcp_type: TcpType | None = None) -> None:
         """Take note of a bound socket, or of an address that TCP connections can be opened from."""
-        self.bases.append(base)
+        self.bases = _same_bases((*self.bases, base))
         self._note_type(base, tcp_type)
 
     def _note_type(self, base: Base, tcp_type: TcpType | None) -> None:
@@ -133,9 +153,13 @@ class LocalCandidates:
             made[base] = self._make(CandidateType.HOST, base, base.address, preferences[base], taken)
             taken.add(made[base].priority)
         ranked = dict(sorted(made.items(), key=lambda item: -item[1].priority))
-        self.own.update(ranked)
+        self._set_own({**self.own, **ranked})
         self._types = {base: kind for base, kind in self._types.items() if base not in ranked} or NO_ENTRIES
         return list(ranked.values())
+
+    def _set_own(self, own: Mapping[Base, Candidate]) -> None:
+        # Candidates that differ in their aliases alone are equal, so that only those without are the same for all.
+        self.own = _same_table(tuple(own.items())) if self._alias is no_alias else own
 
     def _rank(self, new: list[Base], tcp_type: TcpType | None) -> dict[Base, int]:
         """Return the preferences of new bases of one kind, under those that such bases have already."""
@@ -188,24 +212,25 @@ class LocalCandidates:
             if base in self.own:
                 continue
             others, server = self._priorities(), target.server.host
-            self.own[base] = self._make(
+            relay = self._make(
                 CandidateType.RELAYED, base, base.address, preference, others, kind, server=server, mapped=mapped
             )
-            made.append(self.own[base])
+            self._set_own({**self.own, base: relay})
+            made.append(relay)
         return made
 
     def drop_base(self, base: Base) -> None:
         """Forget a base whose address is gone."""
         self._note_type(base, self.tcp_type(base))
-        self.bases.remove(base)
-        self.own.pop(base, None)
+        self.bases = _same_bases(tuple(other for other in self.bases if other != base))
+        self._set_own({other: ours for other, ours in self.own.items() if other != base})
         for key in [key for key in self._reflexive if key[0] == base]:
             del self._reflexive[key]
 
     def drop_relayed(self, relayed: Base) -> None:
         """Forget a relayed candidate whose allocation is gone."""
         self._note_type(relayed, self.tcp_type(relayed))
-        self.own.pop(relayed, None)
+        self._set_own({base: ours for base, ours in self.own.items() if base != relayed})
         self._permissions = {known for known in self._permissions if known[0] != relayed}
 
     def forget_reflexive(self) -> None:
@@ -297,10 +322,7 @@ class LocalCandidates:
         return TransportAddress("::" if base.family == 6 else "0.0.0.0", 9)
 
     def _foundation(self, type_: CandidateType, base: Base, tcp_type: TcpType | None, server: str) -> str:
-        key = _foundation(type_, base.address.host, base.protocol, tcp_type, server)
-        if key not in self._foundations:
-            self._foundations.append(key)
-        return sys.intern(str(self._foundations.index(key) + 1))
+        return self._foundations.text_of(_foundation(type_, base.address.host, base.protocol, tcp_type, server))
 
 
 def _preference(ours: Candidate) -> int:

@@ -59,11 +59,11 @@ class AgentRooms:
         self._config = config = narrowed(config)
         self._rng = rng
         self._component = component or Component.alone(config, role, rng)
-        self._roles = self._component.shared.roles
+        self._roles = self._component.roles
         self.names = Names(config, rng, settle)
         """Names instead of addresses: what the driver is asked to resolve and publish."""
         alias = self.names.alias if self.names.publishes else no_alias
-        self._local = LocalCandidates(config, alias, self._component.number, self._component.shared.foundations)
+        self._local = LocalCandidates(config, alias, self._component.number, self._component.foundations)
         self._mapped: dict[tuple[Base, TransportAddress], str] = NO_ENTRIES
         self._gathering = Gathering(config, self._local, rng)
         self._sources = AcceptedSources()

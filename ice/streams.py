@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ice.agent import Agent
 from ice.candidate import Candidate
-from ice.component import Component, SharedRooms, StreamCredentials
+from ice.component import Component, SharedComponent, SharedRooms, StreamCredentials
 from ice.config import IceConfig
 from ice.description import Description
 from ice.errors import FailureReason, IceError
@@ -78,7 +78,7 @@ class Streams:
             raise IceError(f"the peer has described stream {stream!r} already")
         if stream not in self._credentials:
             self._credentials[stream] = StreamCredentials(self._config, self._rng)
-        seat = Component(self._shared, self._credentials[stream], component)
+        seat = SharedComponent(self._shared, self._credentials[stream], component)
         agent = Agent(self._config, self.role, rng=self._rng, component=seat)
         self._components[place], self._by_place[place] = seat, agent
         if not required:

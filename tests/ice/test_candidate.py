@@ -134,3 +134,14 @@ def test_a_candidate_of_ours_knows_its_base() -> None:
     active = replace(Candidate.from_sdp(line), base=TransportAddress("192.0.2.1", 9))
     assert active.base_key == Base(TransportAddress("192.0.2.1", 9), TransportProtocol.TCP)
     assert Candidate.from_sdp(line).base_key is None
+
+
+def test_candidates_of_one_generation_share_what_they_say_of_it() -> None:
+    one, two = (
+        Candidate.from_sdp(f"{number} 1 udp {number} 198.51.100.1 {number} typ host ufrag abcd x y")
+        for number in (1, 2)
+    )
+    assert one.extensions == (("ufrag", "abcd"), ("x", "y"))
+    assert one.extensions is two.extensions
+    assert one.told("efgh").extensions == (*one.extensions, ("ufrag", "efgh"))
+    assert one.told("efgh").extensions is two.told("efgh").extensions

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from ice.candidate import Base, CandidateType
+from ice.candidate import Base, CandidateType, NamedAddress
 from ice.config import IceConfig
 from ice.local import LocalCandidates
 from ice.priority import peer_reflexive_priority
-from stun.address import TransportAddress
+from ice.relay import RelayTarget
+from stun.address import TransportAddress, TransportProtocol
 from tests.ice.builders import address
 
 SERVER = TransportAddress("203.0.113.1", 3478)
@@ -96,3 +97,34 @@ def test_hidden_host_addresses_do_not_show_in_related_addresses() -> None:
     assert six is not None
     assert "raddr 0.0.0.0 rport 9" in four.to_sdp()
     assert "raddr :: rport 9" in six.to_sdp()
+
+
+def test_sessions_at_one_port_share_what_is_made_of_its_bases() -> None:
+    one, two, other = candidates(address(1)), candidates(address(1)), candidates(address(2))
+    for local in (one, two, other):
+        local.make_hosts()
+    assert one.own is two.own
+    assert one.bases is two.bases
+    assert one.own != other.own
+    one.add_relayed(MAPPED, MAPPED, RelayTarget(SERVER, TransportProtocol.UDP))
+    assert list(one.own) == [Base(address(1)), Base(MAPPED)]
+    assert list(two.own) == [Base(address(1))]
+    one.drop_relayed(Base(MAPPED))
+    assert one.own is two.own
+    one.drop_base(Base(address(1)))
+    assert not one.own
+    assert not one.bases
+    assert two.own
+    assert two.bases
+
+
+def test_candidates_with_names_are_no_other_sessions() -> None:
+    def named(name: str) -> LocalCandidates:
+        local = LocalCandidates(IceConfig(), lambda base: NamedAddress(name, base.port))
+        local.add_base(Base(address(1)))
+        local.make_hosts()
+        return local
+
+    one, two = named("one.local"), named("two.local")
+    assert [ours.alias for ours in one.own.values()] == [NamedAddress("one.local", 1000)]
+    assert [ours.alias for ours in two.own.values()] == [NamedAddress("two.local", 1000)]
