@@ -249,7 +249,7 @@ class MuxRoutes:
         if awaited is None or awaited.place.port is not port:
             return None
         if kind is Kind.SUCCESS and awaited.is_check and awaited.remote == remote:
-            binding = self._note(awaited.place, remote, now, confirmed=True)
+            binding = self._note(awaited.place, awaited.remote, now, confirmed=True)
             if port.routes.get(remote) is binding:
                 # A second answer finds the way by its source; so an idle session holds no transaction for its consent.
                 self._close(awaited.place.seat, transaction_id)
@@ -305,6 +305,11 @@ class MuxRoutes:
         if confirmed:
             binding.confirmed_at = now
         holder = routes.get(remote)
+        if confirmed and is_news:
+            binding.remote = remote  # Equal to what it was, but this one the session keeps anyway.
+            if holder is binding:
+                del routes[remote]
+                routes[remote] = binding
         if holder is None or (holder is not binding and self._gives_way(holder, confirmed, is_news, now)):
             routes[remote] = binding
         return binding

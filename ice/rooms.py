@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 
 from ice.all_checks import AllChecks
-from ice.candidate import Base, Candidate, TcpType
+from ice.candidate import Base, Candidate, TcpType, own_base
 from ice.component import Component
 from ice.config import IceConfig
 from ice.description import Description
@@ -24,7 +23,7 @@ from ice.mdns import Names
 from ice.pair import CandidatePair
 from ice.relays import Relays
 from ice.roles import Role
-from ice.sources import AcceptedSources
+from ice.sources import AcceptedSources, Sources
 from ice.stats import AgentStats
 from ice.tcp import Connect, TcpPaths
 from ice.tcp_gathering import TcpGathering
@@ -179,15 +178,13 @@ class AgentRooms:
         """
         self._upkeep.liveness.traffic = traffic
 
-    def accepted_sources(
-        self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP
-    ) -> AbstractSet[tuple[str, int]]:
+    def accepted_sources(self, base: TransportAddress, protocol: TransportProtocol = TransportProtocol.UDP) -> Sources:
         """Return the live set of ``(host, port)`` from which data that arrives at ``base`` is to be accepted.
 
         Raises:
             KeyError: ``base`` was never added.
         """
-        return self._sources.of(Base(base, protocol))
+        return self._sources.of(own_base(base, protocol))
 
     def is_valid_path(
         self, local: TransportAddress, remote: tuple[str, int], protocol: TransportProtocol = TransportProtocol.UDP

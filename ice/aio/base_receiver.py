@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from ice.aio.stats import Traffic
+from ice.sources import Sources
 from stun.address import FiveTuple, TransportAddress
 from stun.demux import is_stun
 
@@ -29,7 +29,7 @@ class BaseReceiver:
         self._put = put
         self._traffic = traffic
         self._local: TransportAddress | None = None
-        self._sources: AbstractSet[tuple[str, int]] = frozenset()
+        self._sources: Sources | None = None
 
     def open_to(self, bound: TransportAddress) -> None:
         """The socket is a base of the agent."""
@@ -44,7 +44,7 @@ class BaseReceiver:
             if path is None or path.remote != remote or path.local != self._local:
                 path = self._driver.path = FiveTuple(self._local, TransportAddress(*remote))
             self._driver.receive_stun(data, path)
-        elif remote in self._sources:
+        elif self._sources is not None and remote in self._sources.accepted:
             self._put(data)
         else:
             self._traffic.discarded += 1

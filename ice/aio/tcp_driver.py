@@ -226,7 +226,7 @@ class TcpDriver:
             if data[0] < 4 and is_stun(data):
                 agent.receive_datagram(data, path, time())
                 pump()
-            elif remote in sources and framing is Framing.ICE:
+            elif remote in sources.accepted and framing is Framing.ICE:
                 put(data)
             else:
                 traffic.discarded += 1
