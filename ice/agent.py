@@ -141,8 +141,9 @@ class Agent(AgentCandidates):
     def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> bool:
         """Return whether the candidate was of any use."""
         checking, remotes = generation.checking, generation.remotes
-        is_known = remotes.at(candidate.address, candidate.protocol) is not None
-        if generation.is_retired or (checking.is_concluded and not is_known):
+        if generation.is_retired or (
+            checking.is_concluded and remotes.at(candidate.address, candidate.protocol) is None
+        ):
             remotes.reject(Rejection.CONCLUDED)
             return False
         if remotes.lacks_only_an_address(candidate):

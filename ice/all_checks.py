@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ice.checking import Checking
 from ice.generations import Generations
@@ -38,7 +38,7 @@ class _AllPairs:
         return min(filter(None, found), key=lambda pair: _LIVELIEST_FIRST[pair.state], default=None)
 
     @property
-    def valid(self) -> Mapping[FiveTuple, CandidatePair]:
+    def valid(self) -> tuple[CandidatePair, ...]:
         """The valid list of the generation that carries data."""
         return (self._generations.carrying or self._generations.current).checking.checklist.valid
 

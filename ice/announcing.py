@@ -102,11 +102,11 @@ class AgentCandidates(TcpInputs):
 
     def _found(self, candidate: Candidate) -> None:
         # RFC 8838 section 9: each is told once in a generation, and says in which.
-        announced = self._generations.current.announced
+        generation = self._generations.current
         key = (candidate.base_key, candidate.address)
-        if any((known.base_key, known.address) == key for known in announced):
+        if any((known.base_key, known.address) == key for known in generation.announced):
             return
-        announced.append(candidate)
+        generation.announced += (candidate,)
         self._outbox.events.append(LocalCandidateFound(self._as_told(candidate)))
 
     def _withdraw(self, base: Base, mapped: TransportAddress | None = None) -> None:

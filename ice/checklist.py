@@ -14,6 +14,7 @@ from ice.description import DEFAULT_PACING
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 from stun.address import FiveTuple
+from stun.nothing import NO_ENTRIES
 
 __all__ = ["CheckList"]
 
@@ -33,18 +34,17 @@ class CheckList:
     other components and streams, by default with none.
     """
 
-    __slots__ = ("_by_path", "_limit", "_pairs", "together", "triggered", "trimmed", "valid")
+    __slots__ = ("_limit", "_pairs", "together", "triggered", "trimmed", "valid")
 
     def __init__(self, limit: int, together: ChecklistSet | None = None) -> None:
         self._limit = limit
         self._pairs: list[CandidatePair] = []
-        self._by_path: dict[FiveTuple, CandidatePair] = {}
         self.together = ChecklistSet(DEFAULT_PACING) if together is None else together
         """The set that it belongs to."""
-        self.triggered: dict[FiveTuple, CandidatePair] = {}
+        self.triggered: dict[FiveTuple, CandidatePair] = NO_ENTRIES
         """The triggered-check queue (section 6.1.4.1), first in first out, each pair at most once."""
-        self.valid: dict[FiveTuple, CandidatePair] = {}
-        """The valid list (section 7.2.5.3.2), by path."""
+        self.valid: tuple[CandidatePair, ...] = ()
+        """The valid list (section 7.2.5.3.2), one pair for each path."""
         self.trimmed = 0
         """How many pairs the limit cost."""
 
@@ -56,7 +56,10 @@ class CheckList:
 
     def find(self, path: FiveTuple) -> CandidatePair | None:
         """Return the pair on ``path``, or None."""
-        return self._by_path.get(path)
+        for pair in self._pairs:  # They are few, mostly less than five: no dictionary is worth its room, nor faster.
+            if pair.path == path:
+                return pair
+        return None
 
     # -- forming --
 
@@ -78,7 +81,7 @@ class CheckList:
         return self._add(CandidatePair(local, remote, role), worth=2**64)
 
     def _add(self, pair: CandidatePair, worth: int) -> CandidatePair | None:
-        if pair.path in self._by_path:
+        if self.find(pair.path) is not None:
             return None  # the caller forms host pairs only, so the one that is there has no lower priority
         # Section 6.1.2.5: the limit is that of the whole set, and all checklists give way evenly.
         limit = max(self._limit // max(len(self.together), 1), 1)
@@ -119,12 +122,10 @@ class CheckList:
 
     def _insert(self, pair: CandidatePair) -> None:
         self._pairs.insert(bisect_left(self._pairs, -pair.priority, key=_order), pair)
-        self._by_path[pair.path] = pair
 
     def _remove(self, pair: CandidatePair) -> None:
         self._deactivate(pair, pair.state)
         self._pairs.remove(pair)
-        del self._by_path[pair.path]
         self.triggered.pop(pair.path, None)
 
     def replace_remote(self, old: Candidate, new: Candidate, role: Role) -> None:
@@ -132,7 +133,7 @@ class CheckList:
 
         The pairs keep their states and take the new priority and foundation.
         """
-        for pair in [*self._pairs, *self.valid.values()]:
+        for pair in [*self._pairs, *self.valid]:
             if pair.remote is old:
                 state = pair.state
                 self.set_state(pair, PairState.FROZEN)
@@ -143,7 +144,7 @@ class CheckList:
 
     def reprioritise(self, role: Role) -> None:
         """Compute all priorities again after a change of our role (section 7.3.1.1)."""
-        for pair in [*self._pairs, *self.valid.values()]:
+        for pair in [*self._pairs, *self.valid]:
             pair.reprioritise(role)
         self._pairs.sort(key=_order)
 
@@ -159,7 +160,7 @@ class CheckList:
             self.together.activate(pair.foundation)
 
     def _deactivate(self, pair: CandidatePair, state: PairState) -> None:
-        if state in _ACTIVE and self._by_path.get(pair.path) is pair:
+        if state in _ACTIVE and pair in self._pairs:
             self.together.deactivate(pair.foundation)
 
     def succeed(self, pair: CandidatePair) -> None:
@@ -178,12 +179,14 @@ class CheckList:
         """Mark a pair Failed; it is no longer valid either."""
         self.set_state(pair, PairState.FAILED)
         self.triggered.pop(pair.path, None)
-        self.valid.pop(pair.path, None)
+        self._drop_valid(pair.path)
         pair.valid = None
 
     def trigger(self, pair: CandidatePair) -> None:
         """Put a pair into the triggered-check queue, Waiting (section 7.3.1.4)."""
         self.set_state(pair, PairState.WAITING)
+        if self.triggered is NO_ENTRIES:
+            self.triggered = {}
         self.triggered.setdefault(pair.path, pair)
 
     # -- what to check next --
@@ -242,14 +245,22 @@ class CheckList:
 
     def add_valid(self, pair: CandidatePair) -> None:
         """Put a pair into the valid list; one of the same path is replaced."""
-        self.valid[pair.path] = pair
+        if pair in self.valid:
+            return
+        if self.valid and any(known.path == pair.path for known in self.valid):
+            self.valid = tuple(pair if known.path == pair.path else known for known in self.valid)
+        else:
+            self.valid += (pair,)
+
+    def _drop_valid(self, path: FiveTuple) -> None:
+        if self.valid:
+            self.valid = tuple(known for known in self.valid if known.path != path)
 
     def disband(self) -> None:
         """Leave the set: no pair of this checklist is checked any more, nor do others wait for it."""
         for pair in self._pairs:
             self._deactivate(pair, pair.state)
         self._pairs.clear()
-        self._by_path.clear()
         self.triggered.clear()
         self.together.leave(self)
 
@@ -258,10 +269,10 @@ class CheckList:
         for pair in [pair for pair in self._pairs if pair.state.is_open and not keeps(pair)]:
             self._remove(pair)
         if not self.triggered:
-            self.triggered.clear()  # This gives back the room that an emptied dictionary keeps.
+            self.triggered = NO_ENTRIES  # An emptied dictionary keeps its room.
 
     def drop(self, pair: CandidatePair) -> None:
         """Forget a pair that there is no use for."""
-        if self._by_path.get(pair.path) is pair:
+        if pair in self._pairs:
             self._remove(pair)
-            self.valid.pop(pair.path, None)
+            self._drop_valid(pair.path)

@@ -190,6 +190,8 @@ class CheckClient:
             self.unauthenticated += 1
             return None
         del self._by_id[response.transaction_id]
+        if not self._by_id:
+            self._by_id = NO_ENTRIES  # An emptied dictionary keeps its room.
         check.pair.responses_received += 1
         if path != check.pair.path:
             return CheckResult(check, Outcome.ASYMMETRIC)
@@ -215,6 +217,8 @@ class CheckClient:
                 check.pair.last_check_at = now
                 check.pair.requests_sent += 1
                 yield Transmit(check.data, check.pair.path)
+        if not self._by_id:
+            self._by_id = NO_ENTRIES
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` is next wanted, or None."""

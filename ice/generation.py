@@ -66,7 +66,7 @@ class Generation:
         self.early = EarlyChecks(config.max_early_checks)
         self.consent: Consent | None = None
         """To the selected pair, if there is one."""
-        self.announced: list[Candidate] = []
+        self.announced: tuple[Candidate, ...] = ()
         """Our candidates that the peer was told with these credentials."""
         self.forget_at: float | None = None
         """When the peer's checks of this generation are not answered any more; set when a newer one has a pair."""

@@ -37,7 +37,7 @@ class Nomination:
         self._waits_until = None
         if self.attempted is not None or not checklist.valid or self._first_valid_at is None:
             return None
-        best = max(checklist.valid.values(), key=lambda pair: pair.priority)
+        best = max(checklist.valid, key=lambda pair: pair.priority)
         until = self._worth_waiting_until(best, checklist, self._first_valid_at + self._config.nomination_patience)
         if now < until:
             self._waits_until = until

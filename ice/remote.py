@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import ipaddress
 import random
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from ice.candidate import Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
@@ -17,9 +17,6 @@ from stun.nothing import NO_ENTRIES
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
 _BROADCAST = "255.255.255.255"
-
-_Place = tuple[tuple[str, int], TransportProtocol]
-"""Where a candidate is reached, and how."""
 
 
 class Rejection(enum.StrEnum):
@@ -67,27 +64,31 @@ def _is_excluded(address: TransportAddress, config: IceConfig) -> bool:
     return bool(networks) and any(address.ip in ipaddress.ip_network(network) for network in networks)
 
 
+class _Names(Protocol):
+    def veil(self, address: TransportAddress) -> NamedAddress | None: ...
+
+
 class RemoteCandidates:
     """The candidates of one generation of the peer, signalled and learned."""
 
     __slots__ = (
-        "_by_address",
         "_component",
         "_config",
+        "_known",
         "_learned",
         "_rng",
         "_signalled",
         "ended",
+        "names",
         "rejected",
         "ufrag",
-        "veil",
     )
 
     def __init__(self, config: IceConfig, rng: random.Random, component: int = 1) -> None:
         self._config = config
         self._component = component
         self._rng = rng
-        self._by_address: dict[_Place, Candidate] = {}
+        self._known: tuple[Candidate, ...] = ()
         self._signalled = 0
         self._learned = 0
         self.ended = False
@@ -96,21 +97,24 @@ class RemoteCandidates:
         """The generation that candidates must belong to, once known."""
         self.rejected: dict[Rejection, int] = NO_ENTRIES
         """How many were dropped, by reason."""
-        self.veil: Callable[[TransportAddress], NamedAddress | None] = lambda address: None
-        """What is shown for an address that checks come from, where the peer hides its addresses."""
+        self.names: _Names | None = None
+        """They know what is shown for an address that checks come from, where the peer hides its addresses."""
 
     def __len__(self) -> int:
-        return len(self._by_address)
+        return len(self._known)
 
     def all(self) -> list[Candidate]:
         """Return the candidates in the order they became known."""
-        return list(self._by_address.values())
+        return list(self._known)
 
     def at(
         self, address: TransportAddress | NamedAddress, protocol: TransportProtocol = TransportProtocol.UDP
     ) -> Candidate | None:
         """Return the candidate with this address, or None."""
-        return self._by_address.get((address, protocol))
+        for known in self._known:  # They are few: no dictionary is worth its room.
+            if known.address == address and known.transport == protocol:
+                return known
+        return None
 
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
@@ -135,17 +139,16 @@ class RemoteCandidates:
             return None
         address = candidate.address
         assert isinstance(address, TransportAddress)  # Or there would be a reason against it.
-        key = (address, candidate.protocol)
-        known = self._by_address.get(key)
+        known = self.at(address, candidate.protocol)
         if candidate.priority > MAX_PRIORITY:
             # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
             candidate = replace(candidate, priority=MAX_PRIORITY)
-        self._by_address[key] = candidate
+        self._signalled += 1
         if known is None:
-            self._signalled += 1
+            self._known += (candidate,)
         else:
             self._learned -= 1
-            self._signalled += 1
+            self._known = tuple(candidate if other is known else other for other in self._known)
         return candidate, known
 
     def _reason_against(self, candidate: Candidate) -> Rejection | None:
@@ -162,11 +165,11 @@ class RemoteCandidates:
             return Rejection.NAME
         if address.port == 0 and candidate.tcp_type is not TcpType.ACTIVE:
             return Rejection.PORT
-        known = self._by_address.get((address, candidate.protocol))
+        if self._signalled >= self._config.max_remote_candidates:
+            return Rejection.LIMIT  # Also of those that are known: a flood is not worth looking for each of them.
+        known = self.at(address, candidate.protocol)
         if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
             return Rejection.DUPLICATE
-        if self._signalled >= self._config.max_remote_candidates:
-            return Rejection.LIMIT
         if unusable(address, self._config):
             return Rejection.ADDRESS
         return None
@@ -181,8 +184,7 @@ class RemoteCandidates:
 
         None when too many have been learned. ``tcp_type`` is what the source of a TCP connection must be.
         """
-        key = (path.remote, path.protocol)
-        known = self._by_address.get(key)
+        known = self.at(path.remote, path.protocol)
         if known is not None:
             return known
         if _is_excluded(path.remote, self._config):
@@ -200,7 +202,7 @@ class RemoteCandidates:
             address=path.remote,
             type=CandidateType.PEER_REFLEXIVE,
             tcp_type=tcp_type,
-            alias=self.veil(path.remote),
+            alias=None if self.names is None else self.names.veil(path.remote),
         )
-        self._by_address[key] = candidate
+        self._known += (candidate,)
         return candidate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Callable
+from typing import Protocol
 
 __all__ = ["Conflict", "Role", "RoleKeeper"]
 
@@ -41,10 +41,14 @@ _VERDICTS: dict[tuple[Role, bool], Conflict] = {
 }
 
 
+class _Follower(Protocol):
+    def role_changed(self) -> None: ...
+
+
 class RoleKeeper:
     """Our role and tiebreaker of one session, for all its components."""
 
-    __slots__ = ("_rng", "listeners", "role", "switches", "tiebreaker")
+    __slots__ = ("_rng", "followers", "role", "switches", "tiebreaker")
 
     def __init__(self, role: Role, rng: random.Random) -> None:
         self.role = role
@@ -52,8 +56,8 @@ class RoleKeeper:
         """Constant for the session, except after a 487 (RFC 8445 section 7.2.5.1)."""
         self.switches = 0
         """How often a conflict changed the role."""
-        self.listeners: tuple[Callable[[], None], ...] = ()
-        """Called when the role has been switched: whatever goes by it has to be computed anew."""
+        self.followers: tuple[_Follower, ...] = ()
+        """Who is told when the role has been switched: whatever goes by it has to be computed anew."""
         self._rng = rng
 
     def judge(self, peer_role: Role, peer_tiebreaker: int) -> Conflict:
@@ -66,8 +70,8 @@ class RoleKeeper:
         """Take the other role because the tiebreakers say so; the tiebreaker stays."""
         self.role = self.role.other
         self.switches += 1
-        for changed in self.listeners:
-            changed()
+        for follower in self.followers:
+            follower.role_changed()
 
     def refused(self, sent_role: Role) -> bool:
         """Take note of a 487 to a request sent in ``sent_role``; return whether the role changed now.

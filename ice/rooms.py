@@ -79,9 +79,9 @@ class AgentRooms:
         self._drops: dict[str, int] = NO_ENTRIES
         self._owed: float | None = None
         """When an input came that nothing has been made of yet: the next look at the outbox will."""
-        self._roles.listeners += (self._role_changed,)
+        self._roles.followers += (self,)
 
-    def _role_changed(self) -> None:
+    def role_changed(self) -> None:
         """A conflict was repaired, here or by the agent of another component."""
         if self.state.is_over:
             return
@@ -93,7 +93,7 @@ class AgentRooms:
         description, together = self._component.begin()
         args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
         generation = Generation(*args, together)
-        generation.remotes.veil = self.names.veil
+        generation.remotes.names = self.names
         return generation
 
     @property

@@ -20,7 +20,7 @@ from ice.tcp_config import TcpConfig
 from stun.address import FiveTuple, TransportProtocol
 from stun.lazy_queue import LazyQueue
 from stun.machine import Deadline, Release
-from stun.nothing import NO_ENTRIES
+from stun.nothing import NO_ENTRIES, NO_ITEMS
 
 if TYPE_CHECKING:
     from ice.all_checks import AllChecks
@@ -136,8 +136,13 @@ class TcpPaths:
         self._is_settled = False
         self._held_until: float | None = None
         self._attempts = self._accepted = self._refused = self._unauthenticated = self._lost = 0
-        self.effects: LazyQueue[Connect | Release] = LazyQueue()
+        self.effects: LazyQueue[Connect | Release] = NO_ITEMS
         """What the driver has to do."""
+
+    def _ask(self, effect: Connect | Release) -> None:
+        if self.effects is NO_ITEMS:
+            self.effects = LazyQueue()
+        self.effects.append(effect)
 
     # -- what checking asks --
 
@@ -203,7 +208,7 @@ class TcpPaths:
             waiting = self._config.max_incoming
         if waiting >= self._config.max_incoming:
             self._refused += 1
-            self.effects.append(Release(path))
+            self._ask(Release(path))
             return
         self._accepted += 1
         deadline = now + self._config.incoming_timeout
@@ -283,10 +288,10 @@ class TcpPaths:
 
     def _successor(self, selected: CandidatePair, checking: AllChecks) -> CandidatePair | None:
         valid = checking.checklist.valid
-        again = valid.get(selected.path)
+        again = next((pair for pair in valid if pair.path == selected.path), None)
         if again is not None and again is not selected:
             return again  # The same pair, opened again from another port.
-        candidates = (pair for pair in valid.values() if self.succeeds(pair.path, selected) and self.is_open(pair.path))
+        candidates = (pair for pair in valid if self.succeeds(pair.path, selected) and self.is_open(pair.path))
         return next(candidates, None)
 
     def _due(self, connection: _Connection, checking: AllChecks, now: float) -> None:
@@ -294,7 +299,7 @@ class TcpPaths:
         if connection.phase is _Phase.PAUSED:
             connection.phase = _Phase.WANTED
         elif connection.phase is _Phase.OPENING:
-            self.effects.append(Release(connection.path))
+            self._ask(Release(connection.path))
             self.failed(connection.path, ConnectError.TIMED_OUT, checking, now)
         elif not connection.is_authentic and not _has_answered(checking, connection.path):
             self._unauthenticated += 1
@@ -315,14 +320,14 @@ class TcpPaths:
     def _release(self, connection: _Connection) -> None:
         self.by_path.pop(connection.path, None)
         if connection.phase in (_Phase.OPENING, _Phase.OPEN):
-            self.effects.append(Release(connection.path))
+            self._ask(Release(connection.path))
 
     def _dial(self, checking: AllChecks, now: float) -> None:
         self._held_until = None
         wanted = [connection for connection in self.by_path.values() if connection.phase is _Phase.WANTED]
         if not wanted:
             return
-        if _has_datagram_pairs(checking):
+        if any(pair.path.protocol is TransportProtocol.UDP for pair in checking.checklist):
             held = [each.since + self._config.head_start for each in wanted if not self._may_start(each, now)]
             self._held_until = min(held, default=None)
             wanted = [connection for connection in wanted if self._may_start(connection, now)]
@@ -348,7 +353,7 @@ class TcpPaths:
         connection.phase = _Phase.OPENING
         connection.at = now + (config.open_timeout if ttl is None else config.opener_timeout)
         self._attempts += 1
-        self.effects.append(Connect(path, ttl=ttl))
+        self._ask(Connect(path, ttl=ttl))
 
     # -- the end --
 
@@ -387,7 +392,3 @@ class TcpPaths:
 def _has_answered(checking: AllChecks, path: FiveTuple) -> bool:
     pair = checking.checklist.find(path)
     return pair is not None and pair.state is PairState.SUCCEEDED
-
-
-def _has_datagram_pairs(checking: AllChecks) -> bool:
-    return any(pair.path.protocol is TransportProtocol.UDP for pair in checking.checklist)

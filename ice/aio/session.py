@@ -91,7 +91,7 @@ class Session(QuietEmitter):
         self._complete = Flag()
         self._decided = Flag()
         self._reason: FailureReason | None = None
-        self._remote_candidates: list[Candidate] = []
+        self._remote_candidates: tuple[Candidate, ...] = ()
         self._inbox = Inbox(self._config.max_queued_datagrams)
         self._traffic = Traffic()
         self._agent.set_traffic(self._count_traffic)
@@ -132,7 +132,7 @@ class Session(QuietEmitter):
     @property
     def remote_candidates(self) -> list[Candidate]:
         """The candidates that :meth:`add_remote_candidate` was given, at most ``config.max_remote_candidates``."""
-        return self._remote_candidates[:]
+        return list(self._remote_candidates)
 
     @property
     def selected_pair(self) -> CandidatePair | None:
@@ -180,7 +180,7 @@ class Session(QuietEmitter):
         restarts = self._agent.remote_description not in (None, description)
         self._agent.set_remote_description(description, _now())
         if restarts:
-            self._remote_candidates.clear()
+            self._remote_candidates = ()
         driver.pump_soon()
 
     def restart(self) -> Description:
@@ -215,7 +215,7 @@ class Session(QuietEmitter):
         elif self._reason is None:
             driver = self._driver_now()
             if len(self._remote_candidates) < self._config.max_remote_candidates:
-                self._remote_candidates.append(candidate)
+                self._remote_candidates += (candidate,)
             self._agent.add_remote_candidate(candidate, _now())
             driver.pump_soon()
 

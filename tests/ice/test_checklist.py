@@ -5,6 +5,7 @@ import pytest
 from ice.checklist import CheckList
 from ice.pair import CandidatePair, PairState
 from ice.roles import Role
+from stun.nothing import NO_ENTRIES
 from tests.ice.builders import local, remote
 
 C = Role.CONTROLLING
@@ -233,3 +234,32 @@ def test_the_books_stay_right_under_a_thousand_candidates() -> None:
 def test_a_pair_needs_a_base_and_an_address() -> None:
     with pytest.raises(ValueError, match="base"):
         CandidatePair(remote(1), remote(2), C)
+
+
+def test_the_valid_list_has_one_pair_for_each_path() -> None:
+    checklist = CheckList(100)
+    one, two = (checklist.form(local(1), remote(number), C) for number in (1, 2))
+    assert one is not None
+    assert two is not None
+    for pair in (one, two, one):
+        checklist.add_valid(pair)
+    assert checklist.valid == (one, two)
+    again = CandidatePair(local(1, preference=1), remote(1), C)
+    checklist.add_valid(again)
+    assert checklist.valid == (again, two)
+    checklist.fail(one)
+    assert checklist.valid == (two,)
+    checklist.drop(two)
+    assert checklist.valid == ()
+
+
+def test_an_emptied_queue_of_triggered_checks_takes_no_room() -> None:
+    checklist = CheckList(100)
+    pair = checklist.form(local(1), remote(1), C)
+    assert pair is not None
+    checklist.trigger(pair)
+    checklist.succeed(pair)
+    checklist.conclude(lambda pair: False)
+    assert checklist.triggered is NO_ENTRIES
+    checklist.trigger(pair)
+    assert list(checklist.triggered.values()) == [pair]

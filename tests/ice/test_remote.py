@@ -11,7 +11,7 @@ from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.priority import MAX_PRIORITY
 from ice.remote import Rejection, RemoteCandidates, unusable
-from stun.address import FiveTuple, TransportAddress
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
 SPECIAL = (
     "0.0.0.0/8",
@@ -145,3 +145,24 @@ def test_what_is_never_sent_to_is_what_its_kind_says(ip: ipaddress.IPv4Address |
     else:
         barred = barred or ip.ipv4_mapped is not None or ip.is_link_local
     assert unusable(TransportAddress(str(ip), 1), IceConfig()) is barred
+
+
+def test_what_is_too_many_is_not_looked_for() -> None:
+    known = remotes(max_remote_candidates=2)
+    for port in (1, 2, 2, 1, 3):
+        known.add(text(f"198.51.100.1 {port}"))
+    assert known.rejected == {Rejection.LIMIT: 3}
+
+
+def test_a_signalled_candidate_takes_the_place_of_the_learned_one() -> None:
+    known = remotes()
+    first = known.learn(came_from("198.51.100.1", 1), 5)
+    second = known.add(text("198.51.100.2 2"))
+    assert first is not None
+    assert second is not None
+    taken = known.add(text("198.51.100.1 1"))
+    assert taken is not None
+    assert taken[1] is first
+    assert known.all() == [taken[0], second[0]]
+    assert known.at(TransportAddress("198.51.100.1", 1)) is taken[0]
+    assert known.at(TransportAddress("198.51.100.1", 1), TransportProtocol.TCP) is None
