@@ -42,6 +42,8 @@ class Agent(AgentCandidates):
         component: the place among other agents, whose role is the session's then; None for an agent that is alone.
     """
 
+    __slots__ = ()
+
     def __init__(
         self, config: IceConfig, role: Role, *, rng: random.Random, component: Component | None = None
     ) -> None:
@@ -136,7 +138,7 @@ class Agent(AgentCandidates):
         elif candidate.ufrag is None or self._generations.is_past(candidate.ufrag):
             self._generations.current.remotes.reject(Rejection.GENERATION)
         else:
-            self._generations.early.add(candidate.ufrag, candidate)
+            self._generations.note_early(candidate.ufrag, candidate)
 
     def _take_candidate(self, generation: Generation, candidate: Candidate, now: float) -> bool:
         """Return whether the candidate was of any use."""
@@ -170,7 +172,7 @@ class Agent(AgentCandidates):
             generation.remotes.ended = True
             self._owed = now
         elif ufrag is not None and not self._generations.is_past(ufrag):
-            self._generations.early.add(ufrag, EndOfCandidates(ufrag))
+            self._generations.note_early(ufrag, EndOfCandidates(ufrag))
 
     # -- the network --
 
@@ -214,7 +216,7 @@ class Agent(AgentCandidates):
         self._tcp.authenticated(path)
         meant = self._generations.meant_by(check, generation)
         if meant is None and not generation.is_given_up:
-            generation.early.add(check)
+            generation.note_early(check, self._config.max_early_checks)
         elif meant is None or meant.is_retired:
             if not check.is_refused:  # A refusal does not let the peer go on there (RFC 7675).
                 self._generations.answered(meant or generation, now)

@@ -19,6 +19,8 @@ __all__ = ["AgentCandidates"]
 class AgentCandidates(TcpInputs):
     """The inputs that make candidates of ours, and the announcing of them in each generation."""
 
+    __slots__ = ()
+
     def add_local_base(self, address: TransportAddress, now: float) -> None:
         """Take a bound UDP socket into use.
 

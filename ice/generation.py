@@ -15,7 +15,7 @@ from ice.lite import LiteChecking
 from ice.local import LocalCandidates
 from ice.pair import CandidatePair
 from ice.remote import RemoteCandidates
-from ice.responder import EarlyChecks, Responder
+from ice.responder import NO_EARLY_CHECKS, EarlyChecks, ReceivedCheck, Responder
 from ice.roles import RoleKeeper
 from ice.sources import AcceptedSources
 from ice.tcp import TcpPaths
@@ -63,7 +63,8 @@ class Generation:
         kind = LiteChecking if local.lite else Checking
         self.checking: Checking = kind(config, candidates, self.remotes, roles, sources, tcp, rng, together)
         self.responder = Responder(local, roles)
-        self.early = EarlyChecks(config.max_early_checks)
+        self.early = NO_EARLY_CHECKS
+        """Checks that came before the peer's description of this generation; see :meth:`note_early`."""
         self.consent: Consent | None = None
         """To the selected pair, if there is one."""
         self.announced: tuple[Candidate, ...] = ()
@@ -85,6 +86,12 @@ class Generation:
     def is_given_up(self) -> bool:
         """Whether our description was rolled back before the peer's came."""
         return self.forget_at is not None and self.remote is None
+
+    def note_early(self, check: ReceivedCheck, limit: int) -> None:
+        """Remember a check for the peer's description, one of at most ``limit``."""
+        if self.early is NO_EARLY_CHECKS:
+            self.early = EarlyChecks(limit)
+        self.early.add(check)
 
     def attach(self, description: Description) -> None:
         """Take the peer's description: checks may be sent."""

@@ -48,6 +48,10 @@ class EarlyTrickle:
         return taken
 
 
+_NO_EARLY_TRICKLE = EarlyTrickle(0)
+"""That of the sessions to which nothing comes too early."""
+
+
 class Generations:
     """The generations of one session, oldest first.
 
@@ -73,7 +77,8 @@ class Generations:
         self.current = first
         """The newest one: what is told to the peer and checked."""
         self._past: LazyQueue[str] = NO_ITEMS
-        self.early = EarlyTrickle(config.max_early_candidates)
+        self.early = _NO_EARLY_TRICKLE
+        """What came before the description that it belongs to; see :meth:`note_early`."""
         self.rejected: Mapping[str, int] = NO_ENTRIES
         """What forgotten generations had rejected."""
         self.restarts = 0
@@ -183,6 +188,12 @@ class Generations:
         return min((each.forget_at for each in self.kept if each.forget_at is not None), default=None)
 
     # -- what belongs to which --
+
+    def note_early(self, ufrag: str, item: Candidate | EndOfCandidates) -> None:
+        """Remember an item of the peer's generation ``ufrag``, whose description has not come yet."""
+        if self.early is _NO_EARLY_TRICKLE:
+            self.early = EarlyTrickle(self._config.max_early_candidates)
+        self.early.add(ufrag, item)
 
     def of_local(self, ufrag: str) -> Generation | None:
         """Return the one that the peer's checks for our ``ufrag`` belong to, or None."""

@@ -16,6 +16,8 @@ __all__ = ["AgentOutputs"]
 class AgentOutputs(AgentRooms):
     """The outputs of an agent, see :mod:`stun.machine`."""
 
+    __slots__ = ()
+
     def _settle(self, now: float) -> None:
         """Let the rooms work together after an input."""
         raise NotImplementedError

@@ -28,6 +28,7 @@ def _nothing(effect: RelayEffect) -> None:
 
 _NO_TCP = RelayedTcp(_nobody, _nothing)
 """That of sessions without relays, of which it has nothing to do."""
+_NO_PROBLEMS = Problems(IceConfig())
 
 
 class RelayTables:
@@ -49,7 +50,7 @@ class RelayTables:
         "unpermitted",
     )
 
-    def __init__(self, config: IceConfig) -> None:
+    def __init__(self) -> None:
         self.in_use = False
         """Whether there has been a server."""
         self._relays: list[Relay] = NO_ITEMS
@@ -63,19 +64,20 @@ class RelayTables:
         """What the agent has to know."""
         self.received: LazyQueue[tuple[bytes, FiveTuple]] = NO_ITEMS
         """What peers sent to relayed addresses, the path from our base to them."""
-        self.problems = Problems(config)
+        self.problems = _NO_PROBLEMS
         """Why relayed candidates are missing."""
         self.tcp = _NO_TCP
         """The connections by relays."""
         self.unpermitted = 0
         """Datagrams that were not sent because the permission had run out."""
 
-    def _furnish(self, drain: Callable[[Relay, float], None]) -> None:
+    def _furnish(self, config: IceConfig, drain: Callable[[Relay, float], None]) -> None:
         """There is a server: have tables of its own, if there are none yet."""
         if not self.in_use:
             self.in_use = True
             self._relays, self.effects, self.news, self.received = [], LazyQueue(), LazyQueue(), LazyQueue()
             self.by_path, self.by_base, self.tcp = {}, {}, RelayedTcp(drain, self.effects.append)
+            self.problems = Problems(config)
 
     @property
     def is_gathering(self) -> bool:

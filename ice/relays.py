@@ -52,7 +52,7 @@ class Relays(RelayTables):
     def __init__(
         self, config: IceConfig, local: LocalCandidates, rng: random.Random, settle: Callable[[float], None]
     ) -> None:
-        super().__init__(config)
+        super().__init__()
         self._config = config
         self._local = local
         self._rng = rng
@@ -69,7 +69,7 @@ class Relays(RelayTables):
         """Ask a server for an allocation; those beyond ``max_relays`` are errors."""
         if self._ended:
             return
-        self._furnish(self._drain)
+        self._furnish(self._config, self._drain)
         if len(self._relays) >= self._config.max_relays:
             text = f"there are {len(self._relays)} relays already"
             self.server_failed(config, TurnLimitError(text, server=f"{config.url} ({target.server})"), now)
@@ -83,7 +83,7 @@ class Relays(RelayTables):
     def server_failed(self, config: TurnServerConfig, error: TurnError, now: float) -> None:
         """A server could not even be asked: no address, no credentials."""
         if not self._ended:
-            self._furnish(self._drain)
+            self._furnish(self._config, self._drain)
             self.news.append(self.problems.note(config.url, None, ErrorStage.GATHERING, error))
             self._settle(now)
 

@@ -12,7 +12,7 @@ from stun.integrity import Integrity, short_term_key
 from stun.message import Message
 from stun.nothing import NO_ENTRIES
 
-__all__ = ["Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
+__all__ = ["NO_EARLY_CHECKS", "Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
 
 _ROLE_CONFLICT = 487
 """RFC 8445 section 16.2."""
@@ -148,3 +148,7 @@ class EarlyChecks:
 
 def _is_worth_more(check: ReceivedCheck, known: ReceivedCheck) -> bool:
     return not known.use_candidate or check.nomination > known.nomination
+
+
+NO_EARLY_CHECKS = EarlyChecks(0)
+"""Those of a generation that none have come for, which is most."""

@@ -47,6 +47,29 @@ class AgentRooms:
         component: the agent's place among others; None for one that is alone.
     """
 
+    __slots__ = (
+        "_component",
+        "_config",
+        "_drops",
+        "_gathering",
+        "_generations",
+        "_lifecycle",
+        "_local",
+        "_mapped",
+        "_outbox",
+        "_owed",
+        "_relayed",
+        "_rng",
+        "_roles",
+        "_sources",
+        "_tcp",
+        "_tcp_gathering",
+        "_upkeep",
+        "_withdrawn",
+        "names",
+        "relays",
+    )
+
     def __init__(
         self,
         config: IceConfig,
@@ -89,6 +112,16 @@ class AgentRooms:
             generation.checking.role_changed()
         self._outbox.events.append(RoleChanged(self._roles.role))
 
+    def _drop(self, what: str) -> None:
+        """Count something that came and is not made use of."""
+        if self._drops is NO_ENTRIES:
+            self._drops = {}
+        self._drops[what] = self._drops.get(what, 0) + 1
+
+    @property
+    def _checks(self) -> AllChecks:
+        return AllChecks(self._generations)  # A view: only sessions with TCP connections look, and then now and then.
+
     def _make_generation(self) -> Generation:
         description, together = self._component.begin()
         args = (self._config, description, self._local, self._roles, self._sources, self._tcp, self._rng)
@@ -110,16 +143,6 @@ class AgentRooms:
     def state(self) -> State:
         """The state of the session."""
         return self._lifecycle.state
-
-    def _drop(self, what: str) -> None:
-        """Count something that came and is not made use of."""
-        if self._drops is NO_ENTRIES:
-            self._drops = {}
-        self._drops[what] = self._drops.get(what, 0) + 1
-
-    @property
-    def _checks(self) -> AllChecks:
-        return AllChecks(self._generations)  # A view: only sessions with TCP connections look, and then now and then.
 
     @property
     def failure_reason(self) -> FailureReason | None:

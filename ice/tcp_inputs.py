@@ -16,6 +16,8 @@ __all__ = ["ACTIVE_PORT", "TcpInputs"]
 class TcpInputs(AgentOutputs):
     """The inputs of an agent that have to do with TCP."""
 
+    __slots__ = ()
+
     def begin_gathering(self, now: float) -> None:
         """As of :class:`~ice.agent.Agent`."""
         raise NotImplementedError
