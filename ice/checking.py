@@ -36,8 +36,6 @@ class Checking(Pairing):
         remote = self._remotes.learn(check.path, check.priority, None if tcp_type is None else COUNTERPARTS[tcp_type])
         if remote is None:
             return
-        if not check.is_refused:
-            self._accept(check.path)
         self._amplification.note_check(check.path, remote, check.size, check.answer_size)
         pair = self.checklist.find(check.path)
         if pair is None and (ours := self._local.own.get(base)) is not None:
@@ -45,6 +43,8 @@ class Checking(Pairing):
                 pair = self.checklist.form_reached(ours, remote, self._roles.role)
             else:
                 pair = self._form_late(ours, remote, now, reached=True)
+        if not check.is_refused:
+            self._accept(check.path if pair is None else pair.path)  # What stays is the pair's, not the datagram's.
         if pair is None:
             return
         pair.requests_received += 1
@@ -72,8 +72,12 @@ class Checking(Pairing):
 
     def _call(self, pair: CandidatePair, username: str, now: float) -> None:
         """Check under the name that the peer's check on this path has: the descriptions that it goes by."""
-        if self._client is None or username == self._client.username_on(pair):
+        if self._client is None:
             pair.username = username
+            return
+        known = self._client.username_on(pair)
+        if username == known:
+            pair.username = known  # One text for all checks, and not one for each of the peer's.
             return
         pair.username = username
         if pair.valid is not None:
@@ -168,8 +172,11 @@ class Checking(Pairing):
         attempted = self._nomination.attempted
         nominated = self.selected is None and attempted is not None and attempted.path == pair.path
         if self.selected is None or self.selected.path != pair.path:
-            self.checklist.fail(pair)
             self.moving.spares.drop(pair)
+            if self.selected is None or self.moving.attempt is pair:
+                self.checklist.fail(pair)
+            else:
+                self.checklist.drop(pair)  # It is no way out without its connection (RFC 8445 section 8.1.2).
         if nominated:
             self._nomination.failed = True
 

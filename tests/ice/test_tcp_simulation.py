@@ -149,6 +149,26 @@ def test_blocked_udp_is_made_up_for_by_tcp_right_after_the_head_start() -> None:
     assert len(a.host.tcp.connections) == len(b.host.tcp.connections) == 1, "the others are closed"
 
 
+def test_pairs_whose_connections_are_closed_go_once_another_is_selected() -> None:
+    # RFC 8445 section 8.1.2
+    world = World()
+    slow = LinkProfile(latency=0.3)
+    a = TcpPeer(world.host("a", world.internet, "192.0.2.1", link=slow), Role.CONTROLLING, ALL, udp=True)
+    b = TcpPeer(world.host("b", world.internet, "198.51.100.2", link=slow), Role.CONTROLLED, ALL, udp=True, seed=2)
+    connect(a, b)
+    assert a.dialled
+    world.run(until=world.now + 10.0)
+    assert is_connected(a, b)
+    for peer in (a, b):
+        assert not peer.connections
+        paths = [pair.path for pair in peer.machine._generations.current.checking.checklist]
+        assert paths == [peer.machine.selected_path], "nothing is kept that nobody could use"
+    a.machine.restart(world.now)
+    a.pump()
+    world.run(until=world.now + 10.0)
+    assert is_connected(a, b)
+
+
 @pytest.mark.parametrize("stray_syn", list(StraySyn))
 @pytest.mark.parametrize("reset_ends_session", [False, True])
 @pytest.mark.parametrize("signalling", [0.01, 0.3])
