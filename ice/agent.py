@@ -293,18 +293,18 @@ class Agent(AgentCandidates):
         checking.run(now)
         if self._tcp.by_path:
             self._tcp.run(self._checks, now)
-        outbox = checking.outbox
-        if outbox.effects:
-            self._outbox.effects.extend(outbox.effects)
-            outbox.effects.clear()
+        if checking.unsent:
+            self._outbox.effects.extend(checking.unsent)
+            checking.unsent = ()
         if checking.doubt is not Doubt.NONE:
             if generation is self._generations.carrying:
                 self._upkeep.liveness.doubt(checking.doubt, now)
             checking.doubt = Doubt.NONE
-        while outbox.events:
-            event = outbox.events.popleft()
-            self._outbox.events.append(event)
-            self._selected(event.pair, generation, now)
+        if checking.selections:
+            selections, checking.selections = checking.selections, ()
+            for event in selections:
+                self._outbox.events.append(event)
+                self._selected(event.pair, generation, now)
 
     def _selected(self, pair: CandidatePair, generation: Generation, now: float) -> None:
         """A pair of a generation has been selected."""

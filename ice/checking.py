@@ -22,7 +22,7 @@ __all__ = ["Checking"]
 class Checking(Pairing):
     """Lets the checklist, the scheduler, the check client and the nomination work together.
 
-    Its owner calls :meth:`run` after each input and drains :attr:`outbox`.
+    Its owner calls :meth:`run` after each input and takes :attr:`unsent` and :attr:`selections`.
     """
 
     __slots__ = ()
@@ -207,7 +207,7 @@ class Checking(Pairing):
         if old is not None and old.path != valid.path and (pair := self.checklist.find(old.path)) is not None:
             self.checklist.fail(pair)
         self.checklist.conclude(self._is_kept)
-        self.outbox.events.append(PairSelected(valid))
+        self.selections += (PairSelected(valid),)
 
     def _change_role(self, result: CheckResult) -> None:
         # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
@@ -272,7 +272,7 @@ class Checking(Pairing):
         self.checklist.conclude(self._is_kept)
         if self._client is not None:
             self._client.retain(lambda pair: self.checklist.find(pair.path) is pair)
-        self.outbox.events.append(PairSelected(valid))
+        self.selections += (PairSelected(valid),)
 
     def _is_kept(self, pair: CandidatePair) -> bool:
         """Whether an open pair stays beside the selected one.
@@ -329,7 +329,7 @@ class Checking(Pairing):
     def _send(self, check: Transmit) -> None:
         pair = self.checklist.find(check.path)
         if pair is None or self._amplification.allows(pair, len(check.data)):
-            self.outbox.effects.append(check)
+            self.unsent += (check,)
 
     def note_life(self, is_fresh: bool, now: float) -> None:
         """The selected pair answers, or not."""

@@ -132,7 +132,7 @@ class LiteChecking(Checking):
         self.selected = pair
         self.selected_is_fresh = True
         self.moving.selected(pair, number, now)
-        self.outbox.events.append(PairSelected(pair))
+        self.selections += (PairSelected(pair),)
 
     # -- without checks --
 

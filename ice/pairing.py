@@ -23,7 +23,7 @@ from ice.scheduler import Scheduler
 from ice.sources import AcceptedSources
 from ice.tcp import TcpPaths
 from stun.address import FiveTuple, TransportAddress
-from stun.machine import Outbox, Transmit
+from stun.machine import Transmit
 
 __all__ = ["Pairing"]
 
@@ -47,9 +47,10 @@ class Pairing:
         "checklist",
         "doubt",
         "moving",
-        "outbox",
         "selected",
         "selected_is_fresh",
+        "selections",
+        "unsent",
     )
 
     def __init__(
@@ -79,7 +80,10 @@ class Pairing:
         self.moving = Moving(config, self.checklist, roles)
         """What happens beside the selected pair."""
         self._scheduler = Scheduler(config, self.checklist)
-        self.outbox: Outbox[Transmit, PairSelected] = Outbox()
+        self.unsent: tuple[Transmit, ...] = ()
+        """Checks that are to be sent, in their order; whoever reads them sets it back."""
+        self.selections: tuple[PairSelected, ...] = ()
+        """Pairs that have been selected since somebody looked, likewise."""
         self.selected: CandidatePair | None = None
         """The valid pair in use."""
         self.selected_is_fresh = True
