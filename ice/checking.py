@@ -89,7 +89,10 @@ class Checking(Pairing):
             return
         self._client.retain(lambda other: other is not pair)  # One at a time, however often it changes its mind.
         if self.selected is not None and self.selected.path == pair.path:
-            self._check(pair, now, nominates=True)
+            if self.moving.renominates:
+                self._nominate(pair, now)  # Until it is answered.
+            else:
+                self._check(pair, now, nominates=True)
         elif self.selected is not None:
             self.moving.reset()
         else:
@@ -259,7 +262,7 @@ class Checking(Pairing):
         newer = self.moving.is_newer(number)
         if not takes_over(self.selected, valid, self.selected_is_fresh, newer):
             if newer > 0 and self.selected is not None and self.selected.path == valid.path:
-                self.moving.number = number
+                self.moving.confirmed(number)
             if self.moving.attempt is not None and self.moving.attempt.path == valid.path:
                 self.moving.reset()
             return
@@ -309,8 +312,13 @@ class Checking(Pairing):
         valid = self.moving.next(selected, not self.selected_is_fresh, now)
         better = None if valid is None else self.checklist.find(valid.path)
         if better is not None:
-            self.moving.attempt = better
-            self._check(better, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait))
+            self._nominate(better, now)
+
+    def _nominate(self, pair: CandidatePair, now: float) -> None:
+        """Nominate a pair beside the selected one, or that one again."""
+        config = self._config.upgrade
+        self.moving.attempt = pair
+        self._check(pair, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait))
 
     def _check(
         self, pair: CandidatePair, now: float, *, nominates: bool = False, schedule: tuple[int, int] | None = None
@@ -322,7 +330,7 @@ class Checking(Pairing):
             return
         together = self.checklist.together
         crowded_rto = together.ta * together.count_running()
-        number = self.moving.next_number if nominates else 0
+        number = self.moving.take_number() if nominates else 0
         check = self._client.start(pair, nominates, crowded_rto, now, nomination=number, schedule=schedule)
         self._send(check)
 

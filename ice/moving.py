@@ -14,13 +14,20 @@ __all__ = ["Moving"]
 
 
 class Moving:
-    """The number of the nomination in force, the move under way, the wish for a restart where no move is allowed."""
+    """The number of the nomination in force, the move under way, the wish for a restart where no move is allowed.
+
+    A nomination that was not answered may have been taken all the same, and its answer lost. Then the sides would use
+    two pairs for good; so what stays selected here is nominated again, because the last nomination wins.
+    """
 
     __slots__ = (
+        "_again_after",
+        "_again_at",
         "_better_since",
         "_config",
         "_ours",
         "_roles",
+        "_told",
         "_theirs",
         "attempt",
         "number",
@@ -38,6 +45,9 @@ class Moving:
         """The pairs beside the selected one."""
         self.number = 0
         """Which of the nominations is in force; both sides count them if both know renomination."""
+        self._told = 0
+        self._again_at = 0.0
+        self._again_after = self._config.recheck_after
         self.attempt: CandidatePair | None = None
         """The pair that is being nominated in place of the selected one."""
         self.wants_restart = False
@@ -55,10 +65,17 @@ class Moving:
             return False
         return RENOMINATION in ours.options and RENOMINATION in theirs.options
 
+    def take_number(self) -> int:
+        """Return the number of our next nomination, or 0 if they are not numbered. No other gets it."""
+        if not self.renominates:
+            return 0
+        self._told = max(self._told, self.number) + 1
+        return self._told
+
     @property
-    def next_number(self) -> int:
-        """The number of our next nomination, or 0 if they are not numbered."""
-        return self.number + 1 if self.renominates else 0
+    def _is_unsettled(self) -> bool:
+        """Whether the peer may have taken a nomination that is not in force here."""
+        return self.attempt is None and self._told > self.number and self._roles.role is Role.CONTROLLING
 
     def is_newer(self, number: int) -> int:
         """Whether a nomination is newer than the one in force (over 0), older (under 0), or cannot be told (0)."""
@@ -69,9 +86,14 @@ class Moving:
 
     def selected(self, pair: CandidatePair, number: int, now: float) -> list[CandidatePair]:
         """A pair was selected; return the pairs that are to lie idle from now on."""
-        self.number = max(self.number, number, 1)
+        self.confirmed(max(number, 1))
         self.reset()
         return self.spares.settle(pair, now)
+
+    def confirmed(self, number: int) -> None:
+        """A nomination of the selected pair is in force."""
+        self.number = max(self.number, number)
+        self._again_after = self._config.recheck_after
 
     def reset(self) -> None:
         """What was under way is over: the role or the pair has changed, or the nomination failed."""
@@ -86,7 +108,7 @@ class Moving:
         best = self.spares.best(selected, selected_is_dead)
         if best is None:
             self._better_since, self.wants_restart = None, False
-            return None
+            return selected if self._is_to_be_repeated(now) and not selected_is_dead else None
         how = how_to_move(selected, best, self._ours, self._theirs)
         if self._roles.role is Role.CONTROLLING and how is not MoveBy.RESTART:
             return best
@@ -96,6 +118,13 @@ class Moving:
             self._better_since = now
         self.wants_restart = now >= self._better_since + self._patience
         return None
+
+    def _is_to_be_repeated(self, now: float) -> bool:
+        if not self._is_unsettled or now < self._again_at:
+            return False
+        self._again_at = now + self._again_after
+        self._again_after = min(2 * self._again_after, self._config.recheck_at_most)
+        return True
 
     @property
     def _patience(self) -> float:
@@ -108,4 +137,6 @@ class Moving:
         if self._better_since is not None and not self.wants_restart:
             over_at = self._better_since + self._patience
             at = over_at if at is None else min(at, over_at)
+        if self._is_unsettled:
+            at = self._again_at if at is None else min(at, self._again_at)
         return at
