@@ -72,7 +72,7 @@ class Pairing:
         self._tcp = tcp
         self._rng = rng
         self._client: CheckClient | None = None
-        self._amplification = Amplification(config.max_amplification)
+        self._amplification = Amplification(config.max_amplification, remotes)
         self._nomination = Nomination(config)
         self.accepted: tuple[FiveTuple, ...] = ()
         """The paths on which the peer has authenticated: data is taken from there."""

@@ -116,6 +116,12 @@ class RemoteCandidates:
                 return known
         return None
 
+    def has_signalled(self, host: str) -> bool:
+        """Whether the peer has told a candidate on this host, of whatever port."""
+        return any(
+            known.address.host == host and known.type is not CandidateType.PEER_REFLEXIVE for known in self._known
+        )
+
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
         if self.rejected is NO_ENTRIES:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ice.candidate import Candidate
+from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig
 from ice.description import Description
 from ice.roles import Role
@@ -133,3 +133,21 @@ def test_a_source_in_an_excluded_network_is_answered_and_not_asked() -> None:
     attack.pass_time(100.0)
     assert attack.requests[VICTIM] == 0
     assert attack.side.agent.selected_path is None
+
+
+def test_where_only_the_port_is_news_checks_go_on_as_for_signalled_candidates() -> None:
+    attack = Attack()
+    told = Candidate("1", 1, "udp", 1694498815, VICTIM._replace(port=54), CandidateType.SERVER_REFLEXIVE)
+    attack.side.agent.add_remote_candidate(told, 0.0)
+    attack.pass_time(0.0)
+    attack.check(VICTIM, 0.0)
+    attack.pass_time(100.0)
+    assert attack.requests[VICTIM] == attack.requests[told.address] == IceConfig().max_sends
+
+
+def test_a_candidate_that_only_a_check_has_named_vouches_for_no_other() -> None:
+    attack = Attack()
+    attack.check(VICTIM._replace(port=54), 0.0)
+    attack.check(VICTIM, 0.0)
+    attack.pass_time(100.0)
+    assert sum(attack.sent.values()) <= 3 * attack.spent

@@ -64,7 +64,7 @@ def test_they_connect_and_agree_or_fail_with_a_reason(
     for peer in peers:
         assert peer.state in USABLE or peer.state is State.FAILED
         assert (peer.machine.failure_reason is not None) == (peer.state is State.FAILED)
-    # The answer to a nomination may be lost, so that one side follows and the other does not know. They find each other.
+    # The answer to a nomination may be lost: one side follows, and the other does not know. They find each other.
     world.run(until=world.now + 60.0, stop=lambda: agree(a, b))
     if a.state in USABLE and b.state in USABLE:
         assert mirrored(a.machine.selected_pair, b.machine.selected_pair)
