@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from ice.checking import Checking
 from ice.generations import Generations
@@ -11,7 +12,7 @@ from stun.address import FiveTuple
 
 __all__ = ["AllChecks"]
 
-_LIVELIEST_FIRST = {
+_LIVELIEST_FIRST: Final = {
     PairState.SUCCEEDED: 0,
     PairState.IN_PROGRESS: 1,
     PairState.WAITING: 2,

@@ -7,16 +7,16 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ice.errors import CandidateError
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
 __all__ = ["Base", "Candidate", "CandidateType", "NamedAddress", "TcpType", "own_base"]
 
-_FOUNDATION = re.compile(r"[!-~]{1,32}\Z")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
-_MAX_TEXT = 4096
+_FOUNDATION: Final = re.compile(r"[!-~]{1,32}\Z")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
+_MAX_TEXT: Final = 4096
 
 
 class CandidateType(enum.StrEnum):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from ice.candidate import Candidate
 from ice.checklist_set import ChecklistSet
@@ -19,7 +20,7 @@ from stun.nothing import NO_ENTRIES
 __all__ = ["CheckList"]
 
 
-_ACTIVE = (PairState.WAITING, PairState.IN_PROGRESS)
+_ACTIVE: Final = (PairState.WAITING, PairState.IN_PROGRESS)
 
 
 def _order(pair: CandidatePair) -> int:

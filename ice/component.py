@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Final
 
 from ice.checklist_set import ChecklistSet
 from ice.config import IceConfig
@@ -14,7 +15,7 @@ from ice.roles import Role, RoleKeeper
 
 __all__ = ["Component", "SharedComponent", "SharedRooms", "StreamCredentials"]
 
-_KEPT = 4
+_KEPT: Final = 4
 """Generations that are remembered. All agents begin one in the same step, so that two would do."""
 
 

@@ -6,22 +6,23 @@ import math
 import random
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from ice.config import IceConfig
 from ice.errors import CandidateError
 
 __all__ = ["DEFAULT_PACING", "Description", "EndOfCandidates", "generate_description"]
 
-_ICE_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_ICE_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # Wider than the RFC's ice-char: deployed endpoints (libp2p's WebRTC Direct among them) use more of printable ASCII.
 # A colon would break the USERNAME of checks.
-_TOKEN = re.compile(r"[!-9;-~]{4,256}\Z")
+_TOKEN: Final = re.compile(r"[!-9;-~]{4,256}\Z")
 
 
-DEFAULT_PACING = 0.05
+DEFAULT_PACING: Final = 0.05
 """What a side proposes that says nothing (RFC 8445 section 14.2)."""
-_OPTIONS = ("trickle", "ice2")
-_WITH_RENOMINATION = (*_OPTIONS, "renomination")
+_OPTIONS: Final = ("trickle", "ice2")
+_WITH_RENOMINATION: Final = (*_OPTIONS, "renomination")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from stun.network import Interface
 
 __all__ = ["ExposureMode", "PortRange", "exposed", "without_stable_twins"]
 
-_PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+_PRIVATE: Final = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 
 
 class ExposureMode(enum.StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
+from typing import Final
 
 from ice.consent import Consent
 from ice.life_config import FailoverConfig
@@ -13,7 +14,7 @@ from stun.machine import Deadline, Transmit
 __all__ = ["Doubt", "Liveness"]
 
 
-_NEVER = -math.inf
+_NEVER: Final = -math.inf
 
 
 class Doubt(enum.Enum):

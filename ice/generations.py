@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ice.candidate import Candidate
 from ice.config import IceConfig
@@ -48,7 +49,7 @@ class EarlyTrickle:
         return taken
 
 
-_NO_EARLY_TRICKLE = EarlyTrickle(0)
+_NO_EARLY_TRICKLE: Final = EarlyTrickle(0)
 """That of the sessions to which nothing comes too early."""
 
 

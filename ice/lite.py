@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from typing import Final
 
 from ice.candidate import Base, Candidate, TcpType
 from ice.checking import Checking
@@ -24,7 +25,7 @@ from stun.transaction import new_transaction_id
 
 __all__ = ["LiteChecking", "LiteConsent", "LiteRoles", "UncheckedConsent", "narrowed", "role_towards"]
 
-_PASSIVE: AbstractSet[TcpType] = frozenset({TcpType.PASSIVE})
+_PASSIVE: Final[AbstractSet[TcpType]] = frozenset({TcpType.PASSIVE})
 
 
 def narrowed(config: IceConfig) -> IceConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Final
 
 from ice.pair import CandidatePair
 from stun.address import TransportAddress
@@ -12,7 +13,7 @@ __all__ = ["best_unchecked"]
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_POLICY = [
+_POLICY: Final = [
     # RFC 6724 section 2.1: prefix, precedence, label.
     (ipaddress.IPv6Network("::1/128"), 50, 0),
     (ipaddress.IPv6Network("::ffff:0:0/96"), 35, 4),

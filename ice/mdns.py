@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ice.candidate import Candidate, CandidateType, NamedAddress
 from ice.config import IceConfig
@@ -23,10 +24,10 @@ from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
 __all__ = ["UNSEEN", "NameEffect", "Names", "PublishName", "ResolveName", "WithdrawName", "is_mdns_name"]
 
-UNSEEN = "unseen.invalid"
+UNSEEN: Final = "unseen.invalid"
 """What is shown for the host of a peer that hides its addresses, where it is none of the names that it told."""
 
-_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})\.local\Z", re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})\.local\Z", re.IGNORECASE)
 
 
 def is_mdns_name(name: str) -> bool:
@@ -141,7 +142,7 @@ class _PeerNames:
         return min(times, default=None)
 
 
-_NO_NAMES = _PeerNames(MdnsConfig())
+_NO_NAMES: Final = _PeerNames(MdnsConfig())
 """Those of the peers that have told none, which is most of them."""
 
 

@@ -8,6 +8,7 @@ looked at and left where it is, for the session to read.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from ice.mux import MuxRoutes, Seat
 from ice.mux_stats import Drop
@@ -19,7 +20,7 @@ from stun.rate_limit import source_key
 
 __all__ = ["Strangers"]
 
-_LENGTH = 2
+_LENGTH: Final = 2
 
 
 class _Stranger:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 __all__ = ["Kind", "has_username", "kind_of", "receiving_ufrag", "transaction_of"]
 
-_USERNAME = b"\x00\x06"
-_HEADER = 20
+_USERNAME: Final = b"\x00\x06"
+_HEADER: Final = 20
 
 
 class Kind(enum.Enum):
@@ -19,7 +20,7 @@ class Kind(enum.Enum):
     ERROR = b"\x01\x11"
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 def kind_of(data: bytes) -> Kind | None:

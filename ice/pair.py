@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from ice.candidate import Candidate, CandidateType, TcpType
 from ice.priority import pair_priority
@@ -11,7 +12,7 @@ from stun.address import FiveTuple, TransportAddress
 
 __all__ = ["COUNTERPARTS", "CandidatePair", "PairState", "can_meet"]
 
-COUNTERPARTS = {
+COUNTERPARTS: Final = {
     TcpType.ACTIVE: TcpType.PASSIVE,
     TcpType.PASSIVE: TcpType.ACTIVE,
     TcpType.SIMULTANEOUS_OPEN: TcpType.SIMULTANEOUS_OPEN,

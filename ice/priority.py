@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from ice.candidate import CandidateType, TcpType
 from stun.address import TransportAddress, TransportProtocol
@@ -21,10 +22,10 @@ __all__ = [
     "tcp_preference",
 ]
 
-MAX_PRIORITY = 2**31 - 1
-HIGHEST_PREFERENCE = 65535
+MAX_PRIORITY: Final = 2**31 - 1
+HIGHEST_PREFERENCE: Final = 65535
 
-TYPE_PREFERENCES: dict[CandidateType, int] = {
+TYPE_PREFERENCES: Final[dict[CandidateType, int]] = {
     CandidateType.HOST: 126,
     CandidateType.PEER_REFLEXIVE: 110,
     CandidateType.SERVER_REFLEXIVE: 100,
@@ -32,7 +33,7 @@ TYPE_PREFERENCES: dict[CandidateType, int] = {
 }
 """The recommended type preferences (RFC 8445 section 5.1.2.2)."""
 
-TCP_TYPE_PREFERENCES: dict[CandidateType, int] = {
+TCP_TYPE_PREFERENCES: Final[dict[CandidateType, int]] = {
     CandidateType.HOST: 90,
     CandidateType.PEER_REFLEXIVE: 80,
     CandidateType.SERVER_REFLEXIVE: 70,
@@ -41,11 +42,11 @@ TCP_TYPE_PREFERENCES: dict[CandidateType, int] = {
 """The same for TCP: under every direct UDP candidate and over every relay, as browsers have it (RFC 6544 section 4.2
 leaves the order of the transports to us, and prefers UDP where packets are worth more fresh than complete)."""
 
-HIGHEST_OTHER = 8191
+HIGHEST_OTHER: Final = 8191
 """The largest "other preference" of a TCP candidate (RFC 6544 section 4.2)."""
 
-_DIRECTIONS = {TcpType.ACTIVE: 6, TcpType.PASSIVE: 4, TcpType.SIMULTANEOUS_OPEN: 2}
-_REFLEXIVE_DIRECTIONS = {TcpType.SIMULTANEOUS_OPEN: 6, TcpType.ACTIVE: 4, TcpType.PASSIVE: 2}
+_DIRECTIONS: Final = {TcpType.ACTIVE: 6, TcpType.PASSIVE: 4, TcpType.SIMULTANEOUS_OPEN: 2}
+_REFLEXIVE_DIRECTIONS: Final = {TcpType.SIMULTANEOUS_OPEN: 6, TcpType.ACTIVE: 4, TcpType.PASSIVE: 2}
 
 
 def _type_preferences(protocol: TransportProtocol) -> dict[CandidateType, int]:
@@ -79,7 +80,7 @@ def pair_priority(controlling: int, controlled: int) -> int:
     return (low << 32) + 2 * high + (1 if controlling > controlled else 0)
 
 
-_RELAY_PREFERENCES = {
+_RELAY_PREFERENCES: Final = {
     TransportProtocol.UDP: HIGHEST_PREFERENCE,
     TransportProtocol.DTLS: 3 * 2**14 - 1,
     TransportProtocol.TCP: 2 * 2**14 - 1,

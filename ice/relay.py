@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ice.candidate import Base, Candidate
 from ice.config import IceConfig
@@ -32,10 +33,10 @@ __all__ = [
 ]
 
 
-ACTIVE_PORT = 9
+ACTIVE_PORT: Final = 9
 """The port of every active TCP candidate (RFC 6544 section 4.5)."""
 
-_UNREACHABLE = 701
+_UNREACHABLE: Final = 701
 """The code of RTCPeerConnectionIceErrorEvent for a server that said nothing."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ice.candidate import Base
 from ice.config import IceConfig
@@ -26,9 +27,9 @@ def _nothing(effect: RelayEffect) -> None:
     raise AssertionError("there is no relay")
 
 
-_NO_TCP = RelayedTcp(_nobody, _nothing)
+_NO_TCP: Final = RelayedTcp(_nobody, _nothing)
 """That of sessions without relays, of which it has nothing to do."""
-_NO_PROBLEMS = Problems(IceConfig())
+_NO_PROBLEMS: Final = Problems(IceConfig())
 
 
 class RelayTables:

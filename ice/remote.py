@@ -6,7 +6,7 @@ import enum
 import ipaddress
 import random
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from ice.candidate import Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
@@ -16,7 +16,7 @@ from stun.nothing import NO_ENTRIES
 
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
-_BROADCAST = "255.255.255.255"
+_BROADCAST: Final = "255.255.255.255"
 
 
 class Rejection(enum.StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ice.description import Description
 from ice.roles import Conflict, Role, RoleKeeper
@@ -14,7 +14,7 @@ from stun.nothing import NO_ENTRIES
 
 __all__ = ["NO_EARLY_CHECKS", "Answer", "EarlyChecks", "ReceivedCheck", "Responder"]
 
-_ROLE_CONFLICT = 487
+_ROLE_CONFLICT: Final = 487
 """RFC 8445 section 16.2."""
 
 
@@ -150,5 +150,5 @@ def _is_worth_more(check: ReceivedCheck, known: ReceivedCheck) -> bool:
     return not known.use_candidate or check.nomination > known.nomination
 
 
-NO_EARLY_CHECKS = EarlyChecks(0)
+NO_EARLY_CHECKS: Final = EarlyChecks(0)
 """Those of a generation that none have come for, which is most."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import random
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["Conflict", "Role", "RoleKeeper"]
 
@@ -33,7 +33,7 @@ class Conflict(enum.Enum):
 
 
 # RFC 8445 section 7.3.1.1: with the greater or equal tiebreaker one ends controlling.
-_VERDICTS: dict[tuple[Role, bool], Conflict] = {
+_VERDICTS: Final[dict[tuple[Role, bool], Conflict]] = {
     (Role.CONTROLLING, True): Conflict.REFUSE,
     (Role.CONTROLLING, False): Conflict.YIELD,
     (Role.CONTROLLED, True): Conflict.YIELD,

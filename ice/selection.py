@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from ice.description import Description
 from ice.pair import CandidatePair
 
 __all__ = ["RENOMINATION", "MoveBy", "how_to_move", "takes_over"]
 
-RENOMINATION = "renomination"
+RENOMINATION: Final = "renomination"
 """The ice-option of draft-thatcher-ice-renomination."""
 
 

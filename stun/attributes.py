@@ -150,85 +150,89 @@ def _xor_address(code: int, name: str) -> Attribute[TransportAddress]:
 
 
 # RFC 8489 section 18.3
-MAPPED_ADDRESS = _address(0x0001, "MAPPED-ADDRESS")
-USERNAME = _text(0x0006, "USERNAME", characters=508, most_bytes=508)
-MESSAGE_INTEGRITY = _raw(0x0008, "MESSAGE-INTEGRITY", 20, 20)
-ERROR_CODE: Attribute[ErrorCode] = _define(0x0009, "ERROR-CODE", values.encode_error_code, values.decode_error_code)
-UNKNOWN_ATTRIBUTES: Attribute[tuple[int, ...]] = _define(
+MAPPED_ADDRESS: Final = _address(0x0001, "MAPPED-ADDRESS")
+USERNAME: Final = _text(0x0006, "USERNAME", characters=508, most_bytes=508)
+MESSAGE_INTEGRITY: Final = _raw(0x0008, "MESSAGE-INTEGRITY", 20, 20)
+ERROR_CODE: Final[Attribute[ErrorCode]] = _define(
+    0x0009, "ERROR-CODE", values.encode_error_code, values.decode_error_code
+)
+UNKNOWN_ATTRIBUTES: Final[Attribute[tuple[int, ...]]] = _define(
     0x000A, "UNKNOWN-ATTRIBUTES", values.encode_codes, values.decode_codes
 )
-REALM = _text(0x0014, "REALM")
-NONCE = _raw(0x0015, "NONCE", 0, 763)
+REALM: Final = _text(0x0014, "REALM")
+NONCE: Final = _raw(0x0015, "NONCE", 0, 763)
 """Bytes, because a client has to echo exactly what it got, UTF-8 or not."""
-MESSAGE_INTEGRITY_SHA256 = _raw(0x001C, "MESSAGE-INTEGRITY-SHA256", 16, 32, multiple=4)
-PASSWORD_ALGORITHM: Attribute[PasswordAlgorithmChoice] = _define(
+MESSAGE_INTEGRITY_SHA256: Final = _raw(0x001C, "MESSAGE-INTEGRITY-SHA256", 16, 32, multiple=4)
+PASSWORD_ALGORITHM: Final[Attribute[PasswordAlgorithmChoice]] = _define(
     0x001D, "PASSWORD-ALGORITHM", values.encode_algorithm, values.decode_algorithm
 )
-USERHASH = _raw(0x001E, "USERHASH", 32, 32)
-XOR_MAPPED_ADDRESS = _xor_address(0x0020, "XOR-MAPPED-ADDRESS")
-PASSWORD_ALGORITHMS: Attribute[tuple[PasswordAlgorithmChoice, ...]] = _define(
+USERHASH: Final = _raw(0x001E, "USERHASH", 32, 32)
+XOR_MAPPED_ADDRESS: Final = _xor_address(0x0020, "XOR-MAPPED-ADDRESS")
+PASSWORD_ALGORITHMS: Final[Attribute[tuple[PasswordAlgorithmChoice, ...]]] = _define(
     0x8002, "PASSWORD-ALGORITHMS", values.encode_algorithms, values.decode_algorithms
 )
-ALTERNATE_DOMAIN = _ascii_name(0x8003, "ALTERNATE-DOMAIN")
-SOFTWARE = _text(0x8022, "SOFTWARE", errors="replace")
-ALTERNATE_SERVER = _address(0x8023, "ALTERNATE-SERVER")
-FINGERPRINT = _u32(0x8028, "FINGERPRINT")
+ALTERNATE_DOMAIN: Final = _ascii_name(0x8003, "ALTERNATE-DOMAIN")
+SOFTWARE: Final = _text(0x8022, "SOFTWARE", errors="replace")
+ALTERNATE_SERVER: Final = _address(0x8023, "ALTERNATE-SERVER")
+FINGERPRINT: Final = _u32(0x8028, "FINGERPRINT")
 
 # RFC 8445 section 16.1
-PRIORITY = _u32(0x0024, "PRIORITY")
-USE_CANDIDATE: Attribute[bool] = _define(0x0025, "USE-CANDIDATE", values.encode_flag, values.decode_flag)
-ICE_CONTROLLED = _u64(0x8029, "ICE-CONTROLLED")
-ICE_CONTROLLING = _u64(0x802A, "ICE-CONTROLLING")
-NOMINATION = _u32(0xC001, "NOMINATION")
+PRIORITY: Final = _u32(0x0024, "PRIORITY")
+USE_CANDIDATE: Final[Attribute[bool]] = _define(0x0025, "USE-CANDIDATE", values.encode_flag, values.decode_flag)
+ICE_CONTROLLED: Final = _u64(0x8029, "ICE-CONTROLLED")
+ICE_CONTROLLING: Final = _u64(0x802A, "ICE-CONTROLLING")
+NOMINATION: Final = _u32(0xC001, "NOMINATION")
 """draft-thatcher-ice-renomination, as libwebrtc numbers it: which of several nominations is the last."""
 
 # RFC 8656 section 18
-CHANNEL_NUMBER: Attribute[int] = _define(0x000C, "CHANNEL-NUMBER", values.encode_u16_of_4, values.decode_u16_of_4)
-LIFETIME = _u32(0x000D, "LIFETIME")
+CHANNEL_NUMBER: Final[Attribute[int]] = _define(
+    0x000C, "CHANNEL-NUMBER", values.encode_u16_of_4, values.decode_u16_of_4
+)
+LIFETIME: Final = _u32(0x000D, "LIFETIME")
 """Seconds."""
-XOR_PEER_ADDRESS = _xor_address(0x0012, "XOR-PEER-ADDRESS")
-DATA = _raw(0x0013, "DATA")
-XOR_RELAYED_ADDRESS = _xor_address(0x0016, "XOR-RELAYED-ADDRESS")
-REQUESTED_ADDRESS_FAMILY: Attribute[int] = _define(
+XOR_PEER_ADDRESS: Final = _xor_address(0x0012, "XOR-PEER-ADDRESS")
+DATA: Final = _raw(0x0013, "DATA")
+XOR_RELAYED_ADDRESS: Final = _xor_address(0x0016, "XOR-RELAYED-ADDRESS")
+REQUESTED_ADDRESS_FAMILY: Final[Attribute[int]] = _define(
     0x0017, "REQUESTED-ADDRESS-FAMILY", values.encode_u8_of_4, values.decode_u8_of_4
 )
-EVEN_PORT: Attribute[bool] = _define(0x0018, "EVEN-PORT", values.encode_even_port, values.decode_even_port)
+EVEN_PORT: Final[Attribute[bool]] = _define(0x0018, "EVEN-PORT", values.encode_even_port, values.decode_even_port)
 """The value is the R bit."""
-REQUESTED_TRANSPORT: Attribute[int] = _define(
+REQUESTED_TRANSPORT: Final[Attribute[int]] = _define(
     0x0019, "REQUESTED-TRANSPORT", values.encode_u8_of_4, values.decode_u8_of_4
 )
 """An IP protocol number: 17 is UDP, 6 is TCP."""
-DONT_FRAGMENT: Attribute[bool] = _define(0x001A, "DONT-FRAGMENT", values.encode_flag, values.decode_flag)
-RESERVATION_TOKEN = _raw(0x0022, "RESERVATION-TOKEN", 8, 8)
-ADDITIONAL_ADDRESS_FAMILY: Attribute[int] = _define(
+DONT_FRAGMENT: Final[Attribute[bool]] = _define(0x001A, "DONT-FRAGMENT", values.encode_flag, values.decode_flag)
+RESERVATION_TOKEN: Final = _raw(0x0022, "RESERVATION-TOKEN", 8, 8)
+ADDITIONAL_ADDRESS_FAMILY: Final[Attribute[int]] = _define(
     0x8000, "ADDITIONAL-ADDRESS-FAMILY", values.encode_u8_of_4, values.decode_u8_of_4
 )
-ADDRESS_ERROR_CODE: Attribute[AddressErrorCode] = _define(
+ADDRESS_ERROR_CODE: Final[Attribute[AddressErrorCode]] = _define(
     0x8001, "ADDRESS-ERROR-CODE", values.encode_address_error_code, values.decode_address_error_code
 )
-ICMP: Attribute[Icmp] = _define(0x8004, "ICMP", values.encode_icmp, values.decode_icmp)
+ICMP: Final[Attribute[Icmp]] = _define(0x8004, "ICMP", values.encode_icmp, values.decode_icmp)
 
 # RFC 3489 section 11.2, of which servers of that time still tell
-SOURCE_ADDRESS = _address(0x0004, "SOURCE-ADDRESS")
-CHANGED_ADDRESS = _address(0x0005, "CHANGED-ADDRESS")
+SOURCE_ADDRESS: Final = _address(0x0004, "SOURCE-ADDRESS")
+CHANGED_ADDRESS: Final = _address(0x0005, "CHANGED-ADDRESS")
 """What RFC 5780 calls OTHER-ADDRESS."""
 
 # RFC 5780 section 7
-CHANGE_REQUEST: Attribute[ChangeRequest] = _define(
+CHANGE_REQUEST: Final[Attribute[ChangeRequest]] = _define(
     0x0003, "CHANGE-REQUEST", values.encode_change_request, values.decode_change_request
 )
-PADDING = _raw(0x0026, "PADDING")
-RESPONSE_PORT: Attribute[int] = _define(0x0027, "RESPONSE-PORT", values.encode_u16_of_4, values.decode_u16_of_4)
-CACHE_TIMEOUT = _u32(0x8027, "CACHE-TIMEOUT")
+PADDING: Final = _raw(0x0026, "PADDING")
+RESPONSE_PORT: Final[Attribute[int]] = _define(0x0027, "RESPONSE-PORT", values.encode_u16_of_4, values.decode_u16_of_4)
+CACHE_TIMEOUT: Final = _u32(0x8027, "CACHE-TIMEOUT")
 """Seconds."""
-RESPONSE_ORIGIN = _address(0x802B, "RESPONSE-ORIGIN")
-OTHER_ADDRESS = _address(0x802C, "OTHER-ADDRESS")
+RESPONSE_ORIGIN: Final = _address(0x802B, "RESPONSE-ORIGIN")
+OTHER_ADDRESS: Final = _address(0x802C, "OTHER-ADDRESS")
 
 # RFC 6062 section 6.2, RFC 7635 section 6, RFC 8016 section 4
-CONNECTION_ID = _u32(0x002A, "CONNECTION-ID")
-ACCESS_TOKEN = _raw(0x001B, "ACCESS-TOKEN")
-THIRD_PARTY_AUTHORIZATION = _text(0x802E, "THIRD-PARTY-AUTHORIZATION", characters=255)
-MOBILITY_TICKET = _raw(0x8030, "MOBILITY-TICKET")
+CONNECTION_ID: Final = _u32(0x002A, "CONNECTION-ID")
+ACCESS_TOKEN: Final = _raw(0x001B, "ACCESS-TOKEN")
+THIRD_PARTY_AUTHORIZATION: Final = _text(0x802E, "THIRD-PARTY-AUTHORIZATION", characters=255)
+MOBILITY_TICKET: Final = _raw(0x8030, "MOBILITY-TICKET")
 
 
 @lru_cache(maxsize=512)

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stun.values import PasswordAlgorithm
 
@@ -24,12 +24,12 @@ __all__ = [
     "userhash",
 ]
 
-FINGERPRINT_XOR = 0x5354554E
+FINGERPRINT_XOR: Final = 0x5354554E
 """What the CRC-32 is XORed with (section 14.7): "STUN"."""
 
-_BLOCK = 64
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_BLOCK: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Integrity(enum.Enum):
@@ -98,8 +98,8 @@ def opaque_string(text: str) -> str:
 
 # RFC 8264 section 9: controls, unassigned code points, surrogates and private use are out of the FreeformClass, and so
 # are the code points that are ignored by default and the old Hangul jamo.
-_FORBIDDEN = frozenset({"Cc", "Cn", "Cs", "Co", "Cf", "Zl", "Zp"})
-_IGNORABLE = frozenset(
+_FORBIDDEN: Final = frozenset({"Cc", "Cn", "Cs", "Co", "Cf", "Zl", "Zp"})
+_IGNORABLE: Final = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0x180B, 0x180E)))
 )
 

@@ -19,22 +19,22 @@ from stun.values import COOKIE, ErrorCode
 
 __all__ = ["HEADER_LENGTH", "MAX_MESSAGE", "Message", "MessageClass", "Method", "parse", "parse_classic"]
 
-HEADER_LENGTH = 20
+HEADER_LENGTH: Final = 20
 """Bytes of the header of section 5."""
 
-MAX_MESSAGE = HEADER_LENGTH + 0xFFFC
+MAX_MESSAGE: Final = HEADER_LENGTH + 0xFFFC
 """The largest message that the 16-bit length can describe."""
 
 T = TypeVar("T")
 
-_HEADER = Struct("!HH16s")
-_TLV = Struct("!HH")
-_MI_TLV = _TLV.pack(0x0008, 20)
-_MI256_TLV = _TLV.pack(0x001C, 32)
-_FP_TLV = _TLV.pack(0x8028, 4)
-_FP = Struct("!HHI")
-_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
-_MAX_ATTRIBUTES = 0xFFFC - 24 - 36 - 8
+_HEADER: Final = Struct("!HH16s")
+_TLV: Final = Struct("!HH")
+_MI_TLV: Final = _TLV.pack(0x0008, 20)
+_MI256_TLV: Final = _TLV.pack(0x001C, 32)
+_FP_TLV: Final = _TLV.pack(0x8028, 4)
+_FP: Final = Struct("!HHI")
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+_MAX_ATTRIBUTES: Final = 0xFFFC - 24 - 36 - 8
 
 
 class MessageClass(enum.IntEnum):
@@ -61,8 +61,8 @@ class Method(enum.IntEnum):
     CONNECTION_ATTEMPT = 0x00C
 
 
-_INDICATION_ONLY = frozenset({Method.SEND, Method.DATA, Method.CONNECTION_ATTEMPT})
-_WITH_INDICATION = _INDICATION_ONLY | {Method.BINDING}
+_INDICATION_ONLY: Final = frozenset({Method.SEND, Method.DATA, Method.CONNECTION_ATTEMPT})
+_WITH_INDICATION: Final = _INDICATION_ONLY | {Method.BINDING}
 
 
 def _is_combination(method: Method, message_class: MessageClass) -> bool:

@@ -13,6 +13,7 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
+from typing import Final
 
 from stun.address import TransportAddress
 from stun.errors import StunParseError
@@ -28,16 +29,16 @@ __all__ = [
     "PasswordAlgorithmChoice",
 ]
 
-COOKIE = bytes.fromhex("2112a442")
+COOKIE: Final = bytes.fromhex("2112a442")
 """The magic cookie of RFC 8489 section 5."""
 
-_COOKIE_NUMBER = int.from_bytes(COOKIE, "big")
-_COOKIE_PORT = _COOKIE_NUMBER >> 16
-_IPV4 = Struct("!BBHI")
-_IPV6 = Struct("!BBH16s")
-_U16 = Struct("!H")
-_U32 = Struct("!I")
-_U64 = Struct("!Q")
+_COOKIE_NUMBER: Final = int.from_bytes(COOKIE, "big")
+_COOKIE_PORT: Final = _COOKIE_NUMBER >> 16
+_IPV4: Final = Struct("!BBHI")
+_IPV6: Final = Struct("!BBH16s")
+_U16: Final = Struct("!H")
+_U32: Final = Struct("!I")
+_U64: Final = Struct("!Q")
 
 
 class AddressFamily(enum.IntEnum):
