@@ -320,7 +320,8 @@ class Agent(AgentCandidates):
 
     def _judge(self, now: float) -> None:
         generations, lifecycle = self._generations, self._lifecycle
-        current, carrying = generations.current, generations.carrying
+        current = generations.current
+        carrying: Generation | None = generations.carrying
         resolves = self.names.in_use and self.names.is_resolving
         ended = current.remotes.ended and self._gathering.complete and not resolves
         state, reason = lifecycle.judge(current, carrying, ended, now)

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from stun.config import OffloadConfig
 
@@ -25,6 +26,8 @@ _LARGEST = 65487
 """Bytes that one buffer may have in both families: 65,535 without the headers of IPv6."""
 _SIZE = struct.Struct("=H")
 _NO_OFFLOAD = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+_TELLS_OF_EARLIER = errno.ECONNREFUSED
+"""What a send reports of an earlier datagram's fate."""
 
 
 class SegmentedSender:
@@ -119,7 +122,7 @@ class SegmentedSender:
         except OSError as error:
             if error.errno in _NO_OFFLOAD:
                 self._whole_from = size
-            if error.errno in (*_NO_OFFLOAD, errno.ECONNREFUSED):  # The latter tells of an earlier datagram's fate.
+            if error.errno in _NO_OFFLOAD or error.errno == _TELLS_OF_EARLIER:
                 self._lost(sum([not self._send_one(data) for data in run]))
             else:
                 self._lost(len(run))
@@ -158,8 +161,8 @@ class CoalescedReader:
             self._switch(True)
             self._works = self.is_on
 
-    def read(self) -> tuple[list[bytes], tuple[str, int]]:
-        """Return the next datagrams, all of one sender, and who that is.
+    def read(self) -> tuple[list[bytes], Any]:
+        """Return the next datagrams, all of one sender, and who that is, as sockets of the family say it.
 
         Raises:
             OSError: as of ``recvmsg``, a BlockingIOError when there is nothing.

@@ -224,7 +224,7 @@ def _numbers(kind: type[Any], table: _Table) -> Any:
     """Fill one of the dataclasses of numbers."""
     found: dict[str, float] = {}
     for one in fields(kind):
-        whole = one.type == "int"
+        whole = one.type in ("int", int)  # The text where it is interpreted, the type where it is compiled.
         value = table.take(one.name, int if whole else (int, float))
         if value is not None:
             found[one.name] = value if whole else float(value)
