@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from stun.address import TransportAddress, TransportProtocol
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from turn.access_token import TokenKey
 from turn.aio.service.log import JsonFormatter, KeyValueFormatter
 from turn.errors import TurnConfigError
@@ -123,8 +123,8 @@ def test_hosts_take_turns() -> None:
 
 def test_tickets() -> None:
     box, other = TicketBox(random.Random(1)), TicketBox(random.Random(2))
-    allocation = Allocation.__new__(Allocation)
-    allocation.number, allocation.ticket_serial = 7, 0
+    path = FiveTuple(TransportAddress("192.0.2.1", 3478), TransportAddress("192.0.2.9", 5000))
+    allocation = Allocation(7, path, "user", "user", "192.0.2.9", 0.0)
     first, second = box.next_ticket(allocation), box.next_ticket(allocation)
     assert box.open(first) == Ticket(7, 1)
     assert box.open(second) == Ticket(7, 2)
