@@ -172,6 +172,53 @@ ensure_venv() {
   printf '%s\n' "$want" >"$VENV/.installed-$extra"
 }
 
+# ---------------------------------------------------------------- the compiled build
+
+PACKAGES=(stun turn ice signalling webrtc_bridge browser_demo lastresort)
+
+# why_not_compiled: install what a compiled build needs of Debian; print what is still missing, or nothing.
+why_not_compiled() {
+  local header='import sysconfig, os; print(os.path.join(sysconfig.get_paths()["include"], "Python.h"))'
+  apt_want gcc:gcc
+  if [ ! -f "$("$VENV/bin/python" -c "$header")" ]; then apt_install python3-dev || true; fi
+  have gcc || printf 'no C compiler (as root: apt-get install gcc)\n'
+  [ -f "$("$VENV/bin/python" -c "$header")" ] || printf 'no Python.h (as root: apt-get install python3-dev)\n'
+}
+
+# ensure_compiled LEVEL: build this project compiled with -OLEVEL, and install it in an environment of its own, again
+# only when the sources have changed. Sets COMPILED to a folder with venv/, and stage/: what is run from there imports
+# what is installed, because no source stands beside it. Libraries are those of .venv.
+ensure_compiled() {
+  local level=$1 want stamp source
+  COMPILED=$CACHE/compiled-O$level
+  stamp=$COMPILED/.installed source=$COMPILED/source
+  cd "$ROOT" || return 1
+  want="$(find "${PACKAGES[@]}" build_backend setup.py pyproject.toml -type f ! -name '*.py[cod]' -print0 |
+    sort -z | xargs -0 sha256sum | sha256sum | cut -d" " -f1) $("$VENV/bin/python" --version) $ROOT"
+  if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$want" ]; then
+    rm -rf "$COMPILED"
+    mkdir -p "$source"
+    cp -r "${PACKAGES[@]}" build_backend setup.py MANIFEST.in pyproject.toml README.md LICENSE "$source"
+    say "compiling with -O$level (some minutes; again only when the sources change)"
+    LASTRESORT_COMPILE=1 LASTRESORT_COMPILE_LEVEL=$level quietly "$CACHE/compile.log" \
+      "$VENV/bin/python" -m pip wheel --no-deps -w "$COMPILED/wheel" "$source" ||
+      { warn "the project could not be compiled (log: $CACHE/compile.log)"; return 1; }
+    PYTHON=$VENV/bin/python make_venv "$COMPILED/venv"
+    "$COMPILED/venv/bin/python" -m pip install -q --no-deps "$COMPILED"/wheel/lastresort-*.whl || return 1
+    "$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+      >"$("$COMPILED/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/libraries.pth"
+    rm -rf "$source"
+    printf '%s\n' "$want" >"$stamp"
+  fi
+  rm -rf "$COMPILED/stage"
+  mkdir -p "$COMPILED/stage"
+  tar -c --exclude=node_modules --exclude=__pycache__ tests benchmarks build_backend pyproject.toml |
+    tar -x -C "$COMPILED/stage"
+}
+
+# run_compiled ARGUMENT...: Python on the compiled build, after ensure_compiled.
+run_compiled() { (cd "$COMPILED/stage" && LASTRESORT_COMPILED=1 "$COMPILED/venv/bin/python" "$@"); }
+
 # ---------------------------------------------------------------- Node.js, js-libp2p and werift
 
 node_is_new_enough() {

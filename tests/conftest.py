@@ -169,7 +169,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name each interop test that could not run and what it lacks."""
+    """Name each interop test that could not run and what it lacks; and the compiled build, if there could be none."""
+    if lacking := os.environ.get("LASTRESORT_NOT_COMPILED"):
+        terminalreporter.section("the compiled build could not be made or tested")
+        terminalreporter.write_line(lacking)
     not_run = config.stash[_not_run]
     if not not_run:
         return

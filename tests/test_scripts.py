@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("scripts/demo", "scripts/test", "scripts/check", ".ci/run")
+COMMANDS = ("scripts/demo", "scripts/test", "scripts/check", "scripts/compiled", ".ci/run")
 
 
 def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
