@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import importlib.machinery
 import json
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import ice.agent
 
 __all__ = ["Result", "machine", "to_json", "to_markdown", "write_into"]
 
@@ -63,11 +66,16 @@ class Result:
 
 
 def machine() -> str:
-    """Return one line about the machine that a figure was measured on."""
+    """Return one line about the machine that a figure was measured on, and whether what was measured is compiled."""
     return (
         f"{_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()}"
+        f"{platform.python_implementation()} {platform.python_version()}, {_build()}"
     )
+
+
+def _build() -> str:
+    is_extension = ice.agent.__file__.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
+    return "compiled with mypyc" if is_extension else "not compiled"
 
 
 def _cpu() -> str:
