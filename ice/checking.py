@@ -317,22 +317,23 @@ class Checking(Pairing):
     def _nominate(self, pair: CandidatePair, now: float) -> None:
         """Nominate a pair beside the selected one, or that one again."""
         config = self._config.upgrade
-        self.moving.attempt = pair
-        self._check(pair, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait))
+        if self._check(pair, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait)):
+            self.moving.attempt = pair
 
     def _check(
         self, pair: CandidatePair, now: float, *, nominates: bool = False, schedule: tuple[int, int] | None = None
-    ) -> None:
+    ) -> bool:
         assert self._client is not None
         if pair.path.protocol.is_stream and not self._tcp.reach(pair, now):
             if pair.is_opened_by_peer:
                 self.unreachable(pair)
-            return
+            return False  # When the connection is there it is checked, and nominated only if that is due then.
         together = self.checklist.together
         crowded_rto = together.ta * together.count_running()
         number = self.moving.take_number() if nominates else 0
         check = self._client.start(pair, nominates, crowded_rto, now, nomination=number, schedule=schedule)
         self._send(check)
+        return True
 
     def _send(self, check: Transmit) -> None:
         pair = self.checklist.find(check.path)

@@ -105,10 +105,11 @@ class Moving:
         """Return the valid pair to nominate now in place of ``selected``, or None."""
         if self.attempt is not None or self._ours is None or self._theirs is None:
             return None
+        again = self._is_to_be_repeated(now)
         best = self.spares.best(selected, selected_is_dead)
         if best is None:
             self._better_since, self.wants_restart = None, False
-            return selected if self._is_to_be_repeated(now) and not selected_is_dead else None
+            return selected if again and not selected_is_dead else None
         how = how_to_move(selected, best, self._ours, self._theirs)
         if self._roles.role is Role.CONTROLLING and how is not MoveBy.RESTART:
             return best
@@ -120,6 +121,7 @@ class Moving:
         return None
 
     def _is_to_be_repeated(self, now: float) -> bool:
+        """Whether a nomination is due for want of an answer to the last; whatever comes of it, the next is later."""
         if not self._is_unsettled or now < self._again_at:
             return False
         self._again_at = now + self._again_after

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from ice.candidate import TcpType
 from ice.life_config import UpgradeConfig
 from stun import attributes as att
 from stun.address import FiveTuple
 from stun.message import MessageClass, parse
 from tests.ice.stepper import A, B
 from tests.ice.test_moving import RELAY, Stage
+from tests.ice.test_tcp_simulation import is_connected, lose_connections, two_hosts
+from tests.ice.trip import connect
+from tests.simulation.world import World
 
 
 def lose_answers_to_nominations(stage: Stage) -> list[int]:
@@ -52,3 +56,16 @@ def test_no_two_nominations_have_one_number() -> None:
     assert sorted(set(numbers)) == sorted(set(numbers), key=numbers.index)
     assert all(numbers.count(number) <= UpgradeConfig().check_sends + 1 for number in set(numbers))
     assert len(set(numbers)) > 1
+
+
+def test_over_a_lost_connection_it_waits_until_there_is_another() -> None:
+    world = World()
+    a, b = two_hosts(world, (TcpType.ACTIVE,), (TcpType.PASSIVE,))
+    connect(a, b)
+    moving = a.machine._generations.current.checking.moving
+    number = moving.take_number()  # As by a nomination whose answer was lost.
+    lose_connections(a, b)
+    world.run(until=world.now + 20.0)
+    assert is_connected(a, b)
+    assert moving.attempt is None
+    assert moving.number > number

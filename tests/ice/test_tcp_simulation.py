@@ -43,6 +43,16 @@ def two_hosts(
     )
 
 
+def lose_connections(*peers: TcpPeer) -> None:
+    for peer in peers:
+        for path, connection in list(peer.connections.items()):
+            del peer.host.tcp.connections[connection.local, connection.remote]
+            del peer.connections[path]
+            peer.machine.path_closed(path, peer.host.world.now)
+    for peer in peers:
+        peer.pump()
+
+
 def nat_pair(
     world: World, behaviour: NatBehaviour, config: IceConfig | None = None, *, signalling: float = 0.05
 ) -> tuple[TcpPeer, TcpPeer]:
@@ -264,13 +274,7 @@ def test_the_active_side_opens_a_lost_connection_again_and_both_go_on() -> None:
         a, b = two_hosts(world, *kinds)
         connect(a, b)
         before = {peer: peer.machine.selected_path for peer in (a, b)}
-        for peer in (a, b):
-            for path, connection in list(peer.connections.items()):
-                del peer.host.tcp.connections[connection.local, connection.remote]
-                del peer.connections[path]
-                peer.machine.path_closed(path, world.now)
-        for peer in (a, b):
-            peer.pump()
+        lose_connections(a, b)
         world.run(until=world.now + 2.0)
         assert is_connected(a, b)
         active, passive = (a, b) if ACTIVE in kinds[0] else (b, a)
