@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import weakref
 from collections.abc import Callable
@@ -134,18 +133,3 @@ async def test_what_was_cancelled_is_not_kept_until_its_time() -> None:
     for _ in range(10_000):
         ours.set(600.0, print, Context()).cancel()
     assert len(ours._entries) < 200
-
-
-def test_a_loop_that_is_gone_leaves_nothing_behind() -> None:
-    async def use() -> weakref.ref[Alarms]:
-        ours = alarms()
-        ours.set(asyncio.get_running_loop().time() + 600, print, Context())
-        return weakref.ref(ours)
-
-    loop = asyncio.new_event_loop()
-    left, gone = loop.run_until_complete(use()), weakref.ref(loop)
-    loop.close()
-    del loop
-    gc.collect()
-    assert left() is None
-    assert gone() is None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
 
 from stun.aio.end_of_turn import EndOfTurn
 from tests.simulation.loop import virtual_time
@@ -46,24 +44,3 @@ async def test_a_call_that_raises_is_reported_and_costs_the_others_nothing() -> 
     await asyncio.sleep(0)
     assert called == [1, 3]
     assert [type(error) for error in reported] == [IndexError]
-
-
-def test_a_loop_that_is_gone_leaves_nothing_behind() -> None:
-    async def use() -> weakref.ref[EndOfTurn]:
-        end = EndOfTurn.of(asyncio.get_running_loop())
-        end.add(lambda: end.add(lambda: None))  # The last call is never made.
-        return weakref.ref(end)
-
-    loop = asyncio.new_event_loop()
-    left, gone = loop.run_until_complete(use()), weakref.ref(loop)
-    loop.close()
-    del loop
-    gc.collect()
-    assert left() is None
-    assert gone() is None
-
-
-@virtual_time
-async def test_a_loop_has_one() -> None:
-    loop = asyncio.get_running_loop()
-    assert EndOfTurn.of(loop) is EndOfTurn.of(loop)
