@@ -69,7 +69,9 @@ async def test_many_ask_at_once() -> None:
         answers = await asyncio.gather(
             *(ask(server.udp[0]) for _ in range(20)), *(ask(server.tcp[0], protocol=TCP) for _ in range(20))
         )
-        assert len({mapped.address for mapped in answers}) == 40
+        mapped = [answer.address for answer in answers]
+        # Each kind by itself: the ports of UDP are not those of TCP, and one number may be used in both.
+        assert len(set(mapped[:20])) == len(set(mapped[20:])) == 20
 
 
 async def test_a_taken_port() -> None:
