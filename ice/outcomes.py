@@ -1,0 +1,117 @@
+"""What becomes of our checks: answered, refused or not answered, and what follows (RFC 8445 section 7.2.5)."""
+
+from __future__ import annotations
+
+from ice.candidate import Base
+from ice.checks import CheckResult, Outcome
+from ice.pair import CandidatePair, PairState
+from ice.roles import Role
+from ice.usernames import Usernames
+from stun.address import FiveTuple, TransportAddress
+from stun.machine import Transmit
+from stun.message import Message
+
+__all__ = ["Outcomes"]
+
+
+class Outcomes(Usernames):
+    """The pairs, and how the outcomes of checks make them valid or let them fail."""
+
+    __slots__ = ()
+
+    def receive_response(self, response: Message, path: FiveTuple, now: float) -> bool:
+        """Take a response; return False when it belongs to none of our checks or does not authenticate."""
+        if self._client is None or response.transaction_id not in self._client:
+            return False
+        result = self._client.receive(response, path, now)
+        if result is not None:
+            self._conclude_check(result, now)
+        elif response.error is not None and response.error.code == 401:
+            self._doubt_name(response.transaction_id, path, now)
+        return result is not None
+
+    def handle_timeout(self, now: float) -> None:
+        """Send again what is due, and fail what has run out."""
+        if self._client is None:
+            return
+        for item in self._client.handle_timeout(now):
+            if isinstance(item, Transmit):
+                self._send(item)
+            else:
+                self._conclude_check(item, now)
+
+    def _conclude_check(self, result: CheckResult, now: float) -> None:
+        pair = result.check.pair
+        if self.checklist.find(pair.path) is not pair:
+            return  # Dropped meanwhile.
+        match result.outcome:
+            case Outcome.SUCCEEDED:
+                self._succeed(result, now)
+            case Outcome.ROLE_CONFLICT:
+                self._change_role(result)
+            case _:
+                self._fail(pair, result.check.nominates, now)
+
+    def _succeed(self, result: CheckResult, now: float) -> None:
+        check, pair = result.check, result.check.pair
+        assert result.mapped is not None
+        pair.succeeded_at = now
+        self._amplification.proven(pair.path)
+        if result.latency is not None:
+            pair.note_round_trip(result.latency)
+        self.checklist.succeed(pair)
+        valid = self._valid_pair(pair, result.mapped)
+        self._accept(pair.path)
+        self._nomination.note_valid(now)
+        if check.nominates and self._roles.role is Role.CONTROLLING:
+            self._nominated(valid, check.nomination, now)
+        elif pair.nominate_on_success and self._roles.role is Role.CONTROLLED:
+            self._nominated(valid, pair.nomination, now)
+        if self.selected is not None:
+            self.moving.spares.succeeded(pair, self.selected, now)
+
+    def _valid_pair(self, pair: CandidatePair, mapped: TransportAddress) -> CandidatePair:
+        """Return the valid pair that a successful check makes (section 7.2.5.3.2)."""
+        local = self._local.at(Base.of(pair.path), mapped, pair.local)
+        if pair.valid is None or pair.valid.local is not local:
+            if local is pair.local:
+                pair.valid = pair
+            else:
+                pair.valid = CandidatePair(local, pair.remote, self._roles.role)
+                pair.valid.state = PairState.SUCCEEDED
+        pair.valid.username = pair.username
+        pair.valid.succeeded_at = pair.succeeded_at
+        pair.valid.round_trip_time = pair.round_trip_time
+        self.checklist.add_valid(pair.valid)
+        return pair.valid
+
+    def _accept(self, path: FiveTuple) -> None:
+        """The peer has authenticated on ``path``: data is taken from there."""
+        if path not in self.accepted:
+            self.accepted += (path,)
+        self._sources.accept(path)
+
+    def _change_role(self, result: CheckResult) -> None:
+        # Section 7.2.5.1: the other role, a new tiebreaker, and the check again, at once. Also when the pair has
+        # succeeded before and this was its nomination: if both sides gave way, one has to speak to find it out.
+        self._roles.refused(result.check.role)
+        if self.selected is None:
+            result.check.pair.last_check_at = None
+            self.checklist.trigger(result.check.pair)
+        elif self.moving.attempt is result.check.pair:
+            self.moving.reset()
+
+    def _fail(self, pair: CandidatePair, was_nominated: bool, now: float) -> None:
+        if self.selected is None:
+            if was_nominated and self.moving.renominates:
+                self._nomination.reset()  # It may be nominated again, and that is more than a check with a new id.
+                return
+            self.checklist.fail(pair)
+            if was_nominated and self._nomination.attempted is not None:
+                self._nomination.failed = True
+            return
+        if was_nominated and self.moving.attempt is pair:
+            self.moving.reset()
+        if self.selected.path != pair.path:
+            self.checklist.fail(pair)
+            self.moving.spares.failed(pair, now)
