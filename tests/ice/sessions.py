@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from ice.aio import Session
 from ice.candidate import Candidate
-from ice.config import IceConfig
+from ice.config import IceConfig, IceTransportPolicy
 from ice.roles import Role
 from tests.simulation import Host, LinkProfile, NatBehaviour, World
+from turn.config import TurnServerConfig
 
 WIRE = LinkProfile(latency=0.005)
 """10 ms from host to host."""
@@ -59,6 +60,11 @@ def trickle(source: Session, sink: Session) -> None:
 def session(host: Host, role: Role, config: IceConfig | None = None, seed: int = 0) -> Session:
     """Return a session on a simulated host."""
     return Session(role, config, host.network(), random.Random(f"{host.name} {seed}"))
+
+
+def relayed(*servers: TurnServerConfig) -> IceConfig:
+    """Return settings with which a session has candidates at these servers alone."""
+    return IceConfig(turn_servers=servers, transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
 
 
 def behind(world: World, index: int, nat: NatBehaviour | None, *, link: LinkProfile = WIRE) -> Host:

@@ -9,50 +9,14 @@ from dataclasses import replace
 import pytest
 
 from ice.aio import SessionGroup
-from ice.candidate import Candidate
 from ice.config import IceConfig
 from ice.description import Description
 from ice.errors import ConsentLostError, FailureReason, IceError, NoPathError, SessionClosedError
 from ice.events import PairSelected, RestartReason, State
 from ice.roles import Role
-from tests.ice.sessions import WIRE, behind
+from tests.ice.groups import groups, talk, tie
+from tests.ice.sessions import behind
 from tests.simulation import World, virtual_time
-
-PLACES = [("audio", 1), ("audio", 2), ("video", 1), ("video", 2)]
-
-
-def tie(source: SessionGroup, sink: SessionGroup) -> list[tuple[str, Candidate | None]]:
-    """Tell ``sink`` all that ``source`` knows and will know; returns what was trickled."""
-    told: list[tuple[str, Candidate | None]] = []
-
-    def found(stream: str, candidate: Candidate | None) -> None:
-        told.append((stream, candidate))
-        sink.add_remote_candidate(stream, candidate)
-
-    for stream, description in source.local_descriptions.items():
-        sink.set_remote_description(stream, description)
-    source.on("candidate", found)
-    source.on("restart", sink.set_remote_description)
-    return told
-
-
-def groups(world: World | None = None, config: IceConfig | None = None) -> tuple[SessionGroup, SessionGroup]:
-    made = []
-    for index, role in enumerate(Role, start=1):
-        network = None if world is None else behind(world, index, None, link=WIRE).network()
-        group = SessionGroup(role, config, network, random.Random(index))
-        for stream, component in PLACES:
-            group.add(stream, component)
-        made.append(group)
-    return made[0], made[1]
-
-
-async def talk(one: SessionGroup, other: SessionGroup) -> None:
-    for stream, component in PLACES:
-        word = f"{stream} {component}".encode()
-        one.session(stream, component).send(word)
-        async with asyncio.timeout(5):
-            assert await other.session(stream, component).receive() == word
 
 
 @virtual_time

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from pathlib import Path
 
 import pytest
@@ -16,34 +15,16 @@ from ice.events import State
 from ice.mdns_config import MdnsConfig, MdnsMode
 from ice.roles import Role
 from stun.address import TransportProtocol
-from stun.network import Network
-from tests.ice.sessions import WIRE
-from tests.ice.test_aio_group import PLACES, talk, tie
+from tests.ice.groups import group, meet, talk
+from tests.ice.sessions import WIRE, relayed
 from tests.ice.test_aio_mdns import Air, Loopback, NamingSimulation
-from tests.ice.test_aio_relay import place, relayed
 from tests.ice.test_aio_tcp import ACTIVE, PASSIVE, NoUdp, config
+from tests.ice.turn_place import place
 from tests.simulation import World, virtual_time
 
 pytestmark = pytest.mark.timeout(60)
 
 OVER_TCP = config(ACTIVE, PASSIVE)
-
-
-def group(role: Role, settings: IceConfig, network: Network | None = None) -> SessionGroup:
-    made = SessionGroup(role, settings, network, random.Random(role.value))
-    for stream, component in PLACES:
-        made.add(stream, component)
-    return made
-
-
-async def meet(one: SessionGroup, other: SessionGroup) -> None:
-    """Connect, and pass a word both ways in every component."""
-    tie(one, other)
-    tie(other, one)
-    async with asyncio.timeout(20):
-        await asyncio.gather(one.connect(), other.connect())
-    await talk(one, other)
-    await talk(other, one)
 
 
 def locals_of(one: SessionGroup) -> list[tuple[CandidateType, str]]:

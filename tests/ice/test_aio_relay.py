@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ice.aio import Session
-from ice.config import IceConfig, IceTransportPolicy
+from ice.config import IceConfig
 from ice.errors import RelayLostError
 from ice.events import CandidateErrorFound, ErrorStage
 from ice.roles import Role
-from stun.address import TransportAddress, TransportProtocol
-from tests.ice.sessions import trickle
-from tests.stun.certificates import Authority
-from turn.aio.service import TurnService, serve
+from stun.address import TransportProtocol
+from tests.ice.sessions import relayed, trickle
+from tests.ice.turn_place import ALL, PASSWORD, USER, place
 from turn.config import Credentials, TurnServerConfig
-from turn.service.config import TurnServiceConfig
-from turn.service.policy import PeerPolicyConfig
-from turn.service.settings import Listener, ServiceSettings
 
 pytestmark = pytest.mark.timeout(30)
-
-USER, PASSWORD = "maria", "secret"
-ALL = list(TransportProtocol)
-
-
-@dataclass
-class Place:
-    """A server with four listeners on loopback."""
-
-    service: TurnService
-    trust: ssl.SSLContext
-
-    def url(self, protocol: TransportProtocol) -> str:
-        [address] = self.service.addresses(protocol)
-        scheme = "turns" if protocol in (TransportProtocol.TLS, TransportProtocol.DTLS) else "turn"
-        return f"{scheme}:{address}?transport={'tcp' if protocol.is_stream else 'udp'}"
-
-    def server(self, protocol: TransportProtocol, password: str = PASSWORD) -> TurnServerConfig:
-        return TurnServerConfig(url=self.url(protocol), username=USER, password=password, ssl_context=self.trust)
-
-
-@asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
-    authority = Authority.make(folder / "ca")
-    settings = ServiceSettings(
-        service=TurnServiceConfig(realm="example.org", peers=PeerPolicyConfig.of(allow=["127.0.0.0/8"])),
-        listeners=tuple(Listener(protocol=one, address=TransportAddress("127.0.0.1", 0)) for one in ALL),
-        certificate=authority.issue("127.0.0.1"),
-        users={USER: PASSWORD},
-    )
-    async with await serve(settings) as service:
-        yield Place(service, authority.context)
-        assert service.snapshot().allocations == 0
-
-
-def relayed(*servers: TurnServerConfig) -> IceConfig:
-    return IceConfig(turn_servers=servers, transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
 
 
 @asynccontextmanager

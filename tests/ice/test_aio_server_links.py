@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from ice.aio import Session
-from ice.config import IceConfig, IceTransportPolicy
 from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.link import LinkOptions
 from stun.message import Method
 from tests.ice.builders import remote
-from tests.ice.sessions import behind, session
+from tests.ice.sessions import behind, relayed, session
 from tests.simulation import World, virtual_time
 from tests.stun.certificates import Authority
 from tests.turn.aio.tcp_server import tcp_fake
@@ -25,10 +24,6 @@ from tests.turn.fake_server import RELAYED, SERVER, FakeServer, Refusal
 from turn.config import TurnServerConfig
 
 pytestmark = pytest.mark.timeout(20)
-
-
-def relayed(server: TurnServerConfig) -> IceConfig:
-    return IceConfig(turn_servers=[server], transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
 
 
 async def test_the_alternate_server_shows_the_name_of_the_redirect(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ import pytest
 
 from ice.aio import Session
 from ice.candidate import CandidateType, TcpType
-from ice.config import IceConfig, IceTransportPolicy
 from ice.roles import Role
 from stun.address import TransportProtocol
-from tests.ice.sessions import trickle
-from tests.ice.test_aio_relay import place
+from tests.ice.sessions import relayed, trickle
 from tests.ice.test_aio_tcp import ACTIVE, PASSIVE, NoUdp, config
+from tests.ice.turn_place import place
 from turn.config import RelayTransport
 
 pytestmark = pytest.mark.timeout(30)
@@ -29,9 +28,8 @@ async def test_a_peer_without_udp_is_met_at_a_tcp_allocation(
 ) -> None:
     async with place(tmp_path) as here:
         server = replace(here.server(protocol), transport=RelayTransport.TCP)
-        relayed = IceConfig(turn_servers=[server], transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
         other = Role.CONTROLLED if role is Role.CONTROLLING else Role.CONTROLLING
-        a, b = Session(role, relayed), Session(other, config(kind), NoUdp())
+        a, b = Session(role, relayed(server)), Session(other, config(kind), NoUdp())
         try:
             trickle(a, b)
             trickle(b, a)

@@ -10,21 +10,16 @@ import pytest
 
 from ice.aio import Session
 from ice.candidate import CandidateType
-from ice.config import IceConfig, IceTransportPolicy
 from ice.events import CandidateErrorFound, ErrorStage
 from ice.roles import Role
 from stun.address import TransportProtocol
-from tests.ice.sessions import trickle
+from tests.ice.sessions import relayed, trickle
 from tests.turn.aio.service.running import config_for, running
 from tests.turn.aio.test_tokens import TOKENS, Issuer, sealed
 from turn.aio.service import TurnService
 from turn.config import AccessToken, RelayTransport, TokenProvider, TurnServerConfig
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def only(*servers: TurnServerConfig) -> IceConfig:
-    return IceConfig(turn_servers=servers, transport_policy=IceTransportPolicy.RELAY, include_loopback=True)
 
 
 def with_tokens(
@@ -49,8 +44,8 @@ async def connected(one: Session, other: Session) -> None:
 async def test_two_sessions_meet_at_relays_that_tokens_open(protocol: TransportProtocol) -> None:
     issuer = Issuer(600)
     async with running(tokens=TOKENS) as service:
-        one = Session(Role.CONTROLLING, only(with_tokens(service, issuer, protocol)))
-        other = Session(Role.CONTROLLED, only(with_tokens(service, sealed(time.time()), protocol)))
+        one = Session(Role.CONTROLLING, relayed(with_tokens(service, issuer, protocol)))
+        other = Session(Role.CONTROLLED, relayed(with_tokens(service, sealed(time.time()), protocol)))
         try:
             await connected(one, other)
             assert issuer.given == 1
@@ -61,7 +56,7 @@ async def test_two_sessions_meet_at_relays_that_tokens_open(protocol: TransportP
 async def test_a_token_that_runs_out_is_followed_by_another_under_the_session() -> None:
     issuer = Issuer(2)
     async with running(tokens=TOKENS) as service:
-        config = only(with_tokens(service, issuer))
+        config = relayed(with_tokens(service, issuer))
         one, other = Session(Role.CONTROLLING, config), Session(Role.CONTROLLED, config)
         try:
             await connected(one, other)
@@ -77,7 +72,7 @@ async def test_a_restart_after_the_relays_were_given_back_asks_for_new_tokens() 
     issuer = Issuer(600)
     async with running(tokens=TOKENS) as service:
         relays = (with_tokens(service, issuer), with_tokens(service, issuer, TransportProtocol.TCP))
-        config = replace(only(*relays), relay_grace=0.0)
+        config = replace(relayed(*relays), relay_grace=0.0)
         one, other = Session(Role.CONTROLLING, config), Session(Role.CONTROLLED, config)
         try:
             await connected(one, other)
@@ -103,7 +98,7 @@ async def test_why_there_is_no_relay_is_told() -> None:
             (with_tokens(service, AccessToken("k" * 600, b"token", bytes(20))), "cannot be sent"),
             (with_tokens(plain, sealed(time.time())), "takes no access tokens"),
         ):
-            alone = Session(Role.CONTROLLING, only(server))
+            alone = Session(Role.CONTROLLING, relayed(server))
             told: list[CandidateErrorFound] = []
             alone.on("candidateerror", told.append)
             await alone.gather()
@@ -117,7 +112,7 @@ async def test_why_there_is_no_relay_is_told() -> None:
 async def test_a_tcp_allocation_takes_a_token_as_well() -> None:
     async with running(tokens=TOKENS) as service:
         server = replace(with_tokens(service, Issuer(600), TransportProtocol.TCP), transport=RelayTransport.TCP)
-        alone = Session(Role.CONTROLLING, only(server))
+        alone = Session(Role.CONTROLLING, relayed(server))
         await alone.gather()
         assert {candidate.transport for candidate in alone.local_candidates} == {"tcp"}
         await alone.close()

@@ -18,9 +18,9 @@ from ice.candidate import Candidate, CandidateType
 from ice.config import IceConfig, IceTransportPolicy
 from ice.errors import NoPathError, RelayLostError
 from ice.events import CandidateErrorFound
+from tests.ice.groups import PLACES, tie
+from tests.ice.groups import talk as talk_in_all
 from tests.ice.sessions import trickle
-from tests.ice.test_aio_group import PLACES, tie
-from tests.ice.test_aio_group import talk as talk_in_all
 from tests.interop.coturn import PASSWORD, STATIC_USER, USER, Coturn, coturn, needs_coturn
 from tests.interop.test_aioice import tell_credentials
 from tests.stun.certificates import Authority

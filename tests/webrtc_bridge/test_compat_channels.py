@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiortc import RTCDataChannel
-from aiortc.rtcsctptransport import Chunk, serialize_packet
+from aiortc.rtcsctptransport import Chunk
 
 from ice import IceConfig
+from tests.webrtc_bridge.sctp_wire import inject
 from tests.webrtc_bridge.test_compat_restart import negotiate
 from webrtc_bridge.compat import RTCPeerConnection
 from webrtc_bridge.config import SctpConfig
@@ -62,7 +63,7 @@ async def test_a_parameter_that_stock_aiortc_hangs_on_is_dropped() -> None:
         assert isinstance(sctp, SctpAssociation)
         chunk = Chunk(body=bytes(8))
         chunk.type = 130
-        await asyncio.wait_for(sctp._handle_data(serialize_packet(5000, 5000, sctp._local_verification_tag, chunk)), 10)
+        await asyncio.wait_for(inject(sctp, chunk), 10)
         assert sctp.dropped == 1
         assert await said(channel, other, b"still here") == b"still here"
 

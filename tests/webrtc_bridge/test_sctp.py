@@ -8,18 +8,13 @@ from struct import pack
 
 import pytest
 from aiortc import RTCSctpTransport
-from aiortc.rtcsctptransport import Chunk, DataChunk, SackChunk, serialize_packet
+from aiortc.rtcsctptransport import Chunk, DataChunk, SackChunk
 
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.peers import Pair, connected_pair
+from tests.webrtc_bridge.sctp_wire import BINARY, DCEP, inject, open_message
 from webrtc_bridge.config import PeerConfig, SctpConfig
 from webrtc_bridge.sctp import SctpAssociation
-
-DCEP, BINARY = 50, 53
-
-
-def open_message(label: bytes = b"x", protocol: bytes = b"") -> bytes:
-    return pack("!BBHLHH", 3, 0, 0, 0, len(label), len(protocol)) + label + protocol
 
 
 def data(
@@ -39,13 +34,6 @@ def target(pair: Pair) -> SctpAssociation:
     return pair.answerer.sctp
 
 
-async def inject(pair: Pair, *chunks: object) -> None:
-    """Hand packets to the answerer as if the offerer had sent them."""
-    sctp = target(pair)
-    for chunk in chunks:
-        await sctp._handle_data(serialize_packet(5000, 5000, sctp._local_verification_tag, chunk))  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     "messages",
     [
@@ -59,7 +47,7 @@ async def inject(pair: Pair, *chunks: object) -> None:
 async def test_what_makes_stock_aiortc_raise_ends_the_association_with_a_reason(messages: list[bytes]) -> None:
     async with connected_pair() as pair:
         for message in messages:
-            await inject(pair, data(pair, 1, message, protocol=DCEP))
+            await inject(target(pair), data(pair, 1, message, protocol=DCEP))
         await asyncio.gather(pair.answerer.wait_closed(), pair.offerer.wait_closed())
         assert pair.answerer.close_reason == "the peer broke SCTP"
         assert pair.offerer.close_reason in ("closed by the peer", "the peer broke SCTP")  # it gets acknowledgements
@@ -70,9 +58,9 @@ async def test_a_channel_that_is_opened_twice_is_closed_and_the_others_go_on() -
     async with connected_pair() as pair:
         sctp = target(pair)
         for stream in (1, 3):
-            await inject(pair, data(pair, 1, open_message(), stream=stream, protocol=DCEP))
+            await inject(target(pair), data(pair, 1, open_message(b"x"), stream=stream, protocol=DCEP))
         twice, other = sctp._data_channels[1], sctp._data_channels[3]
-        await inject(pair, data(pair, 1, open_message(), stream=1, protocol=DCEP))
+        await inject(target(pair), data(pair, 1, open_message(b"x"), stream=1, protocol=DCEP))
         assert twice.readyState == "closing"
         assert other.readyState == "open"
         assert sctp.dropped == 1
@@ -86,7 +74,7 @@ async def test_a_parameter_of_length_zero_does_not_hang_us(kind: int) -> None:
         sctp = target(pair)
         chunk = Chunk(body=bytes(16 if kind in (1, 2) else 0) + bytes(8))
         chunk.type = kind
-        await sctp._handle_data(serialize_packet(5000, 5000, sctp._local_verification_tag, chunk))
+        await inject(sctp, chunk)
         assert sctp.dropped == 1
         assert not pair.answerer.closed
 
@@ -95,7 +83,7 @@ async def test_a_parameter_of_length_zero_does_not_hang_us(kind: int) -> None:
 async def test_more_channels_than_allowed() -> None:
     async with connected_pair(PeerConfig(sctp=SctpConfig(max_channels=10))) as pair:
         for number in range(11):
-            await inject(pair, data(pair, 1, open_message(), stream=2 * number + 1, protocol=DCEP))
+            await inject(target(pair), data(pair, 1, open_message(b"x"), stream=2 * number + 1, protocol=DCEP))
         await pair.answerer.wait_closed()
         assert pair.answerer.close_reason == "the peer broke SCTP: more than 10 data channels"
 
@@ -104,7 +92,7 @@ async def test_more_channels_than_allowed() -> None:
 async def test_data_on_more_streams_than_channels() -> None:
     async with connected_pair(PeerConfig(sctp=SctpConfig(max_channels=10))) as pair:
         for number in range(30):
-            await inject(pair, data(pair, 1, b"x", stream=number, flags=2))
+            await inject(target(pair), data(pair, 1, b"x", stream=number, flags=2))
         await pair.answerer.wait_closed()
         assert "more streams" in str(pair.answerer.close_reason)
 
@@ -114,10 +102,10 @@ async def test_chunks_outside_the_window_are_dropped() -> None:
     config = SctpConfig(receive_window=10_000, window_overrun=1000, max_misordered=100)
     async with connected_pair(PeerConfig(sctp=config)) as pair:
         sctp = target(pair)
-        await inject(pair, data(pair, 102, b"x"))
+        await inject(target(pair), data(pair, 102, b"x"))
         assert sctp.dropped == 1
         for ahead in range(2, 90):
-            await inject(pair, data(pair, ahead, bytes(1000), flags=2))
+            await inject(target(pair), data(pair, ahead, bytes(1000), flags=2))
         assert sctp.window >= -config.window_overrun
         assert sctp.dropped > 70
         assert not pair.answerer.closed
@@ -133,7 +121,7 @@ async def test_sacks_that_make_no_sense_are_passed_over() -> None:
             sack.cumulative_tsn = (sctp._local_tsn - 1 + ahead) % 2**32
             sack.advertised_rwnd = 100_000
             sack.gaps = gaps
-            await inject(pair, sack)
+            await inject(target(pair), sack)
         assert (sctp._last_sacked_tsn, sctp._cwnd) == before
         assert not pair.answerer.closed
 

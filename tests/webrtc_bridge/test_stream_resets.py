@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from struct import pack
 from typing import Any
 
 import pytest
@@ -18,16 +17,14 @@ from aiortc.rtcsctptransport import (
     SackChunk,
     StreamResetOutgoingParam,
     StreamResetResponseParam,
-    serialize_packet,
 )
 
 from tests.simulation.loop import virtual_time
 from tests.webrtc_bridge.peers import connected_pair
+from tests.webrtc_bridge.sctp_wire import BINARY, DCEP, inject, open_message
 from webrtc_bridge.sctp import SctpAssociation
 
-DCEP, BINARY = 50, 53
 PERFORMED, IN_PROGRESS = 1, 6
-OPENING = pack("!BBHLHH", 3, 0, 0, 0, 0, 0)
 STREAM = 1
 """What the peer, who is the DTLS server, opens first."""
 
@@ -48,8 +45,7 @@ class Wire:
         self.sent.append(chunk)
 
     async def receive(self, chunk: Chunk) -> None:
-        tag = self.sctp._local_verification_tag
-        await self.sctp._handle_data(serialize_packet(5000, 5000, tag, chunk))
+        await inject(self.sctp, chunk)
         await asyncio.sleep(0.01)
 
     async def data(self, user_data: bytes, protocol: int, stream: int = STREAM) -> None:
@@ -107,7 +103,7 @@ async def a_wire(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
 
 async def closed_under_load(wire: Wire) -> tuple[RTCDataChannel, StreamResetOutgoingParam]:
     """Let both sides close the first channel while data of ours is on its way, so that the peer puts our reset off."""
-    await wire.data(OPENING, DCEP)
+    await wire.data(open_message(), DCEP)
     (channel,) = wire.opened
     await wire.acknowledge()
     channel.send(b"the last word")
@@ -157,7 +153,7 @@ async def test_a_channel_that_is_opened_again_before_the_answer_to_our_reset_is_
         old, request = await closed_under_load(wire)
         await wire.acknowledge()
         wire.sent.clear()
-        await wire.data(OPENING, DCEP)
+        await wire.data(open_message(), DCEP)
         assert old.readyState == "closed"
         new = wire.opened[1]
         assert new.readyState == "open"
@@ -185,7 +181,7 @@ async def test_a_channel_that_is_opened_again_before_the_answer_to_our_reset_is_
 async def test_other_streams_of_the_same_request_are_closed_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_wire(monkeypatch) as wire:
         for stream in (1, 3):
-            await wire.data(OPENING, DCEP, stream)
+            await wire.data(open_message(), DCEP, stream)
         one, other = wire.opened
         await wire.acknowledge()
         one.close()
@@ -195,7 +191,7 @@ async def test_other_streams_of_the_same_request_are_closed_by_its_answer(monkey
         assert request.streams == [1, 3]
         for stream in (1, 3):
             await wire.reset(stream)
-        await wire.data(OPENING, DCEP, 3)
+        await wire.data(open_message(), DCEP, 3)
         assert (one.readyState, other.readyState, wire.opened[2].readyState) == ("closing", "closed", "open")
         await wire.answer(request, PERFORMED)
         assert (one.readyState, wire.opened[2].readyState) == ("closed", "open")
@@ -207,10 +203,10 @@ async def test_an_opening_while_the_peers_half_is_in_use_closes_the_channel(
     acknowledged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_wire(monkeypatch) as wire:
-        await wire.data(OPENING, DCEP)
+        await wire.data(open_message(), DCEP)
         if acknowledged:
             await wire.acknowledge()
-        await wire.data(OPENING, DCEP)
+        await wire.data(open_message(), DCEP)
         assert len(wire.opened) == 1
         assert wire.sctp.dropped == 1
         assert [request.streams for request in wire.requests()] == [[STREAM]]
@@ -224,7 +220,7 @@ async def test_an_opening_while_the_peer_may_still_get_data_of_the_old_channel_i
     """It would take the old channel's last words for the new one's; the reset that it has yet to see tells it."""
     async with a_wire(monkeypatch) as wire:
         channel, request = await closed_under_load(wire)
-        await wire.data(OPENING, DCEP)
+        await wire.data(open_message(), DCEP)
         assert wire.opened == [channel]
         assert wire.sctp.dropped == 1
         await wire.acknowledge()
@@ -239,14 +235,14 @@ async def test_a_peer_that_opens_what_only_we_have_reset_is_told_by_another_rese
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with a_wire(monkeypatch) as wire:
-        await wire.data(OPENING, DCEP)
+        await wire.data(open_message(), DCEP)
         await wire.acknowledge()
         (channel,) = wire.opened
         channel.close()
         await asyncio.sleep(0.01)
         await wire.answer(wire.requests()[0], PERFORMED)
         for number in range(1, 4):
-            await wire.data(OPENING, DCEP)
+            await wire.data(open_message(), DCEP)
             assert wire.sctp.dropped == number
         assert [request.streams for request in wire.requests()] == [[STREAM], [STREAM]]
         await wire.reset()
