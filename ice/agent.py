@@ -49,7 +49,7 @@ class Agent(AgentReceiving):
         self.names.handle_timeout(now)
         self._finish_gathering()
         self._generations.handle_timeout(now)
-        for generation in self._generations:
+        for generation in self._generations.kept:
             generation.checking.handle_timeout(now)
             if generation.consent is not None and (check := generation.consent.handle_timeout(now)) is not None:
                 self._outbox.effects.append(check)
@@ -155,7 +155,7 @@ class Agent(AgentReceiving):
 
     def _end(self, state: State, reason: FailureReason, now: float) -> None:
         self._emit(self._lifecycle.move(state, reason))
-        for generation in self._generations:
+        for generation in self._generations.kept:
             generation.stop()
         self._gathering.stop()
         self._close_tcp(now)

@@ -30,12 +30,12 @@ class _AllPairs:
         self._generations = generations
 
     def __iter__(self) -> Iterator[CandidatePair]:
-        for generation in self._generations:
+        for generation in self._generations.kept:
             yield from generation.checking.checklist
 
     def find(self, path: FiveTuple) -> CandidatePair | None:
         """Return the pair on ``path``, or None."""
-        found = (generation.checking.checklist.find(path) for generation in self._generations)
+        found = (generation.checking.checklist.find(path) for generation in self._generations.kept)
         return min(filter(None, found), key=lambda pair: _LIVELIEST_FIRST[pair.state], default=None)
 
     @property
@@ -54,7 +54,7 @@ class AllChecks:
         self.checklist = _AllPairs(generations)
 
     def _with(self, path: FiveTuple) -> Iterator[tuple[Checking, CandidatePair]]:
-        for generation in list(self._generations):
+        for generation in self._generations.kept[:]:
             pair = generation.checking.checklist.find(path)
             if pair is not None and not generation.is_retired:
                 yield generation.checking, pair

@@ -98,7 +98,7 @@ class AgentCandidates(TcpInputs):
         self._finish_gathering()
 
     def _pair_local(self, ours: Candidate, now: float) -> None:
-        for generation in self._generations:
+        for generation in self._generations.kept:
             if not generation.is_retired:
                 generation.checking.pair_local(ours, now)
 
@@ -192,7 +192,7 @@ class AgentCandidates(TcpInputs):
     def _lose_base(self, base: Base, reason: FailureReason | None, now: float) -> None:
         """Let the pairs of a base fail. Losing the one in use ends the session for ``reason``, if there is no other."""
         is_in_use = self.selected_path is not None and Base.of(self.selected_path) == base
-        for generation in self._generations:
+        for generation in self._generations.kept:
             generation.checking.drop_base(base)
         carrying = self._generations.carrying
         if not is_in_use or carrying is None or carrying.consent is None:

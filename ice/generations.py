@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from ice.candidate import Candidate
@@ -84,9 +84,6 @@ class Generations:
         """What forgotten generations had rejected."""
         self.restarts = 0
         """How many generations there were before the current one."""
-
-    def __iter__(self) -> Iterator[Generation]:
-        return iter(self.kept)
 
     @property
     def carrying(self) -> Generation | None:

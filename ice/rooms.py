@@ -108,7 +108,7 @@ class AgentRooms:
         """A conflict was repaired, here or by the agent of another component."""
         if self.state.is_over:
             return
-        for generation in self._generations:
+        for generation in self._generations.kept:
             generation.checking.role_changed()
         self._outbox.events.append(RoleChanged(self._roles.role))
 
@@ -137,7 +137,7 @@ class AgentRooms:
     @property
     def local_ufrags(self) -> list[str]:
         """The user name fragments that checks of the peer may begin with: more than one while ICE restarts."""
-        return [generation.local.ufrag for generation in self._generations]
+        return [generation.local.ufrag for generation in self._generations.kept]
 
     @property
     def state(self) -> State:
@@ -220,7 +220,7 @@ class AgentRooms:
         """Return a picture of the session."""
         drops = Counter(self._drops)
         drops.update(self._generations.rejected)
-        for generation in self._generations:
+        for generation in self._generations.kept:
             drops.update({reason.value: count for reason, count in generation.remotes.rejected.items()})
             drops["check: early, too many or of another generation"] += generation.early.dropped
         drops["remote candidate: early, too many"] += self._generations.early.dropped

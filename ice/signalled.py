@@ -149,7 +149,7 @@ class AgentSignalled(AgentCandidates):
         names = self.names
         while names.ready:
             candidate, remotes = names.ready.popleft()
-            for generation in self._generations:
+            for generation in self._generations.kept:
                 if generation.remotes is remotes:
                     self._take_candidate(generation, candidate, now)
         while names.tellable:

@@ -233,7 +233,7 @@ class LifePeer(TcpPeer):
             assert now <= self.answered.get(path, -1e9) + CONSENT, "data may be sent without consent"
         assert (path is not None) == self.machine.state.is_usable
         assert (self.machine.failure_reason is not None) == self.machine.state.is_over
-        assert len(list(self.machine._generations)) <= 3
+        assert len(self.machine._generations.kept) <= 3
 
 
 def _since(times: Sequence[float], begin: float) -> int:

@@ -134,7 +134,7 @@ def test_old_checks_are_answered_while_the_peer_may_still_need_them_and_then_no_
     assert answer(2.0) is None
     wire.run(until=40.0)
     assert answer(40.0) == 401
-    assert len(list(a.agent._generations)) == 1
+    assert len(a.agent._generations.kept) == 1
     assert wire.agrees
 
 
@@ -152,9 +152,9 @@ def test_each_answer_on_the_old_pair_lets_the_peer_go_on_there_for_as_long_as_co
         assert sent is not None
         assert parse(sent.data).message_class is MessageClass.SUCCESS
     wire.run(until=99.9)
-    assert len(list(a.agent._generations)) == 2
+    assert len(a.agent._generations.kept) == 2
     wire.run(until=100.1)
-    assert len(list(a.agent._generations)) == 1
+    assert len(a.agent._generations.kept) == 1
 
 
 def test_data_from_the_old_path_is_taken_until_its_generation_is_forgotten() -> None:
@@ -310,10 +310,10 @@ def test_restarts_fill_nothing() -> None:
         wire.run(until=wire.now + 0.5)
     assert wire.agrees
     for side in (a, b):
-        assert len(list(side.agent._generations)) <= side.agent._config.max_generations
+        assert len(side.agent._generations.kept) <= side.agent._config.max_generations
         assert len(side.agent.accepted_sources(side.candidates[0].base)) == 1
     wire.run(until=wire.now + 60.0)
-    assert len(list(a.agent._generations)) == 1
+    assert len(a.agent._generations.kept) == 1
 
 
 def test_without_a_generation_named_a_candidate_belongs_to_the_last_description() -> None:
