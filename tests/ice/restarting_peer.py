@@ -132,3 +132,14 @@ def restarted(role: Role = Role.CONTROLLED, tiebreaker: int = STRONGEST) -> Rest
     peer = before_restart(role, tiebreaker)
     peer.learn()
     return peer
+
+
+def username_of(peer: RestartingPeer) -> str | None:
+    """What checks on the selected pair say in USERNAME."""
+    pair = peer.side.agent.selected_pair
+    return None if pair is None else pair.username
+
+
+def is_on_the_new_pair(peer: RestartingPeer) -> bool:
+    """Whether the pair to the port that is new since the restart is in use."""
+    return peer.side.agent.selected_path == PATH

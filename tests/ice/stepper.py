@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ice.agent import Agent
 from ice.candidate import Base
 from ice.config import IceConfig
-from ice.events import Event, GatheringCompleted, LocalCandidateFound
+from ice.events import Event, GatheringCompleted, LocalCandidateFound, State
 from ice.roles import Role
 from stun.address import FiveTuple, TransportAddress
 from stun.machine import Transmit
@@ -139,3 +139,24 @@ def exchange(a: Side, b: Side, now: float = 0.0) -> None:
     describe(a, b, now)
     tell_candidates(a, b, now)
     tell_candidates(b, a, now)
+
+
+def sides(a_role: Role = Role.CONTROLLING, b_role: Role = Role.CONTROLLED) -> tuple[Side, Side, Wire]:
+    """Return two sides and the wire between them."""
+    a, b = Side(a_role, A), Side(b_role, B, seed=2)
+    return a, b, Wire(a, b)
+
+
+def pair_of_sides(**settings: object) -> tuple[Side, Side, Wire]:
+    """As :func:`sides`, with settings that both have."""
+    config = IceConfig(**settings)  # type: ignore[arg-type]
+    a, b = Side(Role.CONTROLLING, A, config=config), Side(Role.CONTROLLED, B, seed=2, config=config)
+    return a, b, Wire(a, b)
+
+
+def connected(a: Side, b: Side) -> None:
+    """Both have said all that there is to say, and use the pair of their one base."""
+    assert a.agent.state is State.COMPLETED
+    assert b.agent.state is State.COMPLETED
+    assert a.agent.selected_path == FiveTuple(A, B)
+    assert b.agent.selected_path == FiveTuple(B, A)

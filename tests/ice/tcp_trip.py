@@ -7,6 +7,7 @@ from typing import Any
 
 from ice.candidate import TcpType
 from ice.config import IceConfig
+from ice.events import State
 from ice.roles import Role
 from ice.tcp import Connect, ConnectError
 from ice.tcp_inputs import ACTIVE_PORT
@@ -14,12 +15,17 @@ from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Release, Transmit
 from stun.message import parse
-from tests.ice.trip import SERVER, Peer, add_stun_server
+from tests.ice.trip import SERVER, Peer, add_stun_server, mirrored
 from tests.simulation.host import Host
+from tests.simulation.link import LinkProfile
 from tests.simulation.tcp import SimulatedConnection
 from tests.simulation.world import World
 
 ALL = tuple(TcpType)
+ACTIVE, PASSIVE, SO = TcpType.ACTIVE, TcpType.PASSIVE, TcpType.SIMULTANEOUS_OPEN
+USABLE = (State.CONNECTED, State.COMPLETED)
+Kinds = tuple[TcpType, ...]
+LINK = LinkProfile(latency=0.01)
 
 
 class TcpPeer(Peer):
@@ -139,3 +145,33 @@ def add_tcp_stun_server(world: World, address: str = SERVER) -> TransportAddress
 
     host.tcp.listen(server, accept)
     return server
+
+
+def is_connected(*peers: TcpPeer) -> bool:
+    """Whether both use one pair."""
+    return all(peer.state in USABLE for peer in peers) and mirrored(
+        peers[0].machine.selected_pair, peers[1].machine.selected_pair
+    )
+
+
+def two_hosts(
+    world: World, kinds_a: Kinds, kinds_b: Kinds, config: IceConfig | None = None, *, udp: bool = False
+) -> tuple[TcpPeer, TcpPeer]:
+    """Return two agents on the internet, with the bases that each is to have."""
+    a = world.host("a", world.internet, "192.0.2.1", link=LINK)
+    b = world.host("b", world.internet, "198.51.100.2", link=LINK)
+    return (
+        TcpPeer(a, Role.CONTROLLING, kinds_a, config, udp=udp),
+        TcpPeer(b, Role.CONTROLLED, kinds_b, config, udp=udp, seed=2),
+    )
+
+
+def lose_connections(*peers: TcpPeer) -> None:
+    """Have every connection gone at both ends at once."""
+    for peer in peers:
+        for path, connection in list(peer.connections.items()):
+            del peer.host.tcp.connections[connection.local, connection.remote]
+            del peer.connections[path]
+            peer.machine.path_closed(path, peer.host.world.now)
+    for peer in peers:
+        peer.pump()

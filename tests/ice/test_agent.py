@@ -7,34 +7,22 @@ from dataclasses import replace
 
 import pytest
 
+from ice.agent import Agent
 from ice.candidate import CandidateType
 from ice.config import IceConfig
 from ice.description import Description
-from ice.errors import IceError
-from ice.events import PairSelected, RoleChanged, State, StateChanged
-from ice.pair import PairState
+from ice.errors import FailureReason, IceError
+from ice.events import PairSelected, State, StateChanged
 from ice.responder import Responder
 from ice.roles import Role, RoleKeeper
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
 from stun.message import parse
 from tests.ice.builders import request
-from tests.ice.stepper import A6, B6, A, B, Side, Wire, describe, exchange, tell_candidates
+from tests.ice.stepper import A6, B6, A, B, Side, Wire, connected, describe, exchange, sides, tell_candidates
 
 STRANGER = TransportAddress("203.0.113.66", 666)
 THEIRS = Description("theirs", "their-password-their-password")
-
-
-def sides(a_role: Role = Role.CONTROLLING, b_role: Role = Role.CONTROLLED) -> tuple[Side, Side, Wire]:
-    a, b = Side(a_role, A), Side(b_role, B, seed=2)
-    return a, b, Wire(a, b)
-
-
-def connected(a: Side, b: Side) -> None:
-    assert a.agent.state is State.COMPLETED
-    assert b.agent.state is State.COMPLETED
-    assert a.agent.selected_path == FiveTuple(A, B)
-    assert b.agent.selected_path == FiveTuple(B, A)
 
 
 # -- the whole trip --
@@ -166,71 +154,7 @@ def test_early_checks_of_a_stranger_are_refused_and_bounded() -> None:
     assert b.agent.stats().dropped["check: early, too many or of another generation"] == 45
 
 
-def test_an_in_progress_pair_is_checked_again_when_the_peer_checks_it() -> None:
-    # RFC 8445 section 7.3.1.4: cancelled and queued again, long before the retransmission is due.
-    a, b, wire = sides()
-    lost: list[bytes] = []
-
-    def first_of_a_is_lost(data: bytes, path: FiveTuple) -> bool:
-        if path.local == A and not lost:
-            lost.append(data)
-            return False
-        return True
-
-    wire.passes = first_of_a_is_lost
-    wire.delay = 0.001
-    exchange(a, b)
-    wire.run(until=0.2)
-    connected(a, b)
-    requests = [(at, message) for at, message, path in wire.log if path.local == A and message.message_class == 0]
-    assert [at for at, _ in requests] == pytest.approx([0.0, 0.05, 0.052])
-    assert len({message.transaction_id for _, message in requests}) == 3
-    assert lost[0] not in [message.wire for _, message, _ in wire.log[2:]]
-
-
-def test_a_late_answer_to_a_cancelled_check_still_counts() -> None:
-    a, b, wire = sides()
-    wire.delay = 0.04  # The peer's check comes at 40 ms, the answer at 80 ms; the repeated check went at 50 ms.
-    exchange(a, b)
-    wire.run(until=0.081)
-    pair = next(iter(a.agent.stats().pairs))
-    assert pair.state is PairState.SUCCEEDED
-    assert pair.current_round_trip_time == pytest.approx(0.08)
-
-
-def test_a_failed_pair_comes_back_when_the_peer_checks_it() -> None:
-    a, b, wire = sides()
-    wire.passes = lambda data, path: False
-    a.agent.set_remote_description(b.agent.local_description, 0.0)
-    tell_candidates(a, b, end=False)
-    wire.run(until=50.0)
-    assert [pair.state for pair in a.agent.stats().pairs] == [PairState.FAILED]
-    assert a.agent.state is State.CHECKING  # The peer may still have candidates.
-    wire.passes = lambda data, path: True
-    b.agent.set_remote_description(a.agent.local_description, 50.0)
-    tell_candidates(b, a, 50.0)
-    wire.run(until=50.0)
-    assert a.agent.selected_path == FiveTuple(A, B)
-    assert b.agent.selected_path == FiveTuple(B, A)
-
-
 # -- roles --
-
-
-@pytest.mark.parametrize("role", [Role.CONTROLLING, Role.CONTROLLED])
-@pytest.mark.parametrize(("tie_a", "tie_b"), [(5, 5), (9, 5), (5, 9)])
-def test_a_role_conflict_is_repaired(role: Role, tie_a: int, tie_b: int) -> None:
-    a, b, wire = sides(role, role)
-    a.agent._roles.tiebreaker, b.agent._roles.tiebreaker = tie_a, tie_b
-    exchange(a, b)
-    wire.run(until=2.0)
-    connected(a, b)
-    assert a.agent.role is b.agent.role.other
-    if tie_a != tie_b:
-        winner = a if tie_a > tie_b else b
-        assert winner.agent.role is Role.CONTROLLING
-    for side in (a, b):
-        assert len(side.of_type(RoleChanged)) == side.agent.stats().role_switches
 
 
 def test_a_lite_peer_makes_us_controlling() -> None:
@@ -271,44 +195,6 @@ def test_the_role_can_be_set_until_the_description_is_known() -> None:
 # -- addresses --
 
 
-def test_an_answer_from_elsewhere_fails_the_pair() -> None:
-    # RFC 8445 section 7.2.5.2.1
-    a, b, wire = sides()
-    a.agent.set_remote_description(b.agent.local_description, 0.0)
-    tell_candidates(a, b)
-    wire.flush()
-    [(_, check, path)] = wire.log
-    b.agent.receive_datagram(check.wire, FiveTuple(B, A), 0.0)
-    answer = b.agent.next_effect()
-    assert answer is not None
-    a.agent.receive_datagram(answer.data, FiveTuple(A, STRANGER), 0.0)
-    assert [pair.state for pair in a.agent.stats().pairs] == [PairState.FAILED]
-    assert not a.agent.is_valid_path(A, STRANGER)
-    assert not a.agent.is_valid_path(path.local, path.remote)
-
-
-def test_both_sides_learn_addresses_that_nobody_told() -> None:
-    # A sits behind an address translator that nobody asked.
-    outside = TransportAddress("203.0.113.9", 9999)
-    a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
-    describe(a, b)
-    tell_candidates(a, b)
-    for _ in range(20):
-        while (sent := a.agent.next_effect()) is not None:
-            b.agent.receive_datagram(sent.data, FiveTuple(B, outside), 0.0)
-        while (sent := b.agent.next_effect()) is not None:
-            assert sent.path.remote == outside
-            a.agent.receive_datagram(sent.data, FiveTuple(A, B), 0.0)
-    ours, theirs = a.agent.selected_pair, b.agent.selected_pair
-    assert ours is not None
-    assert theirs is not None
-    assert (ours.local.type, ours.local.address) == (CandidateType.PEER_REFLEXIVE, outside)
-    assert (theirs.remote.type, theirs.remote.address) == (CandidateType.PEER_REFLEXIVE, outside)
-    assert ours.path == FiveTuple(A, B)
-    assert ours.priority == theirs.priority
-    assert ours.local.priority == theirs.remote.priority
-
-
 def test_data_is_accepted_from_authenticated_addresses_only() -> None:
     a, b, wire = sides()
     sources = b.agent.accepted_sources(B)
@@ -322,3 +208,48 @@ def test_data_is_accepted_from_authenticated_addresses_only() -> None:
     assert not b.agent.is_valid_path(A, B)
     b.agent.close(1.0)
     assert not sources
+
+
+# -- misuse and the end --
+
+
+def test_misuse_raises() -> None:
+    a, _, _ = sides()
+    with pytest.raises(IceError):
+        a.agent.add_local_base(A, 0.0)
+    a.agent.close(0.0)
+    with pytest.raises(IceError):
+        a.agent.restart(0.0)
+    crowded = Agent(IceConfig(max_local_bases=1), Role.CONTROLLING, rng=random.Random(1))
+    crowded.add_local_base(A, 0.0)
+    with pytest.raises(IceError):
+        crowded.add_local_base(B, 0.0)
+
+
+def test_closing_is_final_and_quiet() -> None:
+    a, b, wire = sides()
+    exchange(a, b)
+    a.agent.close(0.0)
+    a.agent.close(0.0)
+    a.drain_events()
+    assert a.events[-1] == StateChanged(State.CHECKING, State.CLOSED, FailureReason.CLOSED)
+    assert a.agent.next_effect() is None
+    assert a.agent.next_timeout() is None
+    a.agent.set_remote_description(THEIRS, 1.0)
+    a.agent.add_remote_candidate(b.candidates[0], 1.0)
+    a.agent.end_of_remote_candidates(1.0)
+    a.agent.gather([], 1.0)
+    a.agent.handle_timeout(1.0)
+    a.agent.revoke_consent(1.0)
+    a.agent.receive_datagram(request("x:y", "p" * 22), FiveTuple(A, B), 1.0)
+    assert a.agent.next_effect() is None
+    assert a.agent.next_event() is None
+    assert a.agent.failure_reason is FailureReason.CLOSED
+    wire.run(until=70.0)
+    assert b.agent.failure_reason is FailureReason.CHECKS_FAILED
+
+
+def test_an_agent_that_never_gathered_can_be_closed() -> None:
+    agent = Agent(IceConfig(), Role.CONTROLLING, rng=random.Random(1))
+    agent.close(0.0)
+    assert agent.next_event() == StateChanged(State.NEW, State.CLOSED, FailureReason.CLOSED)

@@ -16,9 +16,9 @@ from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
 from stun.message import MessageClass, parse
+from tests.ice.aggressor import THEIR_KEY
 from tests.ice.builders import request
 from tests.ice.stepper import A, B, Side, Wire
-from tests.ice.test_conclusion import THEIR_KEY
 
 RELAY = TransportAddress("203.0.113.99", 5000)
 """A base of the second side that the first one is told to be a relayed candidate."""

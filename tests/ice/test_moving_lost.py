@@ -8,8 +8,8 @@ from stun import attributes as att
 from stun.address import FiveTuple
 from stun.message import MessageClass, parse
 from tests.ice.stepper import A, B
+from tests.ice.tcp_trip import is_connected, lose_connections, two_hosts
 from tests.ice.test_moving import RELAY, Stage
-from tests.ice.test_tcp_simulation import is_connected, lose_connections, two_hosts
 from tests.ice.trip import connect
 from tests.simulation.world import World
 

@@ -8,8 +8,7 @@ from ice.candidate import CandidateType, TcpType
 from ice.description import Description
 from ice.events import GatheringCompleted, GatheringSettled, LocalCandidateFound
 from ice.roles import Role
-from tests.ice.tcp_trip import TcpPeer, add_tcp_stun_server
-from tests.ice.test_tcp_simulation import LINK, PASSIVE, SO
+from tests.ice.tcp_trip import LINK, PASSIVE, SO, TcpPeer, add_tcp_stun_server
 from tests.simulation.nat_behaviour import NatBehaviour
 from tests.simulation.world import World
 

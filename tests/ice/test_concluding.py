@@ -1,0 +1,110 @@
+"""Which pair is used: that of a peer that nominates aggressively, and ours when nobody answers (RFC 8445 section 8)."""
+
+from __future__ import annotations
+
+from ice.errors import FailureReason
+from ice.events import PairSelected, State
+from ice.life_config import UpgradeConfig
+from stun import attributes as att
+from stun.address import FiveTuple
+from stun.message import MessageClass, parse
+from tests.ice.aggressor import FIRST, HIGH, LOW, SECOND, THEIR_KEY, aggressor
+from tests.ice.stepper import B, describe, pair_of_sides, tell_candidates
+
+# -- a peer that nominates aggressively --
+
+
+def test_the_first_success_is_used_and_a_better_one_replaces_it() -> None:
+    side, peer = aggressor()
+    peer.check(FIRST, LOW)
+    assert peer.answer_all() == [FIRST]
+    assert side.agent.selected_path == FiveTuple(B, FIRST)
+    peer.check(SECOND, HIGH, 0.1)
+    assert peer.answer_all(0.1) == [SECOND]
+    assert side.agent.selected_path == FiveTuple(B, SECOND)
+    side.drain_events()
+    assert [event.pair.path.remote for event in side.of_type(PairSelected)] == [FIRST, SECOND]
+
+
+def test_a_worse_one_does_not() -> None:
+    side, peer = aggressor()
+    peer.check(FIRST, HIGH)
+    peer.answer_all()
+    peer.check(SECOND, LOW, 0.1)
+    peer.answer_all(0.1)
+    assert side.agent.selected_path == FiveTuple(B, FIRST)
+
+
+def test_a_better_check_under_way_survives_the_first_success() -> None:
+    side, peer = aggressor()
+    peer.check(SECOND, HIGH)
+    waiting = [sent for sent in iter(side.agent.next_effect, None) if parse(sent.data).message_class == 0]
+    assert [sent.path.remote for sent in waiting] == [SECOND]
+    peer.check(FIRST, LOW, 0.01)
+    peer.answer_all(0.01)
+    assert side.agent.selected_path == FiveTuple(B, FIRST)
+    response = parse(waiting[0].data).success((att.XOR_MAPPED_ADDRESS, B))
+    side.agent.receive_datagram(response.serialize(THEIR_KEY, True), waiting[0].path, 0.02)
+    assert side.agent.selected_path == FiveTuple(B, SECOND)
+
+
+def test_after_the_selection_plain_checks_are_answered_and_no_more() -> None:
+    side, peer = aggressor()
+    peer.check(FIRST, LOW)
+    peer.answer_all()
+    peer.check(SECOND, HIGH, 0.1, nominate=False)
+    assert peer.answer_all(0.1) == []
+    peer.check(FIRST, LOW, 0.2, nominate=False)
+    sent = side.agent.next_effect()
+    assert sent is not None
+    assert parse(sent.data).message_class is MessageClass.SUCCESS
+
+
+def test_a_peer_that_moves_off_a_silent_pair_is_followed() -> None:
+    side, peer = aggressor()
+    peer.check(FIRST, HIGH)
+    peer.answer_all()
+    for at in (5.5, 9.9, 10.0):
+        side.agent.handle_timeout(at)
+    assert side.agent.state is State.DISCONNECTED
+    while side.agent.next_effect() is not None:
+        pass  # Consent checks that nobody answers.
+    peer.check(SECOND, LOW, 12.0)
+    peer.answer_all(12.0)
+    assert side.agent.selected_path == FiveTuple(B, SECOND)
+    assert side.agent.state is State.CONNECTED
+
+
+# -- our nomination --
+
+
+def test_a_nomination_that_is_not_answered_fails_the_session_and_no_second_one_is_made() -> None:
+    # RFC 8445 section 8.1.1
+    a, b, wire = pair_of_sides(upgrade=UpgradeConfig(renomination=False))
+    nominations: set[bytes] = set()
+
+    def no_nomination_passes(data: bytes, path: FiveTuple) -> bool:
+        message = parse(data)
+        if att.USE_CANDIDATE in message:
+            nominations.add(message.transaction_id)
+            return False
+        return True
+
+    wire.passes = no_nomination_passes
+    describe(a, b)
+    tell_candidates(a, b)
+    tell_candidates(b, a)
+    wire.run(until=61.0)
+    assert a.agent.failure_reason is FailureReason.NOMINATION_FAILED
+    assert len(nominations) == 1
+    assert b.agent.failure_reason is FailureReason.NOT_NOMINATED
+
+
+def test_with_renomination_it_is_nominated_again() -> None:
+    a, b, wire = pair_of_sides()
+    wire.passes = lambda data, path: att.USE_CANDIDATE not in parse(data) or wire.now > 39.0
+    describe(a, b)
+    tell_candidates(a, b)
+    tell_candidates(b, a)
+    wire.run(until=45.0)
+    assert (a.agent.state, b.agent.state) == (State.COMPLETED, State.COMPLETED)
