@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.candidate import Candidate, CandidateType
 from ice.pair import CandidatePair
 from ice.remote import RemoteCandidates
@@ -9,6 +11,8 @@ from stun.address import FiveTuple
 from stun.nothing import NO_ENTRIES
 
 __all__ = ["Amplification"]
+
+_PEER_REFLEXIVE: Final = CandidateType.PEER_REFLEXIVE
 
 
 class Amplification:
@@ -58,6 +62,6 @@ class Amplification:
 
     def _is_unproven(self, path: FiveTuple, remote: Candidate) -> bool:
         """Whether nothing but the source of a datagram says that the peer is there."""
-        if remote.type is not CandidateType.PEER_REFLEXIVE or path.protocol.is_stream:
+        if remote.type is not _PEER_REFLEXIVE or path.protocol.is_stream:
             return False
         return not self._remotes.has_signalled(path.remote.host)

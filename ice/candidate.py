@@ -14,6 +14,9 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 
 __all__ = ["Base", "Candidate", "CandidateType", "NamedAddress", "TcpType", "own_base"]
 
+_UDP: Final = TransportProtocol.UDP
+_TCP: Final = TransportProtocol.TCP
+
 _FOUNDATION: Final = re.compile(r"[!-~]{1,32}\Z")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}\Z")
 _MAX_TEXT: Final = 4096
@@ -126,7 +129,7 @@ class Candidate:
     @property
     def protocol(self) -> TransportProtocol:
         """What runs between this candidate and one of the other side."""
-        return TransportProtocol.TCP if self.transport == "tcp" else TransportProtocol.UDP
+        return _TCP if self.transport == "tcp" else _UDP
 
     @property
     def base_key(self) -> Base | None:

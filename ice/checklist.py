@@ -19,6 +19,10 @@ from stun.nothing import NO_ENTRIES
 
 __all__ = ["CheckList"]
 
+_FROZEN: Final = PairState.FROZEN
+_WAITING: Final = PairState.WAITING
+_SUCCEEDED: Final = PairState.SUCCEEDED
+
 
 _ACTIVE: Final = (PairState.WAITING, PairState.IN_PROGRESS)
 
@@ -92,18 +96,18 @@ class CheckList:
         self._insert(pair)
         foundation = pair.foundation
         if foundation in self.together.succeeded or foundation not in self.together.active:
-            self.set_state(pair, PairState.WAITING)
+            self.set_state(pair, _WAITING)
         elif (waiting := self.together.waiting_of(foundation, self)) is not None:
             # Section 6.1.2.6: of each foundation the pair of the lowest component waits, and of several the best.
             checklist, leader = waiting
             if (pair.local.component, -pair.priority) < (leader.local.component, -leader.priority):
-                checklist.set_state(leader, PairState.FROZEN)
-                self.set_state(pair, PairState.WAITING)
+                checklist.set_state(leader, _FROZEN)
+                self.set_state(pair, _WAITING)
         return pair
 
     def waiting_of(self, foundation: tuple[str, str]) -> CandidatePair | None:
         """Return the pair of a foundation that waits for its check, or None."""
-        candidates = (p for p in self._pairs if p.state is PairState.WAITING and p.foundation == foundation)
+        candidates = (p for p in self._pairs if p.state is _WAITING and p.foundation == foundation)
         return next(candidates, None)
 
     def _make_room(self, worth: int) -> bool:
@@ -115,7 +119,7 @@ class CheckList:
         for lowest in reversed(self._pairs):
             if lowest.priority >= worth:
                 return False
-            if lowest.state in (PairState.FROZEN, PairState.WAITING) and lowest.path not in self.triggered:
+            if lowest.state in (_FROZEN, _WAITING) and lowest.path not in self.triggered:
                 self._remove(lowest)
                 self.trimmed += 1
                 return True
@@ -137,7 +141,7 @@ class CheckList:
         for pair in [*self._pairs, *self.valid]:
             if pair.remote is old:
                 state = pair.state
-                self.set_state(pair, PairState.FROZEN)
+                self.set_state(pair, _FROZEN)
                 pair.remote = new
                 self.set_state(pair, state)
                 pair.reprioritise(role)
@@ -166,15 +170,15 @@ class CheckList:
 
     def succeed(self, pair: CandidatePair) -> None:
         """Mark a pair Succeeded and thaw every Frozen pair of its foundation in all the set (section 7.2.5.3.3)."""
-        self.set_state(pair, PairState.SUCCEEDED)
+        self.set_state(pair, _SUCCEEDED)
         self.triggered.pop(pair.path, None)
         self.together.succeed(pair.foundation, self)
 
     def thaw(self, foundation: tuple[str, str]) -> None:
         """Let every Frozen pair of ``foundation`` wait for its check."""
         for pair in self._pairs:
-            if pair.state is PairState.FROZEN and pair.foundation == foundation:
-                self.set_state(pair, PairState.WAITING)
+            if pair.state is _FROZEN and pair.foundation == foundation:
+                self.set_state(pair, _WAITING)
 
     def fail(self, pair: CandidatePair) -> None:
         """Mark a pair Failed; it is no longer valid either."""
@@ -185,7 +189,7 @@ class CheckList:
 
     def trigger(self, pair: CandidatePair) -> None:
         """Put a pair into the triggered-check queue, Waiting (section 7.3.1.4)."""
-        self.set_state(pair, PairState.WAITING)
+        self.set_state(pair, _WAITING)
         if self.triggered is NO_ENTRIES:
             self.triggered = {}
         self.triggered.setdefault(pair.path, pair)
@@ -201,7 +205,7 @@ class CheckList:
 
     def _first_waiting(self) -> CandidatePair | None:
         for pair in self._pairs:
-            if pair.state is PairState.WAITING and pair.path not in self.triggered:
+            if pair.state is _WAITING and pair.path not in self.triggered:
                 return pair
         return None
 
@@ -209,8 +213,8 @@ class CheckList:
         # Section 6.1.4.2, step 2: foundations of which nothing is running get their best pair going.
         thawed = False
         for pair in self._pairs:
-            if pair.state is PairState.FROZEN and pair.foundation not in self.together.active:
-                self.set_state(pair, PairState.WAITING)
+            if pair.state is _FROZEN and pair.foundation not in self.together.active:
+                self.set_state(pair, _WAITING)
                 thawed = True
         return thawed
 
@@ -218,10 +222,10 @@ class CheckList:
     def has_ordinary(self) -> bool:
         """Whether :meth:`next_ordinary` would return a pair."""
         for pair in self._pairs:
-            if pair.state is PairState.WAITING:
+            if pair.state is _WAITING:
                 if pair.path not in self.triggered:
                     return True
-            elif pair.state is PairState.FROZEN and pair.foundation not in self.together.active:
+            elif pair.state is _FROZEN and pair.foundation not in self.together.active:
                 return True
         return False
 

@@ -6,7 +6,7 @@ import enum
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ice.config import IceConfig
 from ice.pair import CandidatePair
@@ -23,6 +23,11 @@ from stun.transaction import new_transaction_id
 
 __all__ = ["Check", "CheckClient", "CheckResult", "Credentials", "Outcome", "binding_request"]
 
+_REQUEST: Final = MessageClass.REQUEST
+_ERROR: Final = MessageClass.ERROR
+_BINDING: Final = Method.BINDING
+_CONTROLLING: Final = Role.CONTROLLING
+
 
 class Outcome(enum.StrEnum):
     """How a check ended."""
@@ -35,6 +40,9 @@ class Outcome(enum.StrEnum):
     REFUSED = "refused"
     """Another error response, or a success that makes no sense."""
     TIMED_OUT = "timed out"
+
+
+_SUCCEEDED: Final = Outcome.SUCCEEDED
 
 
 class Credentials:
@@ -56,10 +64,10 @@ def binding_request(
     nomination: int = 0,
 ) -> bytes:
     """Return the bytes of one check on ``pair`` (section 7.1); a ``nomination`` over 0 numbers the nomination."""
-    attribute = att.ICE_CONTROLLING if roles.role is Role.CONTROLLING else att.ICE_CONTROLLED
+    attribute = att.ICE_CONTROLLING if roles.role is _CONTROLLING else att.ICE_CONTROLLED
     request = Message(
-        Method.BINDING,
-        MessageClass.REQUEST,
+        _BINDING,
+        _REQUEST,
         transaction_id,
         [
             (att.USERNAME, pair.username or credentials.username),
@@ -195,7 +203,7 @@ class CheckClient:
         check.pair.responses_received += 1
         if path != check.pair.path:
             return CheckResult(check, Outcome.ASYMMETRIC)
-        if response.message_class is MessageClass.ERROR:
+        if response.message_class is _ERROR:
             error = response.error
             conflict = error is not None and error.code == 487
             return CheckResult(check, Outcome.ROLE_CONFLICT if conflict else Outcome.REFUSED)
@@ -203,7 +211,7 @@ class CheckClient:
         if mapped is None or response.unknown_required() or mapped.family != path.local.family or not mapped.port:
             return CheckResult(check, Outcome.REFUSED)
         latency = now - check.started_at if check.retransmission.sends == 1 else None
-        return CheckResult(check, Outcome.SUCCEEDED, mapped, latency)
+        return CheckResult(check, _SUCCEEDED, mapped, latency)
 
     def handle_timeout(self, now: float) -> Iterator[Transmit | CheckResult]:
         """Yield the sends that are due and the checks that ran out of them."""

@@ -6,7 +6,7 @@ import enum
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Final, Self
 
 from ice.exposure import ExposureMode, PortRange
 from ice.life_config import FailoverConfig, RoamingConfig, UpgradeConfig
@@ -19,6 +19,8 @@ from turn.config import TurnServerConfig
 
 __all__ = ["IceConfig", "IceTransportPolicy"]
 
+_PROXY: Final = ExposureMode.PROXY
+
 
 class IceTransportPolicy(enum.StrEnum):
     """Which candidates a session may use (the W3C's RTCIceTransportPolicy, RFC 8828 section 5)."""
@@ -27,6 +29,9 @@ class IceTransportPolicy(enum.StrEnum):
     """All of them, the direct ones first."""
     RELAY = "relay"
     """Relayed ones only: nothing but TURN servers is sent to, and the peer sees none of our addresses."""
+
+
+_RELAY: Final = IceTransportPolicy.RELAY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +217,7 @@ class IceConfig:
     @property
     def relays_only(self) -> bool:
         """Whether nothing but TURN servers is sent to (the relay policy, and mode 4 of RFC 8828)."""
-        return self.transport_policy is IceTransportPolicy.RELAY or self.exposure is ExposureMode.PROXY
+        return self.transport_policy is _RELAY or self.exposure is _PROXY
 
     @property
     def tells_hosts(self) -> bool:

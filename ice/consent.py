@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import random
+from typing import Final
 
 from ice.checks import Credentials, binding_request
 from ice.config import IceConfig
@@ -18,6 +19,8 @@ from stun.transaction import new_transaction_id
 
 __all__ = ["Consent", "Freshness"]
 
+_DISCONNECTED: Final = State.DISCONNECTED
+
 
 class Freshness(enum.Enum):
     """How much the last answer is worth."""
@@ -27,6 +30,10 @@ class Freshness(enum.Enum):
     """No answer for a while; sending is still allowed."""
     EXPIRED = enum.auto()
     """Nothing may be sent any more."""
+
+
+_FRESH: Final = Freshness.FRESH
+_STALE: Final = Freshness.STALE
 
 
 class Consent:
@@ -82,7 +89,7 @@ class Consent:
         if now >= self.granted_at + self._config.consent_timeout:
             return Freshness.EXPIRED
         is_stale = self.is_dead or now >= self.granted_at + self._config.disconnected_after
-        return Freshness.STALE if is_stale else Freshness.FRESH
+        return _STALE if is_stale else _FRESH
 
     def receive(self, response: Message, path: FiveTuple, now: float) -> bool:
         """Take a response to a consent check; return whether it renews the consent.
@@ -127,5 +134,5 @@ class Consent:
 
     def next_timeout(self, state: State) -> float:
         """Return when something is due; ``state`` tells whether staleness has been noticed already."""
-        quiet = self._config.consent_timeout if state is State.DISCONNECTED else self._config.disconnected_after
+        quiet = self._config.consent_timeout if state is _DISCONNECTED else self._config.disconnected_after
         return min(self._next_at, self.granted_at + quiet, self.granted_at + self._config.consent_timeout)

@@ -29,12 +29,16 @@ class ExposureMode(enum.StrEnum):
     @property
     def follows_routes(self) -> bool:
         """Whether only addresses of default routes are used."""
-        return self in (ExposureMode.DEFAULT_ROUTE_AND_PRIVATE, ExposureMode.DEFAULT_ROUTE)
+        return self in (_DEFAULT_ROUTE_AND_PRIVATE, ExposureMode.DEFAULT_ROUTE)
 
     @property
     def tells_hosts(self) -> bool:
         """Whether the peer is told addresses as the interfaces have them."""
-        return self in (ExposureMode.ALL_INTERFACES, ExposureMode.DEFAULT_ROUTE_AND_PRIVATE)
+        return self in (_ALL_INTERFACES, _DEFAULT_ROUTE_AND_PRIVATE)
+
+
+_ALL_INTERFACES: Final = ExposureMode.ALL_INTERFACES
+_DEFAULT_ROUTE_AND_PRIVATE: Final = ExposureMode.DEFAULT_ROUTE_AND_PRIVATE
 
 
 class PortRange(NamedTuple):

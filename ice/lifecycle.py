@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.config import IceConfig
 from ice.consent import Freshness
 from ice.errors import FailureReason
@@ -10,6 +12,15 @@ from ice.generation import Generation
 from stun.machine import Deadline
 
 __all__ = ["Lifecycle"]
+
+_STALE: Final = Freshness.STALE
+_EXPIRED: Final = Freshness.EXPIRED
+_NEW: Final = State.NEW
+_CHECKING: Final = State.CHECKING
+_CONNECTED: Final = State.CONNECTED
+_COMPLETED: Final = State.COMPLETED
+_FAILED: Final = State.FAILED
+_CLOSED: Final = State.CLOSED
 
 
 class Lifecycle:
@@ -22,14 +33,14 @@ class Lifecycle:
         self._is_patient = True
         self._started_at: float | None = None
         self._asked_at: float | None = None
-        self.state = State.NEW
+        self.state = _NEW
         self.reason: FailureReason | None = None
         """Why the session is over."""
 
     def move(self, state: State, reason: FailureReason | None = None) -> StateChanged | None:
         """Go to ``state``; return the event, or None when nothing changes. FAILED ends in CLOSED only."""
         old = self.state
-        if state is old or old is State.CLOSED or (old is State.FAILED and state is not State.CLOSED):
+        if state is old or old is _CLOSED or (old is _FAILED and state is not _CLOSED):
             return None
         self.state = state
         self.reason = self.reason or reason
@@ -39,7 +50,7 @@ class Lifecycle:
         """Begin checking, and with it the PAC timer (RFC 8863 section 4)."""
         self._started_at, self._asked_at = now, None
         self._is_patient = True
-        return self.move(State.CHECKING) if self.state is State.NEW else None
+        return self.move(_CHECKING) if self.state is _NEW else None
 
     def restart(self, now: float) -> None:
         """A new generation has begun, and waits for the peer's description."""
@@ -55,13 +66,13 @@ class Lifecycle:
         """
         if carrying is None or carrying.consent is None:
             reason = self._failure(current, candidates_ended, now)
-            return (State.CHECKING, None) if reason is None else (State.FAILED, reason)
+            return (_CHECKING, None) if reason is None else (_FAILED, reason)
         freshness = carrying.consent.freshness(now)
-        if freshness is Freshness.EXPIRED:
-            return State.FAILED, FailureReason.CONSENT_EXPIRED
-        if freshness is Freshness.STALE:
+        if freshness is _EXPIRED:
+            return _FAILED, FailureReason.CONSENT_EXPIRED
+        if freshness is _STALE:
             return State.DISCONNECTED, None
-        return (State.COMPLETED if candidates_ended and carrying is current else State.CONNECTED), None
+        return (_COMPLETED if candidates_ended and carrying is current else _CONNECTED), None
 
     def _failure(self, generation: Generation, candidates_ended: bool, now: float) -> FailureReason | None:
         if self._asked_at is not None:
@@ -86,9 +97,9 @@ class Lifecycle:
 
     def next_timeout(self) -> Deadline | None:
         """Return the next deadline while checking, or None."""
-        if self.state is State.CHECKING and self._asked_at is not None:
+        if self.state is _CHECKING and self._asked_at is not None:
             return Deadline(self._asked_at + self._config.restart_timeout, "the peer's answer to an ICE restart")
-        if self.state is not State.CHECKING or self._started_at is None:
+        if self.state is not _CHECKING or self._started_at is None:
             return None
         if self._is_patient:
             return Deadline(self._started_at + self._config.pac_timeout, "patience (RFC 8863)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ice.candidate import Base, Candidate, CandidateType, NamedAddress, TcpType
 from ice.config import IceConfig
@@ -23,6 +23,9 @@ from stun.address import TransportAddress, TransportProtocol
 from stun.nothing import NO_ENTRIES, NO_ITEMS, NO_MEMBERS
 
 __all__ = ["Foundations", "LocalCandidates", "no_alias"]
+
+_HOST: Final = CandidateType.HOST
+_RELAYED: Final = CandidateType.RELAYED
 
 Alias = Callable[[TransportAddress], NamedAddress | None]
 
@@ -126,7 +129,7 @@ class LocalCandidates:
     @property
     def hosts(self) -> Mapping[Base, Candidate]:
         """The host candidate of each base, once gathering has begun."""
-        return {base: ours for base, ours in self.own.items() if ours.type is CandidateType.HOST}
+        return {base: ours for base, ours in self.own.items() if ours.type is _HOST}
 
     def permit(self, base: Base, host: str) -> None:
         """The server of a relayed base lets a host in."""
@@ -150,7 +153,7 @@ class LocalCandidates:
         taken = self._priorities()
         made: dict[Base, Candidate] = {}
         for base in new:
-            made[base] = self._make(CandidateType.HOST, base, base.address, preferences[base], taken)
+            made[base] = self._make(_HOST, base, base.address, preferences[base], taken)
             taken.add(made[base].priority)
         ranked = dict(sorted(made.items(), key=lambda item: -item[1].priority))
         self._set_own({**self.own, **ranked})
@@ -186,7 +189,7 @@ class LocalCandidates:
     def _reveal(self, known: Candidate) -> Candidate | None:
         # Mode 3 of RFC 8828: what is public may be told, and where there is no NAT that is the host candidate itself.
         hidden = self._config.tells_hosts or self._config.mdns.hides(known.base.host if known.base else "")
-        if hidden or known.type is not CandidateType.HOST or known in self._revealed:
+        if hidden or known.type is not _HOST or known in self._revealed:
             return None
         self._revealed = [*self._revealed, known]
         return known
@@ -212,9 +215,7 @@ class LocalCandidates:
             if base in self.own:
                 continue
             others, server = self._priorities(), target.server.host
-            relay = self._make(
-                CandidateType.RELAYED, base, base.address, preference, others, kind, server=server, mapped=mapped
-            )
+            relay = self._make(_RELAYED, base, base.address, preference, others, kind, server=server, mapped=mapped)
             self._set_own({**self.own, base: relay})
             made.append(relay)
         return made
@@ -240,7 +241,7 @@ class LocalCandidates:
 
     def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
-        return ours.type is not CandidateType.RELAYED or (ours.base_key, theirs.host) in self._permissions
+        return ours.type is not _RELAYED or (ours.base_key, theirs.host) in self._permissions
 
     def at(self, base: Base, mapped: TransportAddress, ours: Candidate) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).
@@ -253,7 +254,7 @@ class LocalCandidates:
         known = self._reflexive.get((base, mapped))
         if known is not None:
             return known
-        if ours.type is CandidateType.RELAYED and mapped.host == base.address.host:
+        if ours.type is _RELAYED and mapped.host == base.address.host:
             return ours  # The port of a connection that an active relayed candidate has opened.
         if self._learned >= self._config.max_peer_reflexive:
             return ours
@@ -301,7 +302,7 @@ class LocalCandidates:
         server: str = "",
         mapped: TransportAddress | None = None,
     ) -> Candidate:
-        make = _host_candidate if type_ is CandidateType.HOST else Candidate
+        make = _host_candidate if type_ is _HOST else Candidate
         return make(
             foundation=self._foundation(type_, base, tcp_type, server),
             component=self.component,
@@ -309,10 +310,10 @@ class LocalCandidates:
             priority=priority,
             address=address,
             type=type_,
-            related_address=self._related(mapped or base.address) if type_ is not CandidateType.HOST else None,
+            related_address=self._related(mapped or base.address) if type_ is not _HOST else None,
             tcp_type=tcp_type,
             base=base.address,
-            alias=self._alias(address) if type_ is CandidateType.HOST else None,
+            alias=self._alias(address) if type_ is _HOST else None,
         )
 
     def _related(self, base: TransportAddress) -> TransportAddress:

@@ -27,6 +27,8 @@ __all__ = ["UNSEEN", "NameEffect", "Names", "PublishName", "ResolveName", "Withd
 UNSEEN: Final = "unseen.invalid"
 """What is shown for the host of a peer that hides its addresses, where it is none of the names that it told."""
 
+_HOST: Final = CandidateType.HOST
+
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})\.local\Z", re.IGNORECASE)
 
 
@@ -252,7 +254,7 @@ class Names:
     def holds_back(self, candidate: Candidate, now: float) -> bool:
         """Whether a candidate of ours has to wait for its name; it comes out of :attr:`tellable` later."""
         alias = candidate.alias
-        if alias is None or candidate.type is not CandidateType.HOST or alias.host in self._told or self._closed:
+        if alias is None or candidate.type is not _HOST or alias.host in self._told or self._closed:
             return False
         if alias.host not in self._untold:
             assert isinstance(candidate.address, TransportAddress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.checklist import CheckList
 from ice.config import IceConfig
 from ice.description import Description
@@ -11,6 +13,8 @@ from ice.selection import RENOMINATION, MoveBy, how_to_move
 from ice.upgrade import Spares
 
 __all__ = ["Moving"]
+
+_CONTROLLING: Final = Role.CONTROLLING
 
 
 class Moving:
@@ -75,7 +79,7 @@ class Moving:
     @property
     def _is_unsettled(self) -> bool:
         """Whether the peer may have taken a nomination that is not in force here."""
-        return self.attempt is None and self._told > self.number and self._roles.role is Role.CONTROLLING
+        return self.attempt is None and self._told > self.number and self._roles.role is _CONTROLLING
 
     def is_newer(self, number: int) -> int:
         """Whether a nomination is newer than the one in force (over 0), older (under 0), or cannot be told (0)."""
@@ -111,7 +115,7 @@ class Moving:
             self._better_since, self.wants_restart = None, False
             return selected if again and not selected_is_dead else None
         how = how_to_move(selected, best, self._ours, self._theirs)
-        if self._roles.role is Role.CONTROLLING and how is not MoveBy.RESTART:
+        if self._roles.role is _CONTROLLING and how is not MoveBy.RESTART:
             return best
         if not selected_is_dead and not self.spares.is_better(best, selected):
             return None  # A shorter round trip is not worth a restart.
@@ -131,7 +135,7 @@ class Moving:
     @property
     def _patience(self) -> float:
         # The controlled side gives the other one the time to move.
-        return 0.0 if self._roles.role is Role.CONTROLLING else self._config.peer_patience
+        return 0.0 if self._roles.role is _CONTROLLING else self._config.peer_patience
 
     def next_timeout(self) -> float | None:
         """Return when something is due, or None."""

@@ -19,6 +19,9 @@ COUNTERPARTS: Final = {
 }
 """Which kind of candidate a TCP candidate can meet (RFC 6544 section 6.2)."""
 
+_RELAYED: Final = CandidateType.RELAYED
+_CONTROLLING: Final = Role.CONTROLLING
+
 
 def can_meet(local: Candidate, remote: Candidate) -> bool:
     """Whether two candidates speak one transport, and over TCP one opens what the other takes (RFC 6544 6.2)."""
@@ -39,7 +42,12 @@ class PairState(enum.StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether the pair may still succeed without anyone's doing."""
-        return self in (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
+        return self in (_FROZEN, _WAITING, _IN_PROGRESS)
+
+
+_FROZEN: Final = PairState.FROZEN
+_WAITING: Final = PairState.WAITING
+_IN_PROGRESS: Final = PairState.IN_PROGRESS
 
 
 class CandidatePair:
@@ -79,7 +87,7 @@ class CandidatePair:
         """What datagrams of this pair really travel on: from our base to the peer's candidate."""
         self.priority = 0
         """The pair priority (section 6.1.2.3), equal on both sides."""
-        self.state = PairState.FROZEN
+        self.state = _FROZEN
         """The checklist's state of the pair."""
         self.nominated = False
         """Whether the controlling side chose it (section 8.1.1)."""
@@ -110,7 +118,7 @@ class CandidatePair:
     def reprioritise(self, role: Role) -> None:
         """Compute the priority for our ``role`` after the role or a candidate changed."""
         local, remote = self.local.priority, self.remote.priority
-        self.priority = pair_priority(local, remote) if role is Role.CONTROLLING else pair_priority(remote, local)
+        self.priority = pair_priority(local, remote) if role is _CONTROLLING else pair_priority(remote, local)
 
     @property
     def foundation(self) -> tuple[str, str]:
@@ -120,7 +128,7 @@ class CandidatePair:
     @property
     def is_relayed(self) -> bool:
         """Whether a TURN server is on the path, ours or the peer's."""
-        return CandidateType.RELAYED in (self.local.type, self.remote.type)
+        return _RELAYED in (self.local.type, self.remote.type)
 
     @property
     def is_opened_by_peer(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from ice.amplification import Amplification
 from ice.candidate import Base, Candidate, TcpType
@@ -26,6 +27,8 @@ from stun.address import FiveTuple, TransportAddress
 from stun.machine import Transmit
 
 __all__ = ["Pairing"]
+
+_PASSIVE: Final = TcpType.PASSIVE
 
 
 class Pairing:
@@ -120,7 +123,7 @@ class Pairing:
             self._form(ours, remote, now)
 
     def _form(self, ours: Candidate, remote: Candidate, now: float) -> None:
-        if ours.tcp_type is TcpType.PASSIVE:
+        if ours.tcp_type is _PASSIVE:
             return  # RFC 6544 section 6.2: such pairs wait for the peer to connect.
         if self.selected is None:
             self.checklist.form(ours, remote, self._roles.role)

@@ -45,12 +45,16 @@ leaves the order of the transports to us, and prefers UDP where packets are wort
 HIGHEST_OTHER: Final = 8191
 """The largest "other preference" of a TCP candidate (RFC 6544 section 4.2)."""
 
+_SERVER_REFLEXIVE: Final = CandidateType.SERVER_REFLEXIVE
+_PEER_REFLEXIVE: Final = CandidateType.PEER_REFLEXIVE
+_TCP: Final = TransportProtocol.TCP
+
 _DIRECTIONS: Final = {TcpType.ACTIVE: 6, TcpType.PASSIVE: 4, TcpType.SIMULTANEOUS_OPEN: 2}
 _REFLEXIVE_DIRECTIONS: Final = {TcpType.SIMULTANEOUS_OPEN: 6, TcpType.ACTIVE: 4, TcpType.PASSIVE: 2}
 
 
 def _type_preferences(protocol: TransportProtocol) -> dict[CandidateType, int]:
-    return TCP_TYPE_PREFERENCES if protocol is TransportProtocol.TCP else TYPE_PREFERENCES
+    return TCP_TYPE_PREFERENCES if protocol is _TCP else TYPE_PREFERENCES
 
 
 def candidate_priority(
@@ -65,13 +69,13 @@ def candidate_priority(
 
 def tcp_preference(type_: CandidateType, tcp_type: TcpType, other: int) -> int:
     """Return the local preference of a TCP candidate: ``2^13 * direction + other`` (RFC 6544 section 4.2)."""
-    is_reflexive = type_ in (CandidateType.SERVER_REFLEXIVE, CandidateType.PEER_REFLEXIVE)
+    is_reflexive = type_ in (_SERVER_REFLEXIVE, _PEER_REFLEXIVE)
     return ((_REFLEXIVE_DIRECTIONS if is_reflexive else _DIRECTIONS)[tcp_type] << 13) + other
 
 
 def peer_reflexive_priority(priority: int, protocol: TransportProtocol = TransportProtocol.UDP) -> int:
     """Return what a check from a candidate of this priority says in PRIORITY: the same, of type prflx (7.1.1)."""
-    return (_type_preferences(protocol)[CandidateType.PEER_REFLEXIVE] << 24) + (priority & 0xFFFFFF)
+    return (_type_preferences(protocol)[_PEER_REFLEXIVE] << 24) + (priority & 0xFFFFFF)
 
 
 def pair_priority(controlling: int, controlled: int) -> int:

@@ -39,6 +39,8 @@ ACTIVE_PORT: Final = 9
 _UNREACHABLE: Final = 701
 """The code of RTCPeerConnectionIceErrorEvent for a server that said nothing."""
 
+_TCP: Final = RelayTransport.TCP
+
 
 class RelayState(enum.StrEnum):
     """Where a server is in its service to one session."""
@@ -59,7 +61,11 @@ class RelayState(enum.StrEnum):
     @property
     def is_pending(self) -> bool:
         """Whether a candidate may still come of it."""
-        return self in (RelayState.CONNECTING, RelayState.ALLOCATING)
+        return self in (_CONNECTING, _ALLOCATING)
+
+
+_CONNECTING: Final = RelayState.CONNECTING
+_ALLOCATING: Final = RelayState.ALLOCATING
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ class Relay:
         # The configured name is that of the first server: one that it redirects to shows the name of the redirect.
         self.target = replace(target, server_name=config.server_name or target.server_name)
         self.credentials = credentials
-        self.state = RelayState.CONNECTING
+        self.state = _CONNECTING
         self.client: TurnClient | None = None
         self.path: FiveTuple | None = None
         """The way to the server."""
@@ -190,7 +196,7 @@ class Relay:
     @property
     def is_tcp(self) -> bool:
         """Whether it is a TCP allocation (RFC 6062)."""
-        return self.config.transport is RelayTransport.TCP
+        return self.config.transport is _TCP
 
     def ends(self, family: int | None = None) -> list[Base]:
         """Return our bases at this relay: of TCP the one that peers connect to, and the one that connects to them."""
@@ -202,7 +208,7 @@ class Relay:
 
     def open_link(self, now: float) -> OpenLink:
         """Return what opens the way to the current target."""
-        self.state = RelayState.CONNECTING
+        self.state = _CONNECTING
         self.client = self.path = None
         self._redirects.asked(self.target.server, now)
         return OpenLink(self.number, self.config, self.target)
@@ -230,7 +236,7 @@ class Relay:
 
     def overdue(self, waited: float) -> TurnError:
         """Return the error of a server that was waited for in vain, for so many seconds."""
-        what = "no connection" if self.state is RelayState.CONNECTING else "no answer"
+        what = "no connection" if self.state is _CONNECTING else "no answer"
         return TurnTimeoutError(f"{what} within {waited:.1f} s", server=self.name)
 
     def deadlines(self, grace_at: float | None) -> Iterator[Deadline]:

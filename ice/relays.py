@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from ice.candidate import Base
 from ice.config import IceConfig
@@ -38,6 +39,8 @@ from turn.events import (
 from turn.framing import cut_read
 
 __all__ = ["RelayEffect", "Relays"]
+
+_ALLOCATED: Final = RelayState.ALLOCATED
 
 
 class Relays(RelayTables):
@@ -194,7 +197,7 @@ class Relays(RelayTables):
                 if relay.client is not None and not relay.is_tcp:
                     relay.client.bind_channel(path.remote, now)
                     self._drain(relay, now)
-            elif relay.state is RelayState.ALLOCATED and relay.release_at is None:
+            elif relay.state is _ALLOCATED and relay.release_at is None:
                 relay.release_at = now + self._config.relay_grace
 
     def probe(self, base: Base, now: float) -> None:
@@ -218,7 +221,7 @@ class Relays(RelayTables):
         """Give everything back."""
         self._ended = True
         for relay in self._relays:
-            if relay.state.is_pending or relay.state is RelayState.ALLOCATED:
+            if relay.state.is_pending or relay.state is _ALLOCATED:
                 self._release(relay, now)
 
     def handle_timeout(self, now: float) -> None:
@@ -247,7 +250,7 @@ class Relays(RelayTables):
     # -- clients --
 
     def _want(self, relay: Relay, hosts: tuple[str, ...], now: float) -> None:
-        if relay.client is None or relay.state is not RelayState.ALLOCATED:
+        if relay.client is None or relay.state is not _ALLOCATED:
             return
         if wanted := relay.reachable(hosts):
             relay.client.create_permission(wanted, now)
@@ -292,7 +295,7 @@ class Relays(RelayTables):
                 self.tcp.on_event(relay, event)
 
     def _allocated(self, relay: Relay, event: Allocated, now: float) -> None:
-        relay.state = RelayState.ALLOCATED
+        relay.state = _ALLOCATED
         for address in event.relayed:
             if unusable(address, self._config):
                 text = f"the server relays at {address}, where no peer can reach it"

@@ -16,6 +16,9 @@ from stun.nothing import NO_ENTRIES
 
 __all__ = ["Rejection", "RemoteCandidates", "unusable"]
 
+_PEER_REFLEXIVE: Final = CandidateType.PEER_REFLEXIVE
+_ACTIVE: Final = TcpType.ACTIVE
+
 _BROADCAST: Final = "255.255.255.255"
 
 
@@ -35,6 +38,9 @@ class Rejection(enum.StrEnum):
     GENERATION = "remote candidate: another generation"
     ENDED = "remote candidate: after the end of candidates"
     CONCLUDED = "remote candidate: after a pair was selected"
+
+
+_NAME: Final = Rejection.NAME
 
 
 def unusable(address: TransportAddress, config: IceConfig) -> bool:
@@ -118,9 +124,7 @@ class RemoteCandidates:
 
     def has_signalled(self, host: str) -> bool:
         """Whether the peer has told a candidate on this host, of whatever port."""
-        return any(
-            known.address.host == host and known.type is not CandidateType.PEER_REFLEXIVE for known in self._known
-        )
+        return any(known.address.host == host and known.type is not _PEER_REFLEXIVE for known in self._known)
 
     def reject(self, reason: Rejection) -> None:
         """Count a candidate that is not taken."""
@@ -131,7 +135,7 @@ class RemoteCandidates:
     def lacks_only_an_address(self, candidate: Candidate) -> bool:
         """Whether a name is all that keeps a candidate from being taken."""
         is_name = not isinstance(candidate.address, TransportAddress)
-        return is_name and self._reason_against(candidate) is Rejection.NAME
+        return is_name and self._reason_against(candidate) is _NAME
 
     def add(self, candidate: Candidate) -> tuple[Candidate, Candidate | None] | None:
         """Take a signalled candidate; None when it is dropped (and counted).
@@ -168,13 +172,13 @@ class RemoteCandidates:
             return Rejection.COMPONENT
         address = candidate.address
         if not isinstance(address, TransportAddress):
-            return Rejection.NAME
-        if address.port == 0 and candidate.tcp_type is not TcpType.ACTIVE:
+            return _NAME
+        if address.port == 0 and candidate.tcp_type is not _ACTIVE:
             return Rejection.PORT
         if self._signalled >= self._config.max_remote_candidates:
             return Rejection.LIMIT  # Also of those that are known: a flood is not worth looking for each of them.
         known = self.at(address, candidate.protocol)
-        if known is not None and known.type is not CandidateType.PEER_REFLEXIVE:
+        if known is not None and known.type is not _PEER_REFLEXIVE:
             return Rejection.DUPLICATE
         if unusable(address, self._config):
             return Rejection.ADDRESS
@@ -206,7 +210,7 @@ class RemoteCandidates:
             transport=path.protocol.value,
             priority=min(max(priority, 1), MAX_PRIORITY),
             address=path.remote,
-            type=CandidateType.PEER_REFLEXIVE,
+            type=_PEER_REFLEXIVE,
             tcp_type=tcp_type,
             alias=None if self.names is None else self.names.veil(path.remote),
         )

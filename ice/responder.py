@@ -17,6 +17,13 @@ __all__ = ["NO_EARLY_CHECKS", "Answer", "EarlyChecks", "ReceivedCheck", "Respond
 _ROLE_CONFLICT: Final = 487
 """RFC 8445 section 16.2."""
 
+_REFUSE: Final = Conflict.REFUSE
+_YIELD: Final = Conflict.YIELD
+_SHA1: Final = Integrity.SHA1
+_SHA256: Final = Integrity.SHA256
+_CONTROLLING: Final = Role.CONTROLLING
+_CONTROLLED: Final = Role.CONTROLLED
+
 
 class ReceivedCheck(NamedTuple):
     """A check of the peer that authenticated and was answered with success, or refused for its role alone."""
@@ -71,7 +78,7 @@ class Responder:
         if ours != self._local.ufrag or not theirs or not request.verify_integrity(self._key):
             return Answer(request.failure(401, "Unauthenticated").serialize(fingerprint=True))
         # RFC 8489 section 9.1.3: the response is signed with the variant that the request had, the stronger if both.
-        variant = Integrity.SHA1 if integrity is Integrity.SHA1 else Integrity.SHA256
+        variant = _SHA1 if integrity is _SHA1 else _SHA256
         refusal, switched = self._refusal(request)
         is_conflict = refusal is not None and refusal.error is not None and refusal.error.code == _ROLE_CONFLICT
         if refusal is not None and not is_conflict:
@@ -83,7 +90,7 @@ class Responder:
         check = ReceivedCheck(
             path=path,
             priority=request.get(att.PRIORITY) or 1,
-            use_candidate=nominates and self._roles.role is Role.CONTROLLED and not is_conflict,
+            use_candidate=nominates and self._roles.role is _CONTROLLED and not is_conflict,
             peer_ufrag=theirs,
             nomination=0 if is_conflict else nomination,
             size=size,
@@ -100,14 +107,14 @@ class Responder:
             return request.failure(420, "Unknown Attribute", (att.UNKNOWN_ATTRIBUTES, unknown)), False
         if request.get(att.PRIORITY) is None:
             return request.failure(400, "Bad Request"), False
-        for role, attribute in ((Role.CONTROLLING, att.ICE_CONTROLLING), (Role.CONTROLLED, att.ICE_CONTROLLED)):
+        for role, attribute in ((_CONTROLLING, att.ICE_CONTROLLING), (_CONTROLLED, att.ICE_CONTROLLED)):
             tiebreaker = request.get(attribute)
             if tiebreaker is None:
                 continue
             verdict = self._roles.judge(role, tiebreaker)
-            if verdict is Conflict.REFUSE:
+            if verdict is _REFUSE:
                 return request.failure(_ROLE_CONFLICT, "Role Conflict"), False
-            if verdict is Conflict.YIELD:
+            if verdict is _YIELD:
                 self._roles.switch()
                 return None, True
             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.candidate import Base, TcpType, own_base
 from ice.errors import IceError
 from ice.outputs import AgentOutputs
@@ -11,6 +13,9 @@ from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.machine import Release
 
 __all__ = ["ACTIVE_PORT", "TcpInputs"]
+
+_ACTIVE: Final = TcpType.ACTIVE
+_TCP: Final = TransportProtocol.TCP
 
 
 class TcpInputs(AgentOutputs):
@@ -36,12 +41,12 @@ class TcpInputs(AgentOutputs):
         """
         if self._config.relays_only:
             raise IceError("the configuration allows relayed candidates only")
-        if tcp_type is TcpType.ACTIVE:
+        if tcp_type is _ACTIVE:
             address = TransportAddress(address.host, ACTIVE_PORT)
-        base = own_base(address, TransportProtocol.TCP)
+        base = own_base(address, _TCP)
         if base in self._sources:
             raise IceError(f"the base {base} is known already")
-        if sum(known.protocol is TransportProtocol.TCP for known in self._local.bases) >= self._config.max_local_bases:
+        if sum(known.protocol is _TCP for known in self._local.bases) >= self._config.max_local_bases:
             raise IceError("there are as many TCP bases as the configuration allows")
         self._sources.add_base(base)
         self._local.add_base(base, tcp_type)

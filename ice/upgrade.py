@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from ice.candidate import Base, CandidateType
 from ice.checklist import CheckList
@@ -11,6 +12,8 @@ from ice.pair import CandidatePair, PairState
 from stun.nothing import NO_ENTRIES
 
 __all__ = ["Spares"]
+
+_SUCCEEDED: Final = PairState.SUCCEEDED
 
 
 class _Spare:
@@ -83,7 +86,7 @@ class Spares:
             elif not pair.path.protocol.is_stream:
                 rest.append(pair)
         # Those that have answered before come first: they are the ones to fail over to.
-        rest.sort(key=lambda pair: (pair.state is not PairState.SUCCEEDED, -pair.priority))
+        rest.sort(key=lambda pair: (pair.state is not _SUCCEEDED, -pair.priority))
         wanted = [*better[: self._config.max_spares], *rest[: self._config.backups]][: self._config.max_spares]
         known = self._by_pair
         self._by_pair = {} if wanted else NO_ENTRIES
@@ -91,7 +94,7 @@ class Spares:
         for pair in wanted:
             spare = known.get(pair)
             if spare is None:
-                answers = pair.state is PairState.SUCCEEDED
+                answers = pair.state is _SUCCEEDED
                 wait = self._config.backup_interval if answers else self._config.recheck_after
                 spare = _Spare(pair, now + wait)
             spare.clearly_better = 0
@@ -104,7 +107,7 @@ class Spares:
         """Take a pair that came up after the selection; return whether there is room. ``soon``: it is promising."""
         if pair in self._by_pair:
             spare = self._by_pair[pair]
-            if soon and spare.pair.state is not PairState.SUCCEEDED:
+            if soon and spare.pair.state is not _SUCCEEDED:
                 spare.due_at = min(spare.due_at, now + self._config.recheck_after / 8)
             return True
         if not self.may_keep(pair, selected) or not self._make_room(pair, selected):
@@ -162,7 +165,7 @@ class Spares:
             spare.due_at = now + self._config.backup_interval
         # TCP pairs are moved to while their connections are open, and not opened again for a look.
         pairs = [spare.pair for spare in due if not spare.pair.path.protocol.is_stream]
-        return [pair for pair in pairs if pair.state in (PairState.SUCCEEDED, PairState.FAILED)]
+        return [pair for pair in pairs if pair.state in (_SUCCEEDED, PairState.FAILED)]
 
     def succeeded(self, pair: CandidatePair, selected: CandidatePair, now: float) -> None:
         """A spare pair has answered."""
@@ -207,7 +210,7 @@ class Spares:
         """
         if not self._by_pair:
             return None
-        valid = [pair.valid for pair in self._by_pair if pair.valid is not None and pair.state is PairState.SUCCEEDED]
+        valid = [pair.valid for pair in self._by_pair if pair.valid is not None and pair.state is _SUCCEEDED]
         if selected_is_dead:
             return max(valid, key=lambda pair: (not pair.is_relayed, pair.priority), default=None)
         direct = [pair for pair in valid if self.is_better(pair, selected)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.config import IceConfig
 from ice.events import RestartReason, RestartWanted, State
 from ice.failover import Liveness
@@ -9,6 +11,8 @@ from ice.generation import Generation
 from stun.machine import Deadline, Transmit
 
 __all__ = ["Upkeep"]
+
+_DISCONNECTED: Final = State.DISCONNECTED
 
 
 class Upkeep:
@@ -51,13 +55,13 @@ class Upkeep:
             return None
         moving = carrying.checking.moving
         if moving.wants_restart:
-            return RestartReason.PATH_DEAD if state is State.DISCONNECTED else RestartReason.BETTER_PATH
-        if state is State.DISCONNECTED and not carrying.checking.can_fail_over:
+            return RestartReason.PATH_DEAD if state is _DISCONNECTED else RestartReason.BETTER_PATH
+        if state is _DISCONNECTED and not carrying.checking.can_fail_over:
             return RestartReason.PATH_DEAD
         return None
 
     def _note_good(self, state: State, now: float) -> None:
-        if state is State.DISCONNECTED or not state.is_usable:
+        if state is _DISCONNECTED or not state.is_usable:
             self._good_since = None
         elif self._good_since is None:
             self._good_since = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import ipaddress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["FiveTuple", "TransportAddress", "TransportProtocol", "is_ip_literal"]
 
@@ -37,7 +37,11 @@ class TransportProtocol(enum.StrEnum):
     @property
     def is_stream(self) -> bool:
         """Whether the transport delivers a byte stream rather than datagrams."""
-        return self in (TransportProtocol.TCP, TransportProtocol.TLS)
+        return self in (_TCP, _TLS)
+
+
+_TCP: Final = TransportProtocol.TCP
+_TLS: Final = TransportProtocol.TLS
 
 
 class TransportAddress(NamedTuple):

@@ -7,7 +7,7 @@ the server told it (realm, nonce, algorithms), so every further request is dress
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from stun import attributes as att
 from stun.integrity import Integrity, long_term_key, opaque_string, short_term_key, userhash
@@ -16,6 +16,12 @@ from stun.nonce import SecurityFeature, features_of
 from stun.values import PasswordAlgorithm, PasswordAlgorithmChoice
 
 __all__ = ["Anonymous", "Authenticator", "LongTermClient", "ShortTermClient", "Verdict"]
+
+_SHA1: Final = Integrity.SHA1
+_SHA256: Final = Integrity.SHA256
+_ERROR: Final = MessageClass.ERROR
+_NONE: Final = SecurityFeature.NONE
+_PASSWORD_ALGORITHMS: Final = SecurityFeature.PASSWORD_ALGORITHMS
 
 
 class Verdict(enum.Enum):
@@ -29,6 +35,9 @@ class Verdict(enum.Enum):
     """As if it had never arrived over UDP; over a stream the transaction fails at once as *integrity violated*."""
     REFUSED = enum.auto()
     """The credentials do not do, or the server (or a meddler) offers nothing that we may use: do not retry."""
+
+
+_ACCEPT: Final = Verdict.ACCEPT
 
 
 class Authenticator(Protocol):
@@ -63,7 +72,7 @@ class Anonymous:
 
     def judge(self, response: Message, token: bytes | None) -> Verdict:
         """Accept everything."""
-        return Verdict.ACCEPT
+        return _ACCEPT
 
 
 class ShortTermClient:
@@ -100,11 +109,11 @@ class ShortTermClient:
         if got is None or (self.integrity is not Integrity.BOTH and got is not self.integrity):
             return Verdict.DISCARD
         if got is Integrity.BOTH:
-            got = Integrity.SHA256
+            got = _SHA256
         if not response.verify_integrity(self._key, got):
             return Verdict.DISCARD
         self.integrity = got
-        return Verdict.ACCEPT
+        return _ACCEPT
 
 
 class LongTermClient:
@@ -164,16 +173,16 @@ class LongTermClient:
             dressed.add(att.USERNAME, self._prepared)
         dressed.add(att.REALM, self._realm).add(att.NONCE, self._nonce)
         if self._choice is None:
-            return dressed.serialize(self._key, fingerprint, Integrity.SHA1)
+            return dressed.serialize(self._key, fingerprint, _SHA1)
         dressed.add(att.PASSWORD_ALGORITHMS, self._offered).add(att.PASSWORD_ALGORITHM, self._choice)
-        return dressed.serialize(self._key, fingerprint, Integrity.SHA256)
+        return dressed.serialize(self._key, fingerprint, _SHA256)
 
     def judge(self, response: Message, token: bytes | None) -> Verdict:
         """Follow challenges and check signatures (section 9.2.5)."""
         nonce = response.get(att.NONCE)
-        promised = features_of(nonce) if nonce is not None else SecurityFeature.NONE
-        stripped = SecurityFeature.PASSWORD_ALGORITHMS in promised and att.PASSWORD_ALGORITHMS not in response
-        error = response.error if response.message_class is MessageClass.ERROR else None
+        promised = features_of(nonce) if nonce is not None else _NONE
+        stripped = _PASSWORD_ALGORITHMS in promised and att.PASSWORD_ALGORITHMS not in response
+        error = response.error if response.message_class is _ERROR else None
         if error is not None and error.code in (401, 438):
             if stripped:
                 return Verdict.REFUSED  # a promise of algorithms without the algorithms is somebody bidding us down
@@ -183,11 +192,11 @@ class LongTermClient:
         if stripped:
             return Verdict.DISCARD
         if token is not None:
-            wanted = Integrity.SHA1 if self._choice is None else Integrity.SHA256
+            wanted = _SHA1 if self._choice is None else _SHA256
             if not response.verify_integrity(self._key, wanted):
                 return Verdict.DISCARD
             self._challenges = 0
-        return Verdict.ACCEPT
+        return _ACCEPT
 
     def _challenged(self, response: Message, code: int, nonce: bytes | None, promised: SecurityFeature) -> Verdict:
         realm = response.get(att.REALM)

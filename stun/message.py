@@ -25,6 +25,10 @@ HEADER_LENGTH: Final = 20
 MAX_MESSAGE: Final = HEADER_LENGTH + 0xFFFC
 """The largest message that the 16-bit length can describe."""
 
+_SHA1: Final = Integrity.SHA1
+_SHA256: Final = Integrity.SHA256
+_BOTH: Final = Integrity.BOTH
+
 T = TypeVar("T")
 
 _HEADER: Final = Struct("!HH16s")
@@ -44,6 +48,9 @@ class MessageClass(enum.IntEnum):
     INDICATION = 0x010
     SUCCESS = 0x100
     ERROR = 0x110
+
+
+_SUCCESS: Final = MessageClass.SUCCESS
 
 
 class Method(enum.IntEnum):
@@ -151,7 +158,7 @@ class Message:
 
     def success(self, *pairs: tuple[Attribute[Any], Any]) -> Message:
         """Return a success response to this request."""
-        return Message(self.method, MessageClass.SUCCESS, self.transaction_id, list(pairs))
+        return Message(self.method, _SUCCESS, self.transaction_id, list(pairs))
 
     def failure(self, code: int, reason: str, *pairs: tuple[Attribute[Any], Any]) -> Message:
         """Return an error response to this request."""
@@ -164,8 +171,8 @@ class Message:
     def integrity(self) -> Integrity | None:
         """Which integrity attributes the parsed message carries."""
         if self.sha1_position:
-            return Integrity.BOTH if self.sha256_position else Integrity.SHA1
-        return Integrity.SHA256 if self.sha256_position else None
+            return _BOTH if self.sha256_position else _SHA1
+        return _SHA256 if self.sha256_position else None
 
     def verify_integrity(self, key: bytes, algorithm: Integrity | None = None, least_sha256: int = 32) -> bool:
         """Return whether the message was signed with ``key``; False also for a message without integrity.
@@ -174,11 +181,11 @@ class Message:
         that has to be there; BOTH asks for both. ``least_sha256`` is the shortest MESSAGE-INTEGRITY-SHA256 to accept,
         in bytes: below 32 only if the STUN usage allows truncation (section 14.6).
         """
-        if (algorithm is None and not self.sha256_position) or algorithm is Integrity.SHA1:
+        if (algorithm is None and not self.sha256_position) or algorithm is _SHA1:
             return self._verify_sha1(key)
         if not self._verify_sha256(key, least_sha256):
             return False
-        return algorithm is not Integrity.BOTH or self._verify_sha1(key)
+        return algorithm is not _BOTH or self._verify_sha1(key)
 
     def _verify_sha1(self, key: bytes) -> bool:
         position = self.sha1_position
@@ -223,11 +230,11 @@ class Message:
             raise ValueError(f"a message with {length} bytes of attributes and a {len(self.transaction_id)}-byte id")
         code = _TYPE_CODES[self.method, self.message_class]
         if integrity_key is not None:
-            if integrity is not Integrity.SHA256:
+            if integrity is not _SHA256:
                 length += 24
                 signed = _HEADER.pack(code, length, identity) + body
                 body += _MI_TLV + hmac_sha1(integrity_key, signed)
-            if integrity is not Integrity.SHA1:
+            if integrity is not _SHA1:
                 length += 36
                 signed = _HEADER.pack(code, length, identity) + body
                 body += _MI256_TLV + hmac_sha256(integrity_key, signed)

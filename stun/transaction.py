@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from stun.address import FiveTuple
 from stun.config import TransactionConfig
@@ -13,6 +13,10 @@ from stun.machine import Deadline, Transmit
 from stun.message import Message, MessageClass
 
 __all__ = ["RttCache", "Transaction", "TransactionTable", "new_transaction_id"]
+
+_REQUEST: Final = MessageClass.REQUEST
+_SUCCESS: Final = MessageClass.SUCCESS
+_ERROR: Final = MessageClass.ERROR
 
 T = TypeVar("T")
 
@@ -103,7 +107,7 @@ class TransactionTable(Generic[T]):
         """
         if len(self._open) >= self.config.max_outstanding:
             raise ValueError(f"{len(self._open)} transactions are already outstanding")
-        if request.message_class is not MessageClass.REQUEST or request.transaction_id in self._open:
+        if request.message_class is not _REQUEST or request.transaction_id in self._open:
             raise ValueError("a transaction needs a request with an id of its own")
         if path.protocol.is_stream:
             rto = wait = self.config.stream_timeout
@@ -118,7 +122,7 @@ class TransactionTable(Generic[T]):
         transaction = self._open.get(response.transaction_id)
         if transaction is None or transaction.path != path or transaction.request.method is not response.method:
             return None
-        if response.message_class not in (MessageClass.SUCCESS, MessageClass.ERROR):
+        if response.message_class not in (_SUCCESS, _ERROR):
             return None
         return transaction
 

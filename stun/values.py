@@ -48,6 +48,9 @@ class AddressFamily(enum.IntEnum):
     IPV6 = 0x02
 
 
+_ADDRESS_FAMILY_IPV4: Final = AddressFamily.IPV4
+
+
 class PasswordAlgorithm(enum.IntEnum):
     """The hash that makes a long-term key out of a password (RFC 8489 section 18.5)."""
 
@@ -237,7 +240,7 @@ def _decode_address(data: bytes, port_mask: int, ipv4_mask: int, ipv6_mask: int)
     if len(data) < 4:
         raise StunParseError(f"an address of {len(data)} bytes")
     family = data[1]
-    if family == AddressFamily.IPV4:
+    if family == _ADDRESS_FAMILY_IPV4:
         if len(data) != 8:
             raise StunParseError(f"an IPv4 address of {len(data)} bytes")
         _, _, port, number = _IPV4.unpack(data)
@@ -255,7 +258,7 @@ def _encode_address(value: tuple[str, int], port_mask: int, ipv4_mask: int, ipv6
     port = _checked(port, 0xFFFF) ^ port_mask
     number = _number(host)
     if ":" not in host:
-        return _IPV4.pack(0, AddressFamily.IPV4, port, number ^ ipv4_mask)
+        return _IPV4.pack(0, _ADDRESS_FAMILY_IPV4, port, number ^ ipv4_mask)
     return _IPV6.pack(0, AddressFamily.IPV6, port, (number ^ ipv6_mask).to_bytes(16, "big"))
 
 

@@ -6,6 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
@@ -44,6 +45,10 @@ class AllocationState(enum.Enum):
     ALLOCATED = enum.auto()
     CLOSING = enum.auto()
     DEAD = enum.auto()
+
+
+_ALLOCATED: Final = AllocationState.ALLOCATED
+_CLOSING: Final = AllocationState.CLOSING
 
 
 class Purpose(enum.Enum):
@@ -107,14 +112,14 @@ class Allocation:
 
     def close(self, now: float) -> None:
         """Give the allocation back."""
-        if self.state in (AllocationState.DEAD, AllocationState.CLOSING):
+        if self.state in (AllocationState.DEAD, _CLOSING):
             return
         if self.state is AllocationState.NEW:
             self._die(Closed())
             return
-        if self.state is AllocationState.ALLOCATED:
+        if self.state is _ALLOCATED:
             self._delete()
-        self.state = AllocationState.CLOSING
+        self.state = _CLOSING
         self._close_at = now + self._config.client.close_timeout
 
     def delete_family(self, family: int) -> None:
@@ -131,7 +136,7 @@ class Allocation:
 
     def probe(self) -> None:
         """Refresh now, to learn whether the server still has the allocation."""
-        if self.state is AllocationState.ALLOCATED and not self._refreshing:
+        if self.state is _ALLOCATED and not self._refreshing:
             self._refresh(RefreshRequest(Purpose.KEEP), self._config.lifetime)
 
     def move(self, path: FiveTuple) -> None:
@@ -140,7 +145,7 @@ class Allocation:
         Raises:
             ValueError: there is no ticket, the path is the same, or a move is under way.
         """
-        if self._ticket is None or self.state is not AllocationState.ALLOCATED:
+        if self._ticket is None or self.state is not _ALLOCATED:
             raise ValueError("the server has granted no mobility")
         if path == self.path or self._moving:
             raise ValueError(f"cannot move to {path} now")
@@ -152,25 +157,25 @@ class Allocation:
 
     def strand(self, error: TurnError) -> bool:
         """The path that we are moving away from is gone: the move decides. False when there is no move under way."""
-        if not self._moving or self.state is not AllocationState.ALLOCATED:
+        if not self._moving or self.state is not _ALLOCATED:
             return False
         self._stranded = error
         return True
 
     def fail(self, error: TurnError) -> None:
         """The way to the server is gone."""
-        if self.state is AllocationState.CLOSING:
+        if self.state is _CLOSING:
             self._die(Closed())
-        elif self.state is AllocationState.ALLOCATED:
+        elif self.state is _ALLOCATED:
             self._die(AllocationLost(error))
         elif self.state is not AllocationState.DEAD:
             self._die(AllocationFailed(error))
 
     def handle_timeout(self, now: float) -> None:
         """Refresh, give up, or stop waiting for the confirmation of a close."""
-        if self.state is AllocationState.CLOSING and self._close_at <= now:
+        if self.state is _CLOSING and self._close_at <= now:
             self._die(Closed())
-        if self.state is not AllocationState.ALLOCATED:
+        if self.state is not _ALLOCATED:
             return
         if self._expires_at <= now:
             self.fail(TurnExpiredError("the allocation ran out before a Refresh was confirmed", server=self._server))
@@ -179,9 +184,9 @@ class Allocation:
 
     def next_timeout(self) -> Deadline | None:
         """Return when a Refresh is due, or the allocation is over."""
-        if self.state is AllocationState.CLOSING:
+        if self.state is _CLOSING:
             return Deadline(self._close_at, "close")
-        if self.state is not AllocationState.ALLOCATED:
+        if self.state is not _ALLOCATED:
             return None
         return Deadline(self._expires_at if self._refreshing else self._refresh_at, "refresh")
 
@@ -197,14 +202,14 @@ class Allocation:
         lifetime = _DEFAULT_LIFETIME if lifetime is None else lifetime
         self._relay(response.get_all(att.XOR_RELAYED_ADDRESS))
         self.mapped = response.get(att.XOR_MAPPED_ADDRESS)
-        if self.state is AllocationState.CLOSING:
+        if self.state is _CLOSING:
             self._delete()  # closed while the request was under way
             return
         if problem := self._unusable(lifetime):
             self._delete()
             self._die(AllocationFailed(problem))
             return
-        self.state = AllocationState.ALLOCATED
+        self.state = _ALLOCATED
         self._ticket = (response.get(att.MOBILITY_TICKET) or None) if authentic else None
         self._granted(lifetime, now)
         assert self.mapped is not None  # _unusable has seen to that
@@ -225,7 +230,7 @@ class Allocation:
         """The server has answered Refresh with success."""
         if context.purpose is Purpose.DELETE:
             self._die(Closed())
-        if self.state is not AllocationState.ALLOCATED:
+        if self.state is not _ALLOCATED:
             return
         if self._ticket is not None:
             self._ticket = response.get(att.MOBILITY_TICKET) or self._ticket

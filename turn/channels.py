@@ -6,6 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from stun import attributes as att
 from stun.address import TransportAddress
@@ -28,6 +29,9 @@ class _State(enum.Enum):
     BOUND = enum.auto()
     RELEASED = enum.auto()
     """Nobody wants it any more, but the server may still hold it, or its pause is not over."""
+
+
+_BOUND: Final = _State.BOUND
 
 
 @dataclass(slots=True)
@@ -118,7 +122,7 @@ class Channels:
             return []
         asks: list[Ask[ChannelRequest]] = []
         for channel in list(self._by_peer.values()):
-            due = channel.state is _State.BOUND and channel.rebind_at <= now
+            due = channel.state is _BOUND and channel.rebind_at <= now
             if channel.state is not _State.WANTED and not due:
                 continue
             if channel.peer.family not in families:
@@ -144,7 +148,7 @@ class Channels:
         self._soonest.forget()
         if channel.state is not _State.ASKED:
             return  # released meanwhile
-        channel.state = _State.BOUND
+        channel.state = _BOUND
         if channel.peer not in self.heads:
             self.heads[channel.peer] = channel.number.to_bytes(2, "big")
             self.events.append(ChannelBound(channel.peer, channel.number))
@@ -177,7 +181,7 @@ class Channels:
 
     def _times(self) -> Iterator[float]:
         for channel in self._by_peer.values():
-            if channel.state is _State.BOUND:
+            if channel.state is _BOUND:
                 yield channel.rebind_at
             elif channel.state is not _State.WANTED and channel.number.to_bytes(2, "big") in self.peers:
                 yield channel.expires_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import Final
 
 from stun.address import FiveTuple, TransportAddress
 from stun.errors import StunParseError
@@ -22,6 +23,9 @@ from turn.rooms import Rooms
 from turn.tcp_client import DataConnection
 
 __all__ = ["TurnClient"]
+
+_REQUEST: Final = MessageClass.REQUEST
+_INDICATION: Final = MessageClass.INDICATION
 
 
 class TurnClient:
@@ -270,9 +274,9 @@ class TurnClient:
         except StunParseError:
             self.dropped += 1
             return
-        if message.message_class is MessageClass.INDICATION:
+        if message.message_class is _INDICATION:
             self._rooms.indication(message, now)
-        elif message.message_class is not MessageClass.REQUEST:
+        elif message.message_class is not _REQUEST:
             self._rooms.requests.receive(message, path, now)
         self._work(now)
 

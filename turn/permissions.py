@@ -6,6 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from stun import attributes as att
 from stun.address import TransportAddress
@@ -31,6 +32,9 @@ class _State(enum.Enum):
     """Goes with the next request."""
     ASKED = enum.auto()
     OPEN = enum.auto()
+
+
+_OPEN: Final = _State.OPEN
 
 
 @dataclass(slots=True)
@@ -98,10 +102,10 @@ class Permissions:
             return []
         batch: list[str] = []
         alone: list[str] = []
-        urgent = any(item.state is _State.OPEN and item.refresh_at <= now for item in self._table.values())
+        urgent = any(item.state is _OPEN and item.refresh_at <= now for item in self._table.values())
         horizon = now + (self._config.permission_window if urgent else 0.0)
         for host, item in list(self._table.items()):
-            due = item.state is _State.WANTED or (item.state is _State.OPEN and item.refresh_at <= horizon)
+            due = item.state is _State.WANTED or (item.state is _OPEN and item.refresh_at <= horizon)
             if not due:
                 continue
             if TransportAddress(host, 0).family not in families:
@@ -123,7 +127,7 @@ class Permissions:
         item = self._table.get(host)
         if item is None:
             return
-        item.state = _State.OPEN
+        item.state = _OPEN
         item.expires_at = now + self._config.permission_lifetime
         item.refresh_at = item.expires_at - self._config.permission_margin
         self._soonest.forget()
@@ -145,7 +149,7 @@ class Permissions:
                 self._soonest.wanted = True
             elif not culprits and now + self._config.retry_delay < item.expires_at:
                 # It still holds: ask again until it does not.
-                item.state = _State.OPEN
+                item.state = _OPEN
                 item.refresh_at = now + self._config.retry_delay
             else:
                 self._fail(host, error)
@@ -171,7 +175,7 @@ class Permissions:
 
     def _times(self) -> Iterator[float]:
         for host, item in self._table.items():
-            if item.state is _State.OPEN:
+            if item.state is _OPEN:
                 yield item.refresh_at
             if host in self.open:
                 yield item.expires_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from stun import attributes as att
 from stun.address import FiveTuple
@@ -32,6 +32,11 @@ from turn.errors import (
 from turn.third_party import ThirdPartyClient
 
 __all__ = ["Ask", "Outcome", "Requests"]
+
+_REQUEST: Final = MessageClass.REQUEST
+_ERROR: Final = MessageClass.ERROR
+_ACCEPT: Final = Verdict.ACCEPT
+_DISCARD: Final = Verdict.DISCARD
 
 C = TypeVar("C")
 Attributes = list[tuple[Attribute[Any], Any]]
@@ -115,9 +120,9 @@ class Requests(Generic[C]):
             return
         request = transaction.context
         verdict = self._auth.judge(response, request.signed)
-        if verdict is Verdict.DISCARD:
+        if verdict is _DISCARD:
             self._discard(response, transaction, now)
-        elif verdict is Verdict.ACCEPT:
+        elif verdict is _ACCEPT:
             self._conclude(response, transaction, now)
         elif verdict is Verdict.RETRY and request.attempts < self._config.max_attempts:
             self._table.finish(transaction, now)
@@ -186,7 +191,7 @@ class Requests(Generic[C]):
             request = self._waiting.popleft()
             request.attempts += 1
             ask = request.ask
-            message = Message(ask.method, MessageClass.REQUEST, new_transaction_id(self._rng), list(ask.attributes))
+            message = Message(ask.method, _REQUEST, new_transaction_id(self._rng), list(ask.attributes))
             if self._config.software is not None and ask.method in _WITH_SOFTWARE:
                 message.add(att.SOFTWARE, self._config.software)
             request.signed = self._auth.signed_for(ask.method)
@@ -202,7 +207,7 @@ class Requests(Generic[C]):
     def _conclude(self, response: Message, transaction: Transaction[_Request[C]], now: float) -> None:
         request = transaction.context
         self._table.finish(transaction, now)
-        if response.message_class is MessageClass.ERROR:
+        if response.message_class is _ERROR:
             self._fail(request, self._error_of(response, request))
         elif unknown := response.unknown_required():
             codes = ", ".join(f"0x{code:04x}" for code in unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from stun import attributes as att
 from stun.address import FiveTuple, TransportProtocol
@@ -35,6 +35,10 @@ from turn.requests import Outcome, Requests
 from turn.tcp_client import ConnectRequest, PeerConnections
 
 __all__ = ["Rooms"]
+
+_ALLOCATED: Final = AllocationState.ALLOCATED
+_CLOSING: Final = AllocationState.CLOSING
+_DEAD: Final = AllocationState.DEAD
 
 
 class Rooms:
@@ -116,7 +120,7 @@ class Rooms:
         path = self.allocation.path
         while self.allocation.asks:
             send(*self.allocation.asks.popleft(), now)
-        if self.allocation.state is not AllocationState.ALLOCATED:
+        if self.allocation.state is not _ALLOCATED:
             return
         while self.connections.asks:
             send(self.connections.asks.popleft(), path, now)
@@ -131,7 +135,7 @@ class Rooms:
     def next_timeout(self) -> Deadline | None:
         """Return the soonest deadline of all rooms."""
         soonest = earliest(self.requests.next_timeout(), self.allocation.next_timeout())
-        if self.allocation.state is not AllocationState.ALLOCATED:
+        if self.allocation.state is not _ALLOCATED:
             return soonest  # the other rooms ask for nothing before and after
         return earliest(
             soonest,
@@ -203,7 +207,7 @@ class Rooms:
             self._settle(permission)
             events.append(permission)
         self.permissions.events.clear()
-        closing = self.allocation.state in (AllocationState.CLOSING, AllocationState.DEAD)
+        closing = self.allocation.state in (_CLOSING, _DEAD)
         if not closing and self.renewal.is_due(now, self.requests.wants_credentials):
             events.append(CredentialsWanted(self.auth.server_name))
 
