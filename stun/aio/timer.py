@@ -86,8 +86,11 @@ class MachineTimer:
             self._alarm.cancel()
             self._alarm = None
         if deadline is not None:
-            self._at = deadline.at
-            self._alarm = self._alarms.set(deadline.at, self._due, self._context)
+            self._set(deadline.at)
+
+    def _set(self, at: float) -> None:
+        self._at = at
+        self._alarm = self._alarms.set(at, self._due, self._context)
 
     def stop(self) -> None:
         """Wake the machine no more; harmless twice."""
@@ -106,8 +109,10 @@ class MachineTimer:
             return
         self._put_off = False
         deadline = self._machine.next_timeout()
-        if deadline is not None and deadline.at <= now:
+        if deadline is None:
+            return
+        if deadline.at <= now:
             self._machine.handle_timeout(now)
             self._driver.pump()
-        else:
-            self.arm()
+        else:  # It has moved on.
+            self._set(deadline.at)
