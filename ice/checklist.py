@@ -22,8 +22,6 @@ __all__ = ["CheckList"]
 _FROZEN: Final = PairState.FROZEN
 _WAITING: Final = PairState.WAITING
 _SUCCEEDED: Final = PairState.SUCCEEDED
-
-
 _ACTIVE: Final = (PairState.WAITING, PairState.IN_PROGRESS)
 
 
@@ -129,7 +127,8 @@ class CheckList:
         self._pairs.insert(bisect_left(self._pairs, -pair.priority, key=_order), pair)
 
     def _remove(self, pair: CandidatePair) -> None:
-        self._deactivate(pair, pair.state)
+        if pair.state in _ACTIVE:
+            self._deactivate(pair)
         self._pairs.remove(pair)
         self.triggered.pop(pair.path, None)
 
@@ -142,9 +141,8 @@ class CheckList:
             if pair.remote is old:
                 state = pair.state
                 self.set_state(pair, _FROZEN)
-                pair.remote = new
+                pair.replace_remote(new, role)
                 self.set_state(pair, state)
-                pair.reprioritise(role)
         self._pairs.sort(key=_order)
 
     def reprioritise(self, role: Role) -> None:
@@ -158,14 +156,14 @@ class CheckList:
     def set_state(self, pair: CandidatePair, state: PairState) -> None:
         """Move a pair to ``state``, keeping the books that freezing goes by."""
         old, pair.state = pair.state, state
-        if old in _ACTIVE and state in _ACTIVE:
-            return
-        self._deactivate(pair, old)
-        if state in _ACTIVE:
+        if old in _ACTIVE:
+            if state not in _ACTIVE:
+                self._deactivate(pair)
+        elif state in _ACTIVE:
             self.together.activate(pair.foundation)
 
-    def _deactivate(self, pair: CandidatePair, state: PairState) -> None:
-        if state in _ACTIVE and pair in self._pairs:
+    def _deactivate(self, pair: CandidatePair) -> None:
+        if pair in self._pairs:
             self.together.deactivate(pair.foundation)
 
     def succeed(self, pair: CandidatePair) -> None:
@@ -264,7 +262,8 @@ class CheckList:
     def disband(self) -> None:
         """Leave the set: no pair of this checklist is checked any more, nor do others wait for it."""
         for pair in self._pairs:
-            self._deactivate(pair, pair.state)
+            if pair.state in _ACTIVE:
+                self._deactivate(pair)
         self._pairs.clear()
         self.triggered.clear()
         self.together.leave(self)

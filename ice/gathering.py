@@ -151,7 +151,7 @@ class Gathering:
                 if protocol.is_stream:
                     continue  # For another room (ice.tcp_gathering).
                 path = FiveTuple(base, server)
-                if path in self._asked or base.family != server.family or base.ip.is_loopback != server.ip.is_loopback:
+                if path in self._asked or not base.is_in_reach_of(server):
                     continue
                 self._asked.add(path)
                 self._waiting.append(_Question(path, self._rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Final
 
 from ice.candidate import Candidate, CandidateType, TcpType
@@ -50,10 +51,17 @@ _WAITING: Final = PairState.WAITING
 _IN_PROGRESS: Final = PairState.IN_PROGRESS
 
 
+@functools.lru_cache(maxsize=256)
+def _same_foundation(ours: str, theirs: str) -> tuple[str, str]:
+    # Sessions of one kind number their foundations alike.
+    return ours, theirs
+
+
 class CandidatePair:
     """A local and a remote candidate. The agent owns and changes it; applications read it."""
 
     __slots__ = (
+        "foundation",
         "last_check_at",
         "local",
         "nominate_on_success",
@@ -83,6 +91,8 @@ class CandidatePair:
         """Our candidate."""
         self.remote = remote
         """The peer's candidate."""
+        self.foundation = _same_foundation(local.foundation, remote.foundation)
+        """Both candidates' foundations: what freezing goes by (section 6.1.2.6)."""
         self.path = FiveTuple(base, address, local.protocol)
         """What datagrams of this pair really travel on: from our base to the peer's candidate."""
         self.priority = 0
@@ -115,15 +125,16 @@ class CandidatePair:
         self.total_round_trip_time = 0.0
         self.reprioritise(role)
 
+    def replace_remote(self, remote: Candidate, role: Role) -> None:
+        """Let another candidate of the peer, of the same address, take the place of the one before."""
+        self.remote = remote
+        self.foundation = _same_foundation(self.local.foundation, remote.foundation)
+        self.reprioritise(role)
+
     def reprioritise(self, role: Role) -> None:
         """Compute the priority for our ``role`` after the role or a candidate changed."""
         local, remote = self.local.priority, self.remote.priority
         self.priority = pair_priority(local, remote) if role is _CONTROLLING else pair_priority(remote, local)
-
-    @property
-    def foundation(self) -> tuple[str, str]:
-        """Both candidates' foundations: what freezing goes by (section 6.1.2.6)."""
-        return self.local.foundation, self.remote.foundation
 
     @property
     def is_relayed(self) -> bool:

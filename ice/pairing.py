@@ -170,9 +170,7 @@ class Pairing:
         ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
-        if ours.family != theirs.family or ours.is_loopback != theirs.is_loopback:
-            return False
-        return self._local.can_reach(base, theirs)
+        return ours.is_in_reach_of(theirs) and self._local.can_reach(base, theirs)
 
     def role_changed(self) -> None:
         """Sort and nominate anew, in the role that we have now."""

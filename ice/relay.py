@@ -227,8 +227,8 @@ class Relay:
 
     def reachable(self, hosts: Iterable[str]) -> list[str]:
         """Return those of the peer's hosts that one of the relayed addresses can send to."""
-        peers = [peer for host in hosts if (peer := TransportAddress(host, 0)).family in self.bases]
-        return [peer.host for peer in peers if self.bases[peer.family].ip.is_loopback == peer.ip.is_loopback]
+        bases = self.bases.values()
+        return [host for host in hosts if any(base.is_in_reach_of(TransportAddress(host, 0)) for base in bases)]
 
     def patience(self, grace_at: float | None) -> float:
         """Return when it is not waited for any more; ``grace_at`` is when none is that has yet to allocate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import random
 from dataclasses import replace
@@ -49,25 +50,27 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
     Unspecified, multicast and broadcast addresses, IPv4-mapped and link-local IPv6 ones, excluded networks, and
     loopback ones unless the configuration gathers such addresses itself.
     """
-    ip = address.ip
-    if isinstance(ip, ipaddress.IPv4Address):
-        first = int(ip) >> 24
-        if first == 0 or 224 <= first < 240 or address.host == _BROADCAST:  # This network, multicast.
-            return True
-    else:
-        number = int(ip)
-        first = number >> 112
-        # Unspecified, IPv4-mapped, multicast, link-local.
-        if number == 0 or number >> 32 == 0xFFFF or first >> 8 == 0xFF or first & 0xFFC0 == 0xFE80:
-            return True
-    if address.is_loopback and not config.include_loopback:
+    if _is_no_unicast(address.host) or (not config.include_loopback and address.is_loopback):
         return True
     return _is_excluded(address, config)
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_no_unicast(host: str) -> bool:
+    ip = TransportAddress(host, 0).ip
+    number = int(ip)
+    if ip.version == 4:
+        first = number >> 24
+        return first == 0 or 224 <= first < 240 or host == _BROADCAST  # This network, multicast.
+    first = number >> 112
+    # Unspecified, IPv4-mapped, multicast, link-local.
+    return number == 0 or number >> 32 == 0xFFFF or first >> 8 == 0xFF or first & 0xFFC0 == 0xFE80
+
+
 def _is_excluded(address: TransportAddress, config: IceConfig) -> bool:
-    networks = config.excluded_networks
-    return bool(networks) and any(address.ip in ipaddress.ip_network(network) for network in networks)
+    if not config.excluded_networks:
+        return False
+    return any(address.ip in ipaddress.ip_network(network) for network in config.excluded_networks)
 
 
 class _Names(Protocol):
@@ -135,7 +138,7 @@ class RemoteCandidates:
     def lacks_only_an_address(self, candidate: Candidate) -> bool:
         """Whether a name is all that keeps a candidate from being taken."""
         is_name = not isinstance(candidate.address, TransportAddress)
-        return is_name and self._reason_against(candidate) is _NAME
+        return is_name and self._judge(candidate)[0] is _NAME
 
     def add(self, candidate: Candidate) -> tuple[Candidate, Candidate | None] | None:
         """Take a signalled candidate; None when it is dropped (and counted).
@@ -143,13 +146,10 @@ class RemoteCandidates:
         Otherwise the candidate as taken, and the peer-reflexive one whose place it takes, if there was one
         (RFC 8838 section 11): the caller then lets it replace that one in its pairs.
         """
-        reason = self._reason_against(candidate)
+        reason, known = self._judge(candidate)
         if reason is not None:
             self.reject(reason)
             return None
-        address = candidate.address
-        assert isinstance(address, TransportAddress)  # Or there would be a reason against it.
-        known = self.at(address, candidate.protocol)
         if candidate.priority > MAX_PRIORITY:
             # RFC 8445 section 5.1.2 ends at 2**31-1, but the text format carries more; a peer gains nothing by it.
             candidate = replace(candidate, priority=MAX_PRIORITY)
@@ -161,27 +161,34 @@ class RemoteCandidates:
             self._known = tuple(candidate if other is known else other for other in self._known)
         return candidate, known
 
+    def _judge(self, candidate: Candidate) -> tuple[Rejection | None, Candidate | None]:
+        """Return the reason against a signalled candidate, if there is one, and whose place it takes otherwise."""
+        reason = self._reason_against(candidate)
+        if reason is not None:
+            return reason, None
+        address = candidate.address
+        if not isinstance(address, TransportAddress):
+            return _NAME, None
+        if address.port == 0 and candidate.tcp_type is not _ACTIVE:
+            return Rejection.PORT, None
+        if self._signalled >= self._config.max_remote_candidates:
+            return Rejection.LIMIT, None  # Also of those that are known: a flood is not worth looking for each of them.
+        known = self.at(address, candidate.protocol)
+        if known is not None and known.type is not _PEER_REFLEXIVE:
+            return Rejection.DUPLICATE, None
+        return (Rejection.ADDRESS if unusable(address, self._config) else None), known
+
     def _reason_against(self, candidate: Candidate) -> Rejection | None:
+        """Return what there is against it whatever its address is."""
         if self.ended and candidate.alias is None:  # A name may resolve later than the end comes.
             return Rejection.ENDED
-        if candidate.ufrag is not None and self.ufrag is not None and candidate.ufrag != self.ufrag:
+        ufrag = candidate.ufrag
+        if ufrag is not None and self.ufrag is not None and ufrag != self.ufrag:
             return Rejection.GENERATION
         if not self._speaks(candidate):
             return Rejection.TRANSPORT
         if candidate.component != self._component:
             return Rejection.COMPONENT
-        address = candidate.address
-        if not isinstance(address, TransportAddress):
-            return _NAME
-        if address.port == 0 and candidate.tcp_type is not _ACTIVE:
-            return Rejection.PORT
-        if self._signalled >= self._config.max_remote_candidates:
-            return Rejection.LIMIT  # Also of those that are known: a flood is not worth looking for each of them.
-        known = self.at(address, candidate.protocol)
-        if known is not None and known.type is not _PEER_REFLEXIVE:
-            return Rejection.DUPLICATE
-        if unusable(address, self._config):
-            return Rejection.ADDRESS
         return None
 
     def _speaks(self, candidate: Candidate) -> bool:

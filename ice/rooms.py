@@ -165,8 +165,9 @@ class AgentRooms:
     @property
     def local_candidates(self) -> list[Candidate]:
         """The candidates found so far that the peer is to be told."""
-        announced = self._generations.current.announced
-        return [self._as_told(candidate) for candidate in announced if candidate not in self._withdrawn]
+        current, withdrawn = self._generations.current, self._withdrawn
+        told = [each for each in current.announced if each not in withdrawn] if withdrawn else current.announced
+        return [each.told(current.local.ufrag) for each in told]
 
     def _as_told(self, candidate: Candidate) -> Candidate:
         """Return one of our candidates as the peer is told it: with the generation, and no address that has a name."""

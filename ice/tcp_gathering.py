@@ -122,7 +122,7 @@ class TcpGathering:
                 path = FiveTuple(address, server, protocol)
                 if path in self._asked or len(self._asked) >= self._config.tcp.max_connections:
                     continue
-                if address.family != server.family or address.ip.is_loopback != server.ip.is_loopback:
+                if not address.is_in_reach_of(server):
                     continue
                 self._asked.add(path)
                 self._waiting.append(path)

@@ -17,6 +17,11 @@ def _is_loopback(host: str) -> bool:
     return _ip(host).is_loopback
 
 
+@functools.lru_cache(maxsize=1024)
+def _reach(host: str) -> tuple[bool, bool]:
+    return ":" in host, _ip(host).is_loopback
+
+
 def is_ip_literal(text: str) -> bool:
     """Return whether ``text`` is an IP address, without brackets."""
     try:
@@ -80,6 +85,10 @@ class TransportAddress(NamedTuple):
     def is_loopback(self) -> bool:
         """Whether the host is this machine as only itself can reach it."""
         return _is_loopback(self.host)
+
+    def is_in_reach_of(self, other: TransportAddress) -> bool:
+        """Whether datagrams may pass between the two: they are of one family, and both or none of them loopback."""
+        return _reach(self.host) == _reach(other.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.family == 6 else f"{self.host}:{self.port}"

@@ -168,6 +168,7 @@ def test_a_signalled_candidate_takes_over_and_the_list_is_sorted_again() -> None
     checklist.replace_remote(learned, signalled, C)
     assert list(checklist) == [pair, best]
     assert pair.remote is signalled
+    assert pair.foundation == ("L", "signalled")
     assert pair.state is PairState.IN_PROGRESS
     assert checklist.count_running() == 2
     checklist.fail(pair)
