@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from ice.candidate import Base
 from ice.component import Component
@@ -16,6 +17,13 @@ from ice.receiving import AgentReceiving
 from ice.roles import Role
 
 __all__ = ["Agent"]
+
+_NO_DOUBT: Final = Doubt.NONE
+_CONSENT_EXPIRED: Final = FailureReason.CONSENT_EXPIRED
+_NEW: Final = State.NEW
+_DISCONNECTED: Final = State.DISCONNECTED
+_FAILED: Final = State.FAILED
+_CLOSED: Final = State.CLOSED
 
 
 class Agent(AgentReceiving):
@@ -78,7 +86,7 @@ class Agent(AgentReceiving):
             self._run_tcp_gathering(now)
         for generation in self._generations.kept:
             self._drain(generation, now)
-        if lifecycle.state is not State.NEW:
+        if lifecycle.state is not _NEW:
             self._judge(now)
         if self._tcp.effects or self._tcp_gathering.effects:
             self._drain_tcp(now)
@@ -91,10 +99,10 @@ class Agent(AgentReceiving):
         if checking.unsent:
             self._outbox.effects.extend(checking.unsent)
             checking.unsent = ()
-        if checking.doubt is not Doubt.NONE:
+        if checking.doubt is not _NO_DOUBT:
             if generation is self._generations.carrying:
                 self._upkeep.liveness.doubt(checking.doubt, now)
-            checking.doubt = Doubt.NONE
+            checking.doubt = _NO_DOUBT
         if checking.selections:
             selections, checking.selections = checking.selections, ()
             for event in selections:
@@ -120,20 +128,20 @@ class Agent(AgentReceiving):
         resolves = self.names.in_use and self.names.is_resolving
         ended = current.remotes.ended and self._gathering.complete and not resolves
         state, reason = lifecycle.judge(current, carrying, ended, now)
-        if reason is FailureReason.CONSENT_EXPIRED and generations.is_restarting:
+        if reason is _CONSENT_EXPIRED and generations.is_restarting:
             generations.drop_pair()  # RFC 7675 section 5.1; but the restart may still find another.
             carrying = None
             state, reason = lifecycle.judge(current, carrying, ended, now)
         if carrying is not None:
-            carrying.checking.note_life(state is not State.DISCONNECTED, now)
-        if state is State.FAILED and reason is not None:
+            carrying.checking.note_life(state is not _DISCONNECTED, now)
+        if state is _FAILED and reason is not None:
             self._end(state, reason, now)
             return
         if state is not lifecycle.state:
             self._emit(lifecycle.move(state))
-            if state is State.DISCONNECTED and carrying is not None and carrying.selected is not None:
+            if state is _DISCONNECTED and carrying is not None and carrying.selected is not None:
                 self.relays.probe(Base.of(carrying.selected.path), now)
-        if state is State.DISCONNECTED and carrying is not None:
+        if state is _DISCONNECTED and carrying is not None:
             self._drain(carrying, now)  # It may have another pair.
             carrying = generations.carrying
         wanted = self._upkeep.review(None if generations.is_restarting else carrying, state, now)
@@ -145,13 +153,13 @@ class Agent(AgentReceiving):
     def revoke_consent(self, now: float) -> None:
         """The peer ended the session in an authenticated way, such as DTLS close_notify (RFC 7675 section 5.2)."""
         if not self.state.is_over:
-            self._end(State.FAILED, FailureReason.CONSENT_REVOKED, now)
+            self._end(_FAILED, FailureReason.CONSENT_REVOKED, now)
 
     def close(self, now: float) -> None:
         """End the session: nothing is sent or accepted any more. Harmless twice."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._outbox.effects.clear()
-            self._end(State.CLOSED, FailureReason.CLOSED, now)
+            self._end(_CLOSED, FailureReason.CLOSED, now)
 
     def _end(self, state: State, reason: FailureReason, now: float) -> None:
         self._emit(self._lifecycle.move(state, reason))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.candidate import Base
 from ice.failover import Doubt
 from ice.outcomes import Outcomes
@@ -9,6 +11,10 @@ from ice.pair import COUNTERPARTS, CandidatePair, PairState
 from ice.responder import ReceivedCheck
 
 __all__ = ["Checking"]
+
+_NO_DOUBT: Final = Doubt.NONE
+_IN_PROGRESS: Final = PairState.IN_PROGRESS
+_SUCCEEDED: Final = PairState.SUCCEEDED
 
 
 class Checking(Outcomes):
@@ -47,16 +53,16 @@ class Checking(Outcomes):
             return
         if check.use_candidate:
             pair.nomination = max(pair.nomination, check.nomination)
-        if self.selected is not None and self.selected.path != pair.path and self.doubt is Doubt.NONE:
+        if self.selected is not None and self.selected.path != pair.path and self.doubt is _NO_DOUBT:
             self.doubt = Doubt.HINT
-        if pair.state is PairState.SUCCEEDED and not (check.use_candidate and self._is_stale(pair, now)):
+        if pair.state is _SUCCEEDED and not (check.use_candidate and self._is_stale(pair, now)):
             if check.use_candidate and pair.valid is not None:
                 self._nominated(pair.valid, pair.nomination, now)
             return
         if not self._is_wanted(check) and not self._is_worth_a_check(pair, now):
             return
         pair.nominate_on_success = pair.nominate_on_success or check.use_candidate
-        if pair.state is PairState.IN_PROGRESS and self._client is not None:
+        if pair.state is _IN_PROGRESS and self._client is not None:
             self._client.cancel(pair)
             # A process that is behind with its reading finds the answer to the check before right behind this one.
             pair.recheck_at = now + self._config.triggered_ta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.checks import Credentials
 from ice.consent import Consent
 from ice.events import PairSelected
@@ -11,6 +13,9 @@ from ice.selection import takes_over
 from ice.sending import Sending
 
 __all__ = ["Concluding"]
+
+_IN_PROGRESS: Final = PairState.IN_PROGRESS
+_CONTROLLING: Final = Role.CONTROLLING
 
 
 class Concluding(Sending):
@@ -23,11 +28,11 @@ class Concluding(Sending):
         if self._client is None:
             return
         while (pair := self._scheduler.next_pair(now)) is not None:
-            self.checklist.set_state(pair, PairState.IN_PROGRESS)
+            self.checklist.set_state(pair, _IN_PROGRESS)
             self._check(pair, now)
         if self.selected is not None:
             self._look_around(self.selected, now)
-        elif self._roles.role is Role.CONTROLLING:
+        elif self._roles.role is _CONTROLLING:
             valid = self._nomination.choose(self.checklist, now)
             pair = None if valid is None else self.checklist.find(valid.path)
             if pair is not None:
@@ -57,7 +62,7 @@ class Concluding(Sending):
         later: float | None = None
         if self.selected is not None:
             later = self.moving.next_timeout()
-        elif self._roles.role is Role.CONTROLLING:
+        elif self._roles.role is _CONTROLLING:
             later = self._nomination.next_timeout()
         soonest = self._client.next_timeout()
         for at in (self._scheduler.next_timeout(), later):

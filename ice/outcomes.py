@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.candidate import Base
 from ice.checks import CheckResult, Outcome
 from ice.pair import CandidatePair, PairState
@@ -12,6 +14,9 @@ from stun.machine import Transmit
 from stun.message import Message
 
 __all__ = ["Outcomes"]
+
+_CONTROLLING: Final = Role.CONTROLLING
+_CONTROLLED: Final = Role.CONTROLLED
 
 
 class Outcomes(Usernames):
@@ -63,9 +68,9 @@ class Outcomes(Usernames):
         valid = self._valid_pair(pair, result.mapped)
         self._accept(pair.path)
         self._nomination.note_valid(now)
-        if check.nominates and self._roles.role is Role.CONTROLLING:
+        if check.nominates and self._roles.role is _CONTROLLING:
             self._nominated(valid, check.nomination, now)
-        elif pair.nominate_on_success and self._roles.role is Role.CONTROLLED:
+        elif pair.nominate_on_success and self._roles.role is _CONTROLLED:
             self._nominated(valid, pair.nomination, now)
         if self.selected is not None:
             self.moving.spares.succeeded(pair, self.selected, now)

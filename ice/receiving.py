@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ice.candidate import Base, Candidate
 from ice.signalled import AgentSignalled
 from stun import attributes as att
@@ -12,6 +14,10 @@ from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method, parse
 
 __all__ = ["AgentReceiving"]
+
+_REQUEST: Final = MessageClass.REQUEST
+_INDICATION: Final = MessageClass.INDICATION
+_BINDING: Final = Method.BINDING
 
 
 class AgentReceiving(AgentSignalled):
@@ -55,11 +61,11 @@ class AgentReceiving(AgentSignalled):
         except StunParseError:
             self._drop("datagram: not STUN")
             return
-        if message.method is not Method.BINDING:
+        if message.method is not _BINDING:
             self._drop("datagram: not a Binding message")
-        elif message.message_class is MessageClass.REQUEST:
+        elif message.message_class is _REQUEST:
             self._on_request(message, len(data), path, now)
-        elif message.message_class is not MessageClass.INDICATION:  # An indication is a keepalive and says nothing.
+        elif message.message_class is not _INDICATION:  # An indication is a keepalive and says nothing.
             self._on_response(message, path, now)
 
     def _on_request(self, request: Message, size: int, path: FiveTuple, now: float) -> None:
