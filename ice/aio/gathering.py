@@ -14,8 +14,10 @@ from ice.aio.binding import bind_in_range, hosts_to_bind, listen_in_range
 from ice.aio.driver import AgentDriver
 from ice.aio.flag import Flag
 from ice.aio.relays import find_relays
+from ice.aio.route import Route
 from ice.candidate import TcpType
 from ice.config import IceConfig
+from stun.address import TransportAddress
 from stun.aio.resolve import locate
 from stun.errors import StunUriError
 from stun.network import Network
@@ -29,7 +31,19 @@ logger = logging.getLogger("ice")
 
 
 class Gatherer:
-    """One session's gathering, up to the point where the agent can finish alone."""
+    """One session's gathering, up to the point where the agent can finish alone, and its bases after that.
+
+    Args:
+        agent: whose candidates are gathered.
+        config: the settings.
+        servers: the STUN servers to be asked.
+        network: where they are looked up, and what interfaces there are.
+        rng: randomness.
+        driver: where bases are bound.
+        route: the way of data, which must not use a base that is gone.
+    """
+
+    __slots__ = ("_agent", "_answered", "_config", "_driver", "_mapping", "_network", "_rng", "_route", "_servers")
 
     def __init__(
         self,
@@ -39,21 +53,22 @@ class Gatherer:
         network: Network,
         rng: random.Random,
         driver: AgentDriver,
+        route: Route,
     ) -> None:
         self._agent = agent
         self._servers = servers
         self._rng = rng
         self._config = config
         self._network = network
-        self._bind = driver.bind_base
-        self._pump = driver.pump
-        self._tcp = driver.tcp
+        self._driver = driver
+        self._route = route
         self._mapping = driver.port_mapping(config, rng)
-        self._answered = Flag()
+        self._answered = Flag() if servers else None
 
     def note_answer(self) -> None:
         """A server has answered: names that have not resolved yet only get ``gathering_grace`` from now on."""
-        self._answered.set()
+        if self._answered is not None:
+            self._answered.set()
 
     async def run(self) -> None:
         """Bind the bases, let host candidates out, then ask every server as soon as its name is known."""
@@ -64,17 +79,17 @@ class Gatherer:
             await self._bind_all(hosts)
             self._listen_all(hosts)
         self._agent.begin_gathering(loop.time())
-        self._pump()
+        self._driver.pump()
         async with asyncio.TaskGroup() as group:
-            if self._servers and directly:
-                group.create_task(self._resolve_all(), name="ice: find STUN servers")
+            if self._answered is not None and directly:
+                group.create_task(self._resolve_all(self._answered), name="ice: find STUN servers")
             if self._config.turn_servers:
-                relays = find_relays(self._agent, self._config, self._network, self._rng, self._pump)
+                relays = find_relays(self._agent, self._config, self._network, self._rng, self._driver.pump)
                 group.create_task(relays, name="ice: find TURN servers")
             if self._mapping is not None:
                 group.create_task(self._mapping.map(self._agent.mappable_bases), name="ice: map ports")
         self._agent.end_of_stun_servers(loop.time())
-        self._pump()
+        self._driver.pump()
 
     async def hosts(self) -> Sequence[str]:
         """Return the addresses of the machine that are to be bases, as of now."""
@@ -86,19 +101,28 @@ class Gatherer:
         Raises:
             OSError: no socket can be bound to it, or not yet.
         """
-        await bind_in_range(self._bind, host, self._config, self._rng)
+        await bind_in_range(self._driver.bind_base, host, self._config, self._rng)
         self._listen_all([host])
-        self._pump()
+        self._driver.pump()
+
+    def bound(self) -> Sequence[TransportAddress]:
+        """Return the bases over UDP."""
+        return self._driver.bases()
+
+    def drop(self, base: TransportAddress) -> None:
+        """The address of a base is gone."""
+        self._route.cut(base)
+        self._driver.unbind_base(base)
 
     async def _bind_all(self, hosts: Sequence[str]) -> None:
         for host in hosts:
             try:
-                await bind_in_range(self._bind, host, self._config, self._rng)
+                await bind_in_range(self._driver.bind_base, host, self._config, self._rng)
             except OSError as error:  # An address may vanish, or not be usable yet.
                 logger.debug("no socket on %s: %s", host, error)
 
     def _listen_all(self, hosts: Sequence[str]) -> None:
-        if not self._tcp.is_possible:
+        if not self._driver.tcp.is_possible:
             return
         kinds = [kind for kind in TcpType if kind in self._config.tcp.candidates]
         if not self._servers and not self._config.turn_servers and TcpType.SIMULTANEOUS_OPEN in kinds:
@@ -106,13 +130,13 @@ class Gatherer:
         for kind in kinds:
             for host in hosts:
                 try:
-                    listen_in_range(partial(self._tcp.add_base, host, kind), self._config, self._rng)
+                    listen_in_range(partial(self._driver.tcp.add_base, host, kind), self._config, self._rng)
                 except OSError as error:
                     logger.debug("no %s TCP candidate on %s: %s", kind, host, error)
 
-    async def _resolve_all(self) -> None:
+    async def _resolve_all(self, answered: Flag) -> None:
         tasks = [asyncio.create_task(self._resolve(server), name=f"ice: find {server}") for server in self._servers]
-        patience = asyncio.create_task(self._patience(), name="ice: patience with resolvers")
+        patience = asyncio.create_task(self._patience(answered), name="ice: patience with resolvers")
         try:
             pending: set[asyncio.Task[None]] = set(tasks)
             while pending and not patience.done():
@@ -123,10 +147,10 @@ class Gatherer:
                 task.cancel()
             await asyncio.gather(*tasks, patience, return_exceptions=True)
 
-    async def _patience(self) -> None:
+    async def _patience(self, answered: Flag) -> None:
         try:
             async with asyncio.timeout(self._config.gathering_timeout):
-                await self._answered.wait()
+                await answered.wait()
         except TimeoutError:
             return
         await asyncio.sleep(self._config.gathering_grace)
@@ -140,7 +164,7 @@ class Gatherer:
         # A server that has many addresses is still one server: one of each family, those that the resolver put first.
         for address in {address.family: address for address in reversed(addresses)}.values():
             self._agent.add_stun_server(address, asyncio.get_running_loop().time())
-        self._pump()
+        self._driver.pump()
 
 
 def stun_servers(config: IceConfig) -> list[ServerUri]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, cast, runtime_checkable
 
 from ice.life_config import RoamingConfig
@@ -12,7 +12,7 @@ from stun.address import TransportAddress
 from stun.network import Network, provides
 from stun.nothing import NO_ENTRIES
 
-__all__ = ["Roaming", "WatchableNetwork"]
+__all__ = ["Bases", "Roaming", "WatchableNetwork"]
 
 logger = logging.getLogger("ice")
 
@@ -25,32 +25,41 @@ class WatchableNetwork(Protocol):
         """Have ``changed`` called from the loop after every change; return what ends that, or None if it cannot be."""
 
 
-class Roaming:
-    """Keeps the bases of one session to what the machine has. Between changes nothing of it runs."""
+class Bases(Protocol):
+    """The bases of a session, and the addresses that should have one."""
 
-    def __init__(
-        self,
-        config: RoamingConfig,
-        network: Network,
-        hosts: Callable[[], Awaitable[Sequence[str]]],
-        bases: Callable[[], Collection[TransportAddress]],
-        bind: Callable[[str], Awaitable[None]],
-        unbind: Callable[[TransportAddress], None],
-    ) -> None:
-        """Args:
+    async def hosts(self) -> Sequence[str]:
+        """Return the addresses of the machine that should have a base, as of now."""
+
+    def bound(self) -> Collection[TransportAddress]:
+        """Return the bases."""
+
+    async def add_host(self, host: str) -> None:
+        """Make bases of an address.
+
+        Raises:
+            OSError: no socket can be bound to it, or not yet.
+        """
+
+    def drop(self, base: TransportAddress) -> None:
+        """Take a base away."""
+
+
+class Roaming:
+    """Keeps the bases of one session to what the machine has. Between changes nothing of it runs.
+
+    Args:
         config: the settings.
         network: what may say that interfaces have changed.
-        hosts: lists the addresses that should have a base.
-        bases: lists the bases.
-        bind: makes a base of an address; raises OSError.
-        unbind: takes a base away.
-        """
+        bases: what is kept.
+    """
+
+    __slots__ = ("_bases", "_config", "_end", "_has_changed", "_is_on", "_network", "_refused", "_task", "_timer")
+
+    def __init__(self, config: RoamingConfig, network: Network, bases: Bases) -> None:
         self._config = config
         self._network = network
-        self._hosts = hosts
         self._bases = bases
-        self._bind = bind
-        self._unbind = unbind
         self._has_changed = False
         self._refused: dict[str, int] = NO_ENTRIES
         self._is_on = False
@@ -107,14 +116,14 @@ class Roaming:
             self._poll()
 
     async def _follow(self) -> None:
-        hosts = await self._hosts()
-        bases = self._bases()
+        hosts = await self._bases.hosts()
+        bases = self._bases.bound()
         bound = {base.host for base in bases}
         # New ones first, so that a session whose address is gone has somewhere to go.
         for host in hosts:
             if host not in bound and self._refused.get(host, 0) < self._config.attempts:
                 try:
-                    await self._bind(host)
+                    await self._bases.add_host(host)
                     logger.info("a new address is used: %s", host)
                 except OSError as error:  # Not usable yet (IPv6 looks for duplicates first), or gone already.
                     self._refused = {**self._refused, host: self._refused.get(host, 0) + 1}
@@ -123,7 +132,7 @@ class Roaming:
         for base in bases:
             if base.host not in hosts:
                 logger.info("an address is gone: %s", base.host)
-                self._unbind(base)
+                self._bases.drop(base)
         self._refused = {host: count for host, count in self._refused.items() if host in hosts} or NO_ENTRIES
 
     def _retry_later(self) -> None:

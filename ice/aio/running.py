@@ -31,7 +31,6 @@ from ice.events import (
 )
 from ice.lite import narrowed
 from ice.roles import Role
-from stun.address import TransportAddress
 from stun.aio import UdpNetwork
 from stun.network import Network
 
@@ -97,22 +96,17 @@ class RunningSession(QuietEmitter):
         if not self._began_gathering:
             driver = self._driver_now()
             self._began_gathering = True
-            self._gatherer = Gatherer(self._agent, self._config, self._servers, self._network, self._rng, driver)
+            args = (self._agent, self._config, self._servers, self._network, self._rng, driver, self._route)
+            self._gatherer = Gatherer(*args)
             self._gathering = asyncio.create_task(self._gather(self._gatherer, driver), name="ice: gathering")
 
     async def _gather(self, gatherer: Gatherer, driver: AgentDriver) -> None:
         await gatherer.run()
         if driver.seat is None:  # Else the sockets are others' too, and stay where they are.
-            hosts, add, settings = gatherer.hosts, gatherer.add_host, self._config.roaming
-            self._roaming = Roaming(settings, self._network, hosts, driver.bases, add, self._unbind)
+            self._roaming = Roaming(self._config.roaming, self._network, gatherer)
             if self._reason is None:
                 self._roaming.start()
         self._gatherer = self._gathering = None
-
-    def _unbind(self, base: TransportAddress) -> None:
-        """The address of a base is gone."""
-        self._route.cut(base)
-        self._driver_now().unbind_base(base)
 
     def _on_event(self, event: Event) -> None:
         match event:

@@ -55,18 +55,18 @@ class _Watch:
             self._socket.close()
             raise
         self._loop = loop
-        self._listeners: dict[object, Callable[[], None]] = {}
+        self._listeners: dict[_Listener, None] = {}
 
     def add(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Tell one more listener; return what ends that."""
-        key = object()
-        self._listeners[key] = changed
+        listener = _Listener(self, changed)
+        self._listeners[listener] = None
+        return listener.end
 
-        def end() -> None:
-            if self._listeners.pop(key, None) is not None and not self._listeners:
-                self._close()
-
-        return end
+    def drop(self, listener: _Listener) -> None:
+        """Tell a listener no more; the last one closes the socket."""
+        if self._listeners.pop(listener, listener) is None and not self._listeners:
+            self._close()
 
     def _readable(self) -> None:
         while True:
@@ -76,8 +76,8 @@ class _Watch:
                 break
             except OSError:  # Too many at a time (ENOBUFS): what was lost is a change too.
                 break
-        for changed in list(self._listeners.values()):
-            changed()
+        for listener in list(self._listeners):
+            listener.changed()
 
     def _close(self) -> None:
         if _watches.get(self._loop) is self:
@@ -85,3 +85,17 @@ class _Watch:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+
+class _Listener:
+    """Who is told of changes: there are as many as sessions."""
+
+    __slots__ = ("_watch", "changed")
+
+    def __init__(self, watch: _Watch, changed: Callable[[], None]) -> None:
+        self._watch = watch
+        self.changed = changed
+
+    def end(self) -> None:
+        """Be told no more; harmless twice."""
+        self._watch.drop(self)

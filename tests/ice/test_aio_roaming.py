@@ -153,25 +153,31 @@ async def test_switched_off_new_addresses_are_not_used() -> None:
 
 
 class Machine:
-    """What Roaming sees of a session and a network that tells of changes."""
+    """What Roaming sees of a session, and of a network that tells of changes."""
 
     def __init__(self, *hosts: str) -> None:
-        self.hosts = list(hosts)
+        self.listed = list(hosts)
         self.bases = {TransportAddress(host, 1) for host in hosts}
         self.refuses = 0
         self.looks = 0
         self.ended = 0
         self.changed = lambda: None
 
-    async def list_hosts(self) -> list[str]:
+    async def hosts(self) -> list[str]:
         self.looks += 1
-        return self.hosts
+        return self.listed
 
-    async def bind(self, host: str) -> None:
+    def bound(self) -> list[TransportAddress]:
+        return list(self.bases)
+
+    async def add_host(self, host: str) -> None:
         if self.refuses:
             self.refuses -= 1
             raise OSError("not yet")
         self.bases.add(TransportAddress(host, 1))
+
+    def drop(self, base: TransportAddress) -> None:
+        self.bases.discard(base)
 
     def watch_interfaces(self, changed: object) -> object:
         self.changed = changed  # type: ignore[assignment]
@@ -181,7 +187,7 @@ class Machine:
         self.ended += 1
 
     def roaming(self, config: RoamingConfig) -> Roaming:
-        return Roaming(config, self, self.list_hosts, lambda: list(self.bases), self.bind, self.bases.discard)  # type: ignore[arg-type]
+        return Roaming(config, self, self)  # type: ignore[arg-type]
 
 
 @virtual_time
@@ -192,7 +198,7 @@ async def test_where_the_system_tells_nothing_is_polled_and_a_crowd_of_changes_i
     roaming.start()
     await asyncio.sleep(3600)
     assert machine.looks == 0
-    machine.hosts = ["192.0.2.2"]
+    machine.listed = ["192.0.2.2"]
     for _ in range(100):
         machine.changed()
         await asyncio.sleep(0.001)
@@ -212,7 +218,7 @@ async def test_an_address_that_cannot_be_bound_yet_is_tried_again_and_not_for_ev
         roaming = machine.roaming(RoamingConfig())
         roaming.start()
         await asyncio.sleep(0)
-        machine.hosts.append("2001:db8::1")
+        machine.listed.append("2001:db8::1")
         machine.refuses = refuses
         machine.changed()
         await asyncio.sleep(60)
