@@ -13,6 +13,11 @@ _ip = functools.lru_cache(maxsize=1024)(ipaddress.ip_address)  # Few hosts are a
 
 
 @functools.lru_cache(maxsize=1024)
+def _canonical(host: str) -> str:
+    return str(ipaddress.ip_address(host))
+
+
+@functools.lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     return _ip(host).is_loopback
 
@@ -69,7 +74,7 @@ class TransportAddress(NamedTuple):
         """
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is not in 0..65535")
-        return cls(str(ipaddress.ip_address(host)), port)
+        return cls(_canonical(host), port)
 
     @property
     def family(self) -> int:

@@ -60,6 +60,7 @@ class TurnClient:
         """Messages that made no sense or came from elsewhere."""
         self._rng = rng
         self._now = 0.0
+        self._owes = False
         self._decoders = {server_path: TurnStreamDecoder()}
         credentials = credentials or config.fixed_credentials
         self._lifetime = None if credentials is None else credentials.lifetime
@@ -138,7 +139,7 @@ class TurnClient:
         Raises:
             ValueError: one of them is no IP literal.
         """
-        self._now = now
+        self._now, self._owes = now, True
         self._rooms.permissions.want([TransportAddress.parse(host, 0).host for host in hosts])
 
     def drop_permission(self, host: str, now: float) -> None:
@@ -146,7 +147,7 @@ class TurnClient:
 
         Nothing that comes from the host is taken from now on.
         """
-        self._now = now
+        self._now, self._owes = now, True
         self._rooms.permissions.drop(host)
         self._rooms.channels.cut(host)
         self._rooms.data.cut(host)
@@ -157,14 +158,14 @@ class TurnClient:
         Raises:
             ValueError: the peer's host is no IP literal.
         """
-        self._now = now
+        self._now, self._owes = now, True
         peer = TransportAddress.parse(*peer)
         self._rooms.permissions.want((peer.host,))
         self._rooms.channels.want(peer, now)
 
     def release_channel(self, peer: tuple[str, int], now: float) -> None:
         """Let a channel run out; its number rests for five minutes after that."""
-        self._now = now
+        self._now, self._owes = now, True
         self._rooms.channels.release(peer)
         self._rooms.data.forget(peer)
 
@@ -174,7 +175,7 @@ class TurnClient:
         Raises:
             ValueError: ``data`` is too long for any datagram, or the peer's host is no IP literal.
         """
-        self._now = now
+        self._now, self._owes = now, True
         peer = TransportAddress.parse(*peer)
         wire = self.encode(peer, data)
         if wire is not None:
@@ -321,7 +322,7 @@ class TurnClient:
 
     def next_effect(self) -> Transmit | Release | None:
         """Return the next thing to send, or the stream to close."""
-        if not self._effects:
+        if not self._effects and (self._owes or self._worth_a_channel):
             self._work(self._now)
         return self._effects.popleft() if self._effects else None
 
@@ -339,5 +340,5 @@ class TurnClient:
         return self._rooms.next_timeout()
 
     def _work(self, now: float) -> None:
-        self._now = now
+        self._now, self._owes = now, False
         self._rooms.work(now)

@@ -124,9 +124,10 @@ class Rooms:
             return
         while self.connections.asks:
             send(self.connections.asks.popleft(), path, now)
-        for peer in self.data.worth_a_channel:
-            self.channels.want(peer, now)
-        self.data.worth_a_channel.clear()
+        if self.data.worth_a_channel:
+            for peer in self.data.worth_a_channel:
+                self.channels.want(peer, now)
+            self.data.worth_a_channel.clear()
         for permission in self.permissions.requests(self.allocation.families, now):
             send(permission, path, now)
         for channel in self.channels.requests(self.allocation.families, now):
@@ -196,17 +197,20 @@ class Rooms:
 
     def _collect(self, now: float) -> None:
         effects, events = self.outbox.effects, self.outbox.events
-        effects.extend(self.requests.effects)
-        self.requests.effects.clear()
+        if self.requests.effects:
+            effects.extend(self.requests.effects)
+            self.requests.effects.clear()
         for room in (self.allocation, self.channels, self.connections):
-            for event in room.events:
-                self._note(event, now)
-                events.append(event)
-            room.events.clear()
-        for permission in self.permissions.events:
-            self._settle(permission)
-            events.append(permission)
-        self.permissions.events.clear()
+            if room.events:
+                for event in room.events:
+                    self._note(event, now)
+                    events.append(event)
+                room.events.clear()
+        if self.permissions.events:
+            for permission in self.permissions.events:
+                self._settle(permission)
+                events.append(permission)
+            self.permissions.events.clear()
         closing = self.allocation.state in (_CLOSING, _DEAD)
         if not closing and self.renewal.is_due(now, self.requests.wants_credentials):
             events.append(CredentialsWanted(self.auth.server_name))
