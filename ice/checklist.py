@@ -203,7 +203,7 @@ class CheckList:
 
     def _first_waiting(self) -> CandidatePair | None:
         for pair in self._pairs:
-            if pair.state is _WAITING and pair.path not in self.triggered:
+            if pair.state is _WAITING and not (self.triggered and pair.path in self.triggered):
                 return pair
         return None
 
@@ -221,7 +221,7 @@ class CheckList:
         """Whether :meth:`next_ordinary` would return a pair."""
         for pair in self._pairs:
             if pair.state is _WAITING:
-                if pair.path not in self.triggered:
+                if not (self.triggered and pair.path in self.triggered):
                     return True
             elif pair.state is _FROZEN and pair.foundation not in self.together.active:
                 return True

@@ -33,7 +33,7 @@ class AgentReceiving(AgentSignalled):
 
         Anything else is dropped and counted.
         """
-        if path in self.relays.by_path:
+        if self.relays.by_path and path in self.relays.by_path:
             self.relays.receive(data, path, now)
             return
         if self._lifecycle.state.is_over or Base.of(path) not in self._sources:

@@ -109,7 +109,18 @@ class RunningSession(QuietEmitter):
         self._gatherer = self._gathering = None
 
     def _on_event(self, event: Event) -> None:
-        match event:
+        match event:  # The cases are tried in turn: those that every session has come first.
+            case StateChanged(_, new, reason):
+                self._route.follow(self._agent.selected_path, self._driver_now())
+                self._tell("statechange", new)
+                if new.is_over:
+                    self._end(reason or FailureReason.CHECKS_FAILED)
+                elif new.is_usable:
+                    self._decided.set()
+            case PairSelected(pair):
+                self._selections += 1
+                self._route.follow(self._agent.selected_path, self._driver_now())
+                self._tell("selectedpair", pair)
             case LocalCandidateFound(candidate):
                 if candidate.type is CandidateType.SERVER_REFLEXIVE and self._gatherer is not None:
                     self._gatherer.note_answer()
@@ -120,17 +131,6 @@ class RunningSession(QuietEmitter):
             case GatheringCompleted():
                 self._tell("candidate", None)
                 self._complete.set()
-            case PairSelected(pair):
-                self._selections += 1
-                self._route.follow(self._agent.selected_path, self._driver_now())
-                self._tell("selectedpair", pair)
-            case StateChanged(_, new, reason):
-                self._route.follow(self._agent.selected_path, self._driver_now())
-                self._tell("statechange", new)
-                if new.is_over:
-                    self._end(reason or FailureReason.CHECKS_FAILED)
-                elif new.is_usable:
-                    self._decided.set()
             case CandidateErrorFound():
                 logger.info("%s", event.error_text)
                 self._tell("candidateerror", event)
