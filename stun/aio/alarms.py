@@ -41,10 +41,30 @@ class Alarms(OfLoop):
     that is a large part of what their timers cost.
     """
 
-    __slots__ = ("_at", "_context", "_entries", "_handle", "_number", "waiting")
+    __slots__ = (
+        "_at",
+        "_context",
+        "_entries",
+        "_handle",
+        "_has_backlog",
+        "_looked_at",
+        "_most_late",
+        "_most_wait",
+        "_number",
+        "waiting",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, most_late: float = 0.02, most_wait: float = 3.0) -> None:
+        """Args:
+        loop: which loop.
+        most_late: how many seconds after a time the loop counts as being behind.
+        most_wait: for how many seconds calls wait for sockets that have more to be read than one turn is given to.
+        """
         super().__init__(loop)
+        self._most_late = most_late
+        self._most_wait = most_wait
+        self._has_backlog = False
+        self._looked_at = 0.0
         self._entries: list[_Entry] = []
         self._number = 0
         self._handle: asyncio.TimerHandle | None = None
@@ -84,8 +104,9 @@ class Alarms(OfLoop):
         loop = self._loop()
         # A loop may run a timer up to its clock's resolution early.
         now = self._at if loop is None else max(loop.time(), self._at)
+        until = self._due_until(now)
         due: list[_Entry] = []
-        while self._entries and self._entries[0][0] <= now:
+        while self._entries and self._entries[0][0] <= until:
             due.append(heappop(self._entries))
         due.reverse()
         try:
@@ -98,3 +119,22 @@ class Alarms(OfLoop):
             for entry in due:
                 heappush(self._entries, entry)
             self._arm()
+
+    def note_backlog(self) -> None:
+        """A socket has been read in this turn of the loop, and there may be more to read."""
+        self._has_backlog = True
+
+    def _due_until(self, now: float) -> float:
+        """Return up to which time calls are made now.
+
+        A loop that is behind has datagrams to read that came before the calls were due. They are read first: most of
+        what a busy process would send again has been answered by then. In each turn of a loop sockets are read before
+        timers, so what was due in the turn before has waited for them, if none of them has more to be read.
+        """
+        has_backlog, self._has_backlog = self._has_backlog, False
+        was_due, self._looked_at = self._looked_at, now
+        while self._entries and self._entries[0][2].call is None:
+            heappop(self._entries)
+        if not self._entries or now <= self._entries[0][0] + self._most_late:
+            return now
+        return min(was_due, now - self._most_wait) if has_backlog else was_due

@@ -30,9 +30,6 @@ class MachineTimer:
 
     The machine is asked once in a turn of the loop, however often the timer is armed in it: finding the soonest of many
     deadlines costs more than most inputs.
-
-    A loop that is behind has datagrams to read that came before the deadline. They are read first, for one turn: most
-    requests that a busy process would send again have been answered by then.
     """
 
     __slots__ = (
@@ -45,16 +42,13 @@ class MachineTimer:
         "_is_arming",
         "_loop",
         "_machine",
-        "_most_late",
-        "_put_off",
         "_stopped",
     )
 
-    def __init__(self, machine: _Timed, driver: _Driver, *, most_late: float = 0.02) -> None:
+    def __init__(self, machine: _Timed, driver: _Driver) -> None:
         """Args:
         machine: whose ``handle_timeout`` to call.
         driver: its ``pump()`` is called after it, to drain the machine and :meth:`arm` the timer again.
-        most_late: how many seconds after a deadline the loop counts as being behind.
         """
         self._machine = machine
         self._driver = driver
@@ -65,8 +59,6 @@ class MachineTimer:
         self._alarm: Alarm | None = None
         self._is_arming = False
         self._at = 0.0
-        self._most_late = most_late
-        self._put_off = False
         self._stopped = False
 
     def arm(self) -> None:
@@ -103,11 +95,6 @@ class MachineTimer:
         self._alarm = None
         # A loop may run a timer up to its clock's resolution early; the machine shall not be woken for nothing.
         now = max(self._loop.time(), self._at)
-        if now > self._at + self._most_late and not self._put_off:
-            self._put_off = True
-            self._alarm = self._alarms.set(now, self._due, self._context)  # Timers come after sockets.
-            return
-        self._put_off = False
         deadline = self._machine.next_timeout()
         if deadline is None:
             return

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from stun.address import TransportAddress
+from stun.aio.alarms import Alarms
 from stun.aio.interfaces import interfaces_of_this_turn
 from stun.aio.netlink import watch_interfaces
 from stun.aio.offload import CoalescedReader, SegmentedSender
@@ -26,6 +27,7 @@ class UdpSocket:
     """A bound, non-blocking UDP socket (:class:`stun.network.DatagramSocket`)."""
 
     __slots__ = (
+        "_alarms",
         "_batch",
         "_closed",
         "_coalesced",
@@ -65,6 +67,7 @@ class UdpSocket:
         self._crowd = min(config.offload.crowd_begins_at, config.batch)
         self._loop = loop
         self._closed = False
+        self._alarms = Alarms.of(loop)
         loop.add_reader(bound.fileno(), self._readable)
 
     def send(self, data: bytes, remote: tuple[str, int]) -> bool:
@@ -153,6 +156,7 @@ class UdpSocket:
             receiver(data, remote)
         if not self._closed:
             self._coalesced.note_crowd()
+            self._alarms.note_backlog()
 
     def _read_coalesced(self) -> None:
         read, receiver = self._coalesced.read, self._receiver
@@ -173,6 +177,7 @@ class UdpSocket:
                 if self._closed:  # By the receiver.
                     return
                 receiver(data, remote)
+        self._alarms.note_backlog()
 
 
 class _ConnectedSocket(UdpSocket):

@@ -133,3 +133,56 @@ async def test_what_was_cancelled_is_not_kept_until_its_time() -> None:
     for _ in range(10_000):
         ours.set(600.0, print, Context()).cancel()
     assert len(ours._entries) < 200
+
+
+class Slow:
+    """A loop whose turns take a quarter of a second; after the first ones its sockets have more to be read."""
+
+    def __init__(self, ours: Alarms, backlogs: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ours = ours
+        self._backlogs = backlogs
+
+    def turn(self) -> None:
+        assert isinstance(self._loop, VirtualTimeLoop)
+        self._loop.advance(0.25)
+        if self._backlogs:
+            self._backlogs -= 1
+            self._ours.note_backlog()
+        if self._loop.time() < 30:
+            self._loop.call_soon(self.turn)
+
+
+@virtual_time
+async def test_a_loop_that_is_behind_reads_for_a_turn_before_it_makes_calls() -> None:
+    ours, log = alarms(), []
+    for at in (0.5, 1.5, 2.5, 20.5):
+        ours.set(at, noting(log, at), Context())
+    Slow(ours, backlogs=0).turn()
+    await asyncio.sleep(40)
+    waited = [made - float(str(at)) for made, at in log]
+    assert [at for _, at in log] == [0.5, 1.5, 2.5, 20.5]
+    assert all(0.25 <= each <= 0.75 for each in waited), "the turn that it became due in, and the one after"
+
+
+@pytest.mark.parametrize(("backlogs", "made_at"), [(0, 2.0), (6, 2.0), (12, 3.25), (1000, 4.5)])
+@virtual_time
+async def test_calls_wait_while_sockets_have_more_to_be_read_but_not_for_ever(backlogs: int, made_at: float) -> None:
+    ours, log = alarms(), []
+    ours.set(1.5, noting(log, "due"), Context())
+    Slow(ours, backlogs).turn()
+    await asyncio.sleep(40)
+    assert log == [(made_at, "due")]
+
+
+@virtual_time
+async def test_a_call_that_was_cancelled_makes_no_loop_late() -> None:
+    ours, log = alarms(), []
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    ours.set(1.0, noting(log, "never"), Context()).cancel()
+    ours.set(9.995, noting(log, "due"), Context())
+    loop.advance(10.0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert log == [(10.0, "due")]
