@@ -7,6 +7,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -153,8 +154,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Open the list of interop tests that could not run."""
+    """Open the list of interop tests that could not run, and let programs under test be interrupted."""
     config.stash[_not_run] = {}
+    # Where a script started pytest in its background SIGINT is ignored, and every child would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
