@@ -3,62 +3,44 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-STRICT = [sys.executable, "-W", "error"]
+from tests.examples.program import EXAMPLES, rest, start
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start a Python program with its output in a pipe; every warning in it is an error."""
-    return subprocess.Popen(
-        [*STRICT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, bufsize=1
-    )
-
-
-@pytest.mark.timeout(60)
 def test_ice_connect_between_two_processes() -> None:
-    script = str(EXAMPLES / "ice_connect.py")
-    with start(script, "listen", "--loopback") as listener:
+    with start("ice_connect.py", "listen", "--loopback") as listener:
         assert listener.stdout is not None
         announced = re.fullmatch(r"signalling on TCP port (\d+)\n", listener.stdout.readline())
         assert announced is not None
-        with start(script, "connect", "localhost", announced[1], "--loopback") as caller:
-            heard_by_caller, _ = caller.communicate(timeout=30)
-        heard_by_listener, _ = listener.communicate(timeout=30)
+        with start("ice_connect.py", "connect", "localhost", announced[1], "--loopback") as caller:
+            heard_by_caller = rest(caller)
+        heard_by_listener = rest(listener)
     assert caller.returncode == listener.returncode == 0, heard_by_caller + heard_by_listener
     for output, peer in ((heard_by_caller, "listener"), (heard_by_listener, "caller")):
         assert output.startswith("direct path: ")
         assert [f"received: hello {number} from the {peer}" for number in range(3)] == output.splitlines()[1:]
 
 
-@pytest.mark.timeout(60)
 def test_ice_connect_says_why_it_cannot_connect() -> None:
-    with start(str(EXAMPLES / "ice_connect.py"), "connect", "127.0.0.1", "1") as caller:
-        output, _ = caller.communicate(timeout=30)
+    with start("ice_connect.py", "connect", "127.0.0.1", "1") as caller:
+        output = rest(caller)
     assert caller.returncode == 1
     assert output.startswith("no path: ")
     assert "Traceback" not in output
 
 
-@pytest.mark.timeout(60)
 def test_peers_share_the_port_of_ice_mux_server() -> None:
-    with start(str(EXAMPLES / "ice_mux_server.py"), "--loopback") as server:
-        try:
-            assert server.stdout is not None
-            announced = re.fullmatch(r"signalling on TCP port (\d+)\n", server.stdout.readline())
-            assert announced is not None
-            command = [str(EXAMPLES / "ice_connect.py"), "connect", "localhost", announced[1], "--loopback"]
-            callers = [start(*command) for _ in range(3)]
-            heard = [caller.communicate(timeout=30)[0] for caller in callers]
-            ports = {re.fullmatch(r"a peer is there: \d at port (\d+)\n", server.stdout.readline())[1] for _ in heard}
-        finally:
-            server.kill()
+    with ExitStack() as stack:
+        server = stack.enter_context(start("ice_mux_server.py", "--loopback"))
+        assert server.stdout is not None
+        announced = re.fullmatch(r"signalling on TCP port (\d+)\n", server.stdout.readline())
+        assert announced is not None
+        command = ("ice_connect.py", "connect", "localhost", announced[1], "--loopback")
+        callers = [stack.enter_context(start(*command)) for _ in range(3)]
+        heard = [rest(caller) for caller in callers]
+        ports = {re.fullmatch(r"a peer is there: \d at port (\d+)\n", server.stdout.readline())[1] for _ in heard}
     assert len(ports) == 1
     for caller, output in zip(callers, heard, strict=True):
         assert caller.returncode == 0, output

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
-import pytest
+from tests.examples.program import EXAMPLES, PATIENCE, ROOT, STRICT, rest, start
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-W", "error", str(ROOT / "examples" / "libp2p_circuit.py")]
+EXAMPLE = "libp2p_circuit.py"
 ANSWER = "answer: hello listener, this came through a relay that cannot read it"
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, bufsize=1
-    )
 
 
 def first_line(process: subprocess.Popen[str], before: str) -> str:
@@ -27,35 +18,34 @@ def first_line(process: subprocess.Popen[str], before: str) -> str:
     return line.removeprefix(before)
 
 
-@pytest.mark.timeout(60)
 def test_everything_in_one_process() -> None:
-    run = subprocess.run(COMMAND, capture_output=True, text=True, timeout=50, cwd=ROOT, check=True)
+    run = subprocess.run(
+        [*STRICT, str(EXAMPLES / EXAMPLE)], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=True
+    )
     assert run.stdout.splitlines() == ["limit: Limit(duration=120, data=131072)", ANSWER]
     assert run.stderr == ""
 
 
-@pytest.mark.timeout(60)
 def test_each_part_in_its_own_process() -> None:
-    with start("relay") as relay:
+    with start(EXAMPLE, "relay") as relay:
         address = first_line(relay, "relay at ")
-        with start("listen", address) as listener:
+        with start(EXAMPLE, "listen", address) as listener:
             circuit = first_line(listener, "reachable at ")
             assert circuit.startswith(f"{address}/p2p-circuit/p2p/")
-            with start("call", circuit) as caller:
-                output, _ = caller.communicate(timeout=30)
+            with start(EXAMPLE, "call", circuit) as caller:
+                output = rest(caller)
             assert ANSWER in output
             for process in (listener, relay):
                 process.send_signal(signal.SIGINT)
-            assert listener.communicate(timeout=20)[0] == ""
-        assert relay.communicate(timeout=20)[0] == ""
+            assert rest(listener) == ""
+        assert rest(relay) == ""
     assert (caller.returncode, listener.returncode, relay.returncode) == (0, 0, 0)
 
 
-@pytest.mark.timeout(60)
 def test_a_caller_without_a_relay_says_so() -> None:
     peer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
-    with start("call", f"/ip4/127.0.0.1/tcp/1/p2p/{peer}/p2p-circuit/p2p/{peer}") as caller:
-        output, _ = caller.communicate(timeout=30)
+    with start(EXAMPLE, "call", f"/ip4/127.0.0.1/tcp/1/p2p/{peer}/p2p-circuit/p2p/{peer}") as caller:
+        output = rest(caller)
     assert caller.returncode == 1
     assert output.startswith("no connection: ")
     assert "Traceback" not in output
