@@ -13,6 +13,7 @@ from ice.aio.tcp_sockets import SystemTcp
 from ice.tcp import ConnectError
 from ice.tcp_config import TcpConfig
 from stun.address import TransportAddress
+from tests.ports import silent_port
 
 ANY = TransportAddress("127.0.0.1", 0)
 
@@ -49,13 +50,12 @@ async def test_a_port_that_listens_can_dial_as_well_and_keeps_its_ttl() -> None:
 
 async def test_why_a_connection_was_not_opened() -> None:
     tcp = SystemTcp()
-    closed = tcp.listen(ANY, lambda *_: None, 1)
-    closed.close()
-    outcome = Outcome()
-    tcp.dial(ANY, closed.local, outcome.future.set_result)
-    assert await outcome.get() is ConnectError.REFUSED
-    with pytest.raises(OSError, match="assign"):
-        tcp.dial(TransportAddress("192.0.2.77", 0), closed.local, lambda _: None)
+    with silent_port() as closed:
+        outcome = Outcome()
+        tcp.dial(ANY, closed, outcome.future.set_result)
+        assert await outcome.get() is ConnectError.REFUSED
+        with pytest.raises(OSError, match="assign"):
+            tcp.dial(TransportAddress("192.0.2.77", 0), closed, lambda _: None)
     with pytest.raises(OSError, match="assign"):
         tcp.listen(TransportAddress("192.0.2.77", 0), lambda *_: None, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -16,6 +17,13 @@ from turn.config import TurnServerConfig
 
 USER, PASSWORD, REALM = "maria", "secret word", "example.org"
 STATIC_USER = ("--lt-cred-mech", f"--user={USER}:{PASSWORD}", f"--realm={REALM}")
+
+START_TIMEOUT = 30.0
+"""How long a server may take to start, in seconds."""
+FIRST_PORT = 10_000
+"""Where free ports are looked for from."""
+TRIES = 500
+"""How many are looked at."""
 
 needs_coturn = pytest.mark.skipif(shutil.which("turnserver") is None, reason="needs coturn: install the package coturn")
 
@@ -74,7 +82,7 @@ async def coturn(
         )
         try:
             for used in [port] if certificate is None else [port, tls_port]:
-                await _until_it_listens(used, process)
+                await until_it_listens(used, process)
             yield Coturn(port, tls_port, log, process)
         finally:
             if process.returncode is None:
@@ -91,25 +99,49 @@ def a_config(url: str, **settings: object) -> TurnServerConfig:
 
 
 def free_port_pairs(count: int) -> list[int]:
-    """Return ports that are free, each with the one above it, which coturn takes too."""
+    """Return ports that are free for UDP and TCP, each with the one above it, which coturn takes too.
+
+    They are below those that the system gives out by itself: until a server has them nobody gets them by chance.
+    """
     found: list[int] = []
-    for _ in range(200):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            if all(abs(port - other) > 1 for other in found):
-                found.append(port)
-            if len(found) == count:
-                return found
+    for port in random.sample(range(FIRST_PORT, _first_given_out() - 1, 2), TRIES):
+        if _is_free(port) and _is_free(port + 1):
+            found.append(port)
+        if len(found) == count:
+            return found
     raise AssertionError("no two ports in a row are free")
 
 
-async def _until_it_listens(port: int, process: asyncio.subprocess.Process) -> None:
-    for _ in range(200):
+def _first_given_out() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")):
+            with socket.socket(family, kind) as probe:
+                try:
+                    probe.bind((host, port))
+                except OSError:
+                    return False
+    return True
+
+
+async def until_udp_is_taken(port: int) -> None:
+    """Return when somebody has a port of UDP: looked up, because who tried to bind it would be in the way."""
+    async with asyncio.timeout(START_TIMEOUT):
+        while not _has_udp(port):
+            await asyncio.sleep(0.02)
+
+
+def _has_udp(port: int) -> bool:
+    lines = [line for name in ("udp", "udp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines)
+
+
+async def until_it_listens(port: int, process: asyncio.subprocess.Process) -> None:
+    """Return when a server takes connections at a port of TCP."""
+    for _ in range(round(START_TIMEOUT / 0.05)):
         assert process.returncode is None, "coturn has ended"
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -19,6 +19,7 @@ from stun.address import TransportAddress
 from stun.aio import UdpNetwork
 from stun.config import StreamConfig, TransactionConfig
 from tests.interop.coturn import STATIC_USER, Coturn, a_config, coturn, free_port_pairs, needs_coturn
+from tests.ports import silent_port
 from tests.stun.certificates import Authority
 from turn import errors
 from turn.config import (
@@ -182,11 +183,11 @@ async def test_a_certificate_for_another_name(protocol: str, tmp_path: Path) -> 
 
 
 async def test_a_server_that_is_not_there() -> None:
-    (port,) = free_port_pairs(1)
-    with pytest.raises(errors.TurnUnreachableError, match="refused"):
-        await turn.allocate(a_config(f"turn:127.0.0.1:{port}?transport=tcp", client=IMPATIENT))
-    with pytest.raises(errors.TurnTimeoutError, match="no response"):
-        await turn.allocate(a_config(f"turn:127.0.0.1:{port}", client=IMPATIENT))
+    with silent_port() as address:
+        with pytest.raises(errors.TurnUnreachableError, match="refused"):
+            await turn.allocate(a_config(f"turn:{address}?transport=tcp", client=IMPATIENT))
+        with pytest.raises(errors.TurnTimeoutError, match="no response"):
+            await turn.allocate(a_config(f"turn:{address}", client=IMPATIENT))
     with pytest.raises(errors.TurnResolveError, match="does not resolve"):
         await turn.allocate(a_config("turn:nowhere.invalid:3478", client=IMPATIENT))
 

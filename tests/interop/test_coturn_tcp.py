@@ -10,7 +10,8 @@ import pytest
 
 import turn
 from stun.address import TransportAddress
-from tests.interop.coturn import STATIC_USER, a_config, coturn, free_port_pairs, needs_coturn
+from tests.interop.coturn import STATIC_USER, a_config, coturn, needs_coturn
+from tests.ports import silent_port
 from tests.stun.certificates import Authority
 from turn import errors
 from turn.config import (
@@ -37,7 +38,6 @@ async def test_it_connects_to_peers(protocol: str, host: str, tmp_path: Path) ->
     certificate = Path(authority.issue("localhost", *HOSTS))
     listener = await asyncio.start_server(echo, "127.0.0.1", 0)
     peer = TransportAddress(*listener.sockets[0].getsockname())
-    (closed_port,) = free_port_pairs(1)
     async with coturn(tmp_path, *STATIC_USER, certificate=certificate) as server:
         config = a_config(server.url(protocol, host), transport=RelayTransport.TCP, ssl_context=authority.context)
         async with turn.allocate(config) as allocation:
@@ -46,11 +46,12 @@ async def test_it_connects_to_peers(protocol: str, host: str, tmp_path: Path) ->
                 assert stream.peer == peer
                 await stream.write(b"a" * 100_000)
                 assert await stream.read_exactly(100_000) == b"a" * 100_000
-            with pytest.raises(errors.TurnConnectionTimeoutError) as caught:
-                await allocation.connect(TransportAddress("127.0.0.1", closed_port))
-            assert caught.value.code == 447
-            with pytest.raises(errors.TurnConnectionTimeoutError, match="a moment ago"):
-                await allocation.connect(TransportAddress("127.0.0.1", closed_port))
+            with silent_port() as closed:
+                with pytest.raises(errors.TurnConnectionTimeoutError) as caught:
+                    await allocation.connect(closed)
+                assert caught.value.code == 447
+                with pytest.raises(errors.TurnConnectionTimeoutError, match="a moment ago"):
+                    await allocation.connect(closed)
     listener.close()
     await listener.wait_closed()
 

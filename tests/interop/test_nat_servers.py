@@ -20,7 +20,7 @@ from stun.address import TransportAddress, TransportProtocol
 from stun.aio import BehaviourServing, LinkOptions, StunServer, ask, examine_nat, examine_tcp_mapping, serve
 from stun.behaviour import Filtering, Mapping, NatTest
 from stun.errors import StunCertificateError
-from tests.interop.coturn import free_port_pairs, needs_coturn
+from tests.interop.coturn import free_port_pairs, needs_coturn, until_it_listens, until_udp_is_taken
 from tests.stun.certificates import Authority
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
@@ -37,26 +37,12 @@ async def running(program: str, *arguments: str, ready: int, protocol: int = soc
         program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=-2
     )
     try:
-        async with asyncio.timeout(20):
-            while not _is_taken(ready, protocol):
-                assert process.returncode is None, f"{program} has ended"
-                await asyncio.sleep(0.05)
+        await (until_it_listens(ready, process) if protocol == socket.SOCK_STREAM else until_udp_is_taken(ready))
         yield
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-def _is_taken(port: int, protocol: int) -> bool:
-    with socket.socket(socket.AF_INET, protocol) as probe:
-        if protocol == socket.SOCK_STREAM:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False
 
 
 def coturn_options(folder: Path, port: int, *options: str) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from stun.aio import ask, serve
 from stun.auth import LongTermClient
 from stun.config import BindingClientConfig, TransactionConfig
 from stun.errors import StunAuthenticationError, StunResponseError
+from tests.interop.coturn import free_port_pairs, until_it_listens
 
 pytestmark = [
     pytest.mark.interop,
@@ -33,24 +33,10 @@ PATIENT = BindingClientConfig(transaction=TransactionConfig(initial_rto=0.1, sen
 AUTHENTICATED = ("--secure-stun", "--lt-cred-mech", "--user=maria:secret word", "--realm=example.org")
 
 
-def two_free_ports() -> int:
-    """Return a port that is free with the one above it, which coturn takes too."""
-    for _ in range(50):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-    raise AssertionError("no two ports in a row are free")
-
-
 @asynccontextmanager
 async def coturn(folder: Path, *options: str) -> AsyncIterator[int]:
     """Run coturn on loopback and yield its port."""
-    port = two_free_ports()
+    (port,) = free_port_pairs(1)
     process = await asyncio.create_subprocess_exec(
         "turnserver",
         *("-n", "--no-tls", "--no-dtls", "--no-cli", "--log-file=stdout", "--simple-log"),
@@ -62,24 +48,11 @@ async def coturn(folder: Path, *options: str) -> AsyncIterator[int]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _until_it_listens(port)
+        await until_it_listens(port, process)
         yield port
     finally:
         process.terminate()
         await process.wait()
-
-
-async def _until_it_listens(port: int) -> None:
-    for _ in range(100):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.1)
-        else:
-            writer.close()
-            await writer.wait_closed()
-            return
-    raise AssertionError("coturn does not listen")
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -15,7 +15,7 @@ import pytest
 
 import turn
 from stun.address import TransportProtocol
-from tests.interop.coturn import _until_it_listens, free_port_pairs
+from tests.interop.coturn import free_port_pairs, until_it_listens, until_udp_is_taken
 from tests.stun.certificates import Authority
 from tests.tools import ROOT
 from tests.turn.aio.service.running import PASSWORD, SECRET, USER, running
@@ -49,7 +49,7 @@ async def peer(host: str = "127.0.0.1") -> AsyncIterator[int]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await asyncio.sleep(0.3)
+        await until_udp_is_taken(port + 1)
         yield port
     finally:
         process.terminate()
@@ -167,7 +167,7 @@ async def test_coturn_takes_the_same_time_limited_credentials(tmp_path: Path) ->
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _until_it_listens(port, process)
+        await until_it_listens(port, process)
         good = rest_credentials(SECRET, "carol", 60, time.time())
         config = turn.TurnServerConfig(url=f"turn:127.0.0.1:{port}", username=good.username, password=good.password)
         async with turn.allocate(config) as allocation:

@@ -12,9 +12,10 @@ from lastresort.commands.nat import Examination
 from lastresort.nat_outlook import PeerClass, Way, outlook, peer_class
 from lastresort.nat_output import as_json, as_text
 from stun.address import TransportAddress
-from stun.aio import BehaviourServing, UdpNetwork, serve
+from stun.aio import BehaviourServing, serve
 from stun.behaviour import Allocation, Filtering, Hairpin, Lifetime, Mapping, NatReport, NatTest
 from tests.lastresort.command import run
+from tests.ports import silent_port
 from tests.simulation import World
 from tests.simulation.nat_behaviour import NatBehaviour, PortAllocation
 from tests.simulation.oracle import Reach, reach
@@ -168,9 +169,8 @@ async def test_two_ordinary_servers() -> None:
 
 
 async def test_no_answer_is_status_1_and_no_server_is_none() -> None:
-    mute = UdpNetwork().bind_now(TransportAddress("127.0.0.1", 0), lambda data, remote: None)
-    status, output, _ = await run("nat", str(mute.local), "--json", "--no-port-mapping")
-    mute.close()
+    with silent_port() as mute:
+        status, output, _ = await run("nat", str(mute), "--json", "--no-port-mapping")
     said = json.loads(output)
     assert (status, said["class"], said["udp"][0]["mapped"]) == (1, "blocked", None)
     assert "over TCP" in said["problems"][0]
@@ -185,17 +185,16 @@ async def test_no_answer_is_status_1_and_no_server_is_none() -> None:
 
 
 async def test_a_server_that_is_silent_is_not_the_network() -> None:
-    mute = UdpNetwork().bind_now(TransportAddress("127.0.0.3", 0), lambda data, remote: None)
     behaviour = BehaviourServing(other_hosts=["127.0.0.2"], port=0)
-    async with await serve(["127.0.0.1"], 0, behaviour=behaviour) as server:
-        status, output, _ = await run("nat", str(mute.local), str(server.udp[0]), "--json", "--no-port-mapping")
-    mute.close()
+    with silent_port("127.0.0.3") as mute:
+        async with await serve(["127.0.0.1"], 0, behaviour=behaviour) as server:
+            status, output, _ = await run("nat", str(mute), str(server.udp[0]), "--json", "--no-port-mapping")
     said = json.loads(output)
     assert (status, said["class"], len(said["udp"])) == (0, "open", 1)
     assert said["udp"][0]["server"] == str(server.udp[0])
     assert said["tcp"] == {"reachable": True, "mapping": "endpoint-independent"}
     assert sorted(problem.partition(": ")[0] for problem in said["problems"]) == [
-        f"{mute.local} over {protocol}" for protocol in ("TCP", "UDP")
+        f"{mute} over {protocol}" for protocol in ("TCP", "UDP")
     ]
 
 

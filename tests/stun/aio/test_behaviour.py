@@ -17,6 +17,7 @@ from stun.aio.udp import UdpNetwork
 from stun.behaviour import Filtering, Mapping, NatTest
 from stun.behaviour_client import ALL_TESTS
 from stun.config import BehaviourClientConfig, TransactionConfig
+from tests.ports import silent_port
 from tests.simulation import LinkProfile, World
 from tests.simulation.loop import virtual_time
 from tests.simulation.nat_behaviour import NatBehaviour
@@ -64,12 +65,11 @@ async def test_a_server_with_two_ports() -> None:
 
 
 async def test_a_server_that_is_not_there() -> None:
-    mute = UdpNetwork().bind_now(TransportAddress("127.0.0.1", 0), lambda data, remote: None)
-    report = await examine_nat(mute.local, config=FAST)
-    assert report.mapped is None
-    with pytest.raises(OSError, match=r"refused|failed"):
-        await examine_tcp_mapping(mute.local)
-    mute.close()
+    with silent_port() as address:
+        report = await examine_nat(address, config=FAST)
+        assert report.mapped is None
+        with pytest.raises(OSError, match=r"refused|failed"):
+            await examine_tcp_mapping(address)
 
 
 async def test_the_route_decides_the_address() -> None:

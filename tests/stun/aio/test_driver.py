@@ -13,6 +13,7 @@ from stun.binding import BindingClient, BindingEvent, BindingFailed, FailureReas
 from stun.binding_server import BindingServer
 from stun.config import BindingServerConfig, StreamConfig
 from stun.machine import Deadline, Outbox, Release, Transmit
+from tests.ports import silent_port
 from tests.simulation import LinkProfile, World
 from tests.simulation.loop import virtual_time
 from tests.simulation.realm import Fate
@@ -252,12 +253,8 @@ async def test_a_reader_that_does_not_read_is_cut_off() -> None:
 async def test_a_connection_that_nobody_takes() -> None:
     machine = Recorder()
     driver = StreamDriver(machine, UdpNetwork(), lambda event: None)
-    listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    listener.close()
-    await listener.wait_closed()
-    with pytest.raises(OSError):
-        await driver.connect(TransportAddress("127.0.0.1", port))
+    with silent_port() as address, pytest.raises(OSError):
+        await driver.connect(address)
     driver.close()
 
 

@@ -20,6 +20,7 @@ from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.tls import TlsListener, serve_tls, server_context
 from stun.config import DtlsConfig, ListenerConfig, StreamConfig
 from stun.errors import StunCertificateError, StunConfigurationError, StunHandshakeError, StunLinkError
+from tests.ports import silent_port
 from tests.stun.certificates import Authority
 
 UDP, TCP, TLS, DTLS = TransportProtocol
@@ -269,10 +270,9 @@ async def test_the_server_ends_it(protocol: TransportProtocol, authority: Author
 
 @pytest.mark.parametrize("protocol", [TCP, TLS])
 async def test_nobody_listens(protocol: TransportProtocol) -> None:
-    taken = UdpNetwork().bind_now(HERE, lambda data, remote: None)
-    with pytest.raises(StunLinkError, match=f"^{taken.local} over {protocol.upper()}: Connection refused$"):
-        await Inbox().open(taken.local, protocol)
-    taken.close()
+    refused = f"over {protocol.upper()}: Connection refused$"
+    with silent_port() as address, pytest.raises(StunLinkError, match=f"^{address} {refused}"):
+        await Inbox().open(address, protocol)
 
 
 async def test_a_server_that_says_nothing() -> None:

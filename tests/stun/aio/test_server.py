@@ -17,6 +17,7 @@ from stun.binding_server import BindingServer
 from stun.config import BindingClientConfig, BindingServerConfig, TransactionConfig
 from stun.errors import StunAuthenticationError, StunError, StunLinkError, StunResponseError, StunTimeoutError
 from stun.message import Message, MessageClass, Method, parse_classic
+from tests.ports import silent_port
 
 HOSTS = ["127.0.0.1", "::1"]
 UDP, TCP = TransportProtocol.UDP, TransportProtocol.TCP
@@ -125,38 +126,28 @@ async def test_a_silent_connection_is_closed() -> None:
         writer.close()
 
 
-async def a_mute() -> tuple[TransportAddress, object]:
-    network = UdpNetwork()
-    bound = await network.bind(TransportAddress("127.0.0.1", 0), lambda data, remote: None)
-    return bound.local, bound
-
-
 async def test_nobody_answers() -> None:
-    address, bound = await a_mute()
-    with pytest.raises(StunTimeoutError):
+    with silent_port() as address, pytest.raises(StunTimeoutError):
         await ask(address, config=QUICK)
-    bound.close()  # type: ignore[attr-defined]
 
 
 async def test_a_dead_address_costs_a_moment_only() -> None:
-    address, bound = await a_mute()
-    async with await serve(["127.0.0.1"], 0) as server:
-        async with asyncio.timeout(5):
-            mapped = await ask_any([address, server.udp[0]], config=BindingClientConfig(stagger=0.02))
-        assert mapped.path.remote == server.udp[0]
-    bound.close()  # type: ignore[attr-defined]
+    with silent_port() as address:
+        async with await serve(["127.0.0.1"], 0) as server:
+            async with asyncio.timeout(5):
+                mapped = await ask_any([address, server.udp[0]], config=BindingClientConfig(stagger=0.02))
+            assert mapped.path.remote == server.udp[0]
 
 
 async def test_when_all_fail_the_last_problem_is_told() -> None:
-    address, bound = await a_mute()
-    with pytest.raises(StunTimeoutError):
-        await ask_any([address, address], config=QUICK)
-    with pytest.raises(ValueError):
-        await ask_any([])
-    with pytest.raises(StunLinkError, match="over TLS: Connection refused") as refused:
-        await ask(address, protocol=TransportProtocol.TLS)
-    assert refused.value.server == f"{address} over TLS"
-    bound.close()  # type: ignore[attr-defined]
+    with silent_port() as address:
+        with pytest.raises(StunTimeoutError):
+            await ask_any([address, address], config=QUICK)
+        with pytest.raises(ValueError):
+            await ask_any([])
+        with pytest.raises(StunLinkError, match="over TLS: Connection refused") as refused:
+            await ask(address, protocol=TransportProtocol.TLS)
+        assert refused.value.server == f"{address} over TLS"
 
 
 class Grumpy(BindingServer):

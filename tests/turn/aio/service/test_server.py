@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import turn
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio import UdpNetwork, ask
+from tests.ports import no_udp_port
 from tests.stun.certificates import Authority
 from tests.turn.aio.service.running import SECRET, config_for, running, tcp_echo, udp_echo
 from turn.aio.service import TurnService
@@ -190,13 +190,11 @@ async def test_refusals_reach_the_client() -> None:
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="needs the error queue of Linux sockets")
 async def test_icmp_errors_are_told() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        closed = TransportAddress(*nobody.getsockname())
     async with running(UDP) as service, udp_echo() as peer, turn.allocate(config_for(service)) as allocation:
         await allocation.permit("127.0.0.1")
-        allocation.send(b"anybody?", closed)
-        await until(lambda: service.stats.icmp == 1)
+        with no_udp_port() as closed:
+            allocation.send(b"anybody?", closed)
+            await until(lambda: service.stats.icmp == 1)
         allocation.send(b"hello", peer)  # the error does not spoil what comes next
         assert await asyncio.wait_for(allocation.receive(), 5) == (b"hello", peer)
 
