@@ -8,13 +8,14 @@ import inspect
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests import tools
+from tests.steady_loop import SteadyLoop
 
 LEAK_GRACE = 1.0
 """How long a test's tasks may take to end after the test, in seconds of its loop's time."""
@@ -84,6 +85,18 @@ def artifacts() -> Path:
     folder = tools.ROOT / "artifacts"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+# ---------------------------------------------------------------- loops
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Time limits in tests are those of a machine that is never busy, except where real peers have theirs."""
+    if item.get_closest_marker("interop") or item.get_closest_marker("browser"):
+        return {"system": asyncio.new_event_loop}
+    return {"steady": SteadyLoop}
 
 
 # ---------------------------------------------------------------- leaks
