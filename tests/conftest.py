@@ -22,9 +22,11 @@ LEAK_GRACE = 1.0
 
 _not_run = pytest.StashKey[dict[str, str]]()
 
-hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, database=None)
-hypothesis.settings.register_profile("deep", deadline=None, max_examples=5000)
+# No profile has a limit of wall-clock time, which a busy machine would miss: too_slow is one for making examples.
+_timeless = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("dev", _timeless, max_examples=50)
+hypothesis.settings.register_profile("ci", _timeless, max_examples=100, derandomize=True, database=None)
+hypothesis.settings.register_profile("deep", _timeless, max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
