@@ -88,7 +88,7 @@ async def talk(first: ice.Session, second: ice.Session) -> None:
 
 async def no_allocation_left(server: Coturn, released: int) -> None:
     """Wait until coturn has seen ``released`` allocations deleted by their clients."""
-    for _ in range(100):
+    for _ in range(1000):
         if server.said("refreshed, realm=<example.org>, username=<maria>, lifetime=0") >= released:
             return
         await asyncio.sleep(0.02)

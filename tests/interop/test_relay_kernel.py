@@ -43,7 +43,7 @@ async def connect(made: Street, relay: str, peer: str, *options: str) -> tuple[i
     """Echo some bytes by the peer's /webrtc address, once the peer has its reservation."""
     address = f"{relay}/p2p-circuit/webrtc/p2p/{peer.rpartition('/p2p/')[2]}"
     command = " ".join(("echo hello |", *LASTRESORT, "connect --json", *options, address))
-    for _ in range(20):
+    for _ in range(100):
         status, out, err = await made.run(made.client, "sh", "-c", command)
         if status == 0 or "not at that relay" not in err:
             return status, out, err

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lastresort.command import Command, run, running
+from tests.lastresort.command import PATIENCE, Command, run, running
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
@@ -111,7 +111,7 @@ async def test_a_pipe_ends_when_the_peer_is_gone_whatever_the_input_does() -> No
         assert b"connected" in await command.process.stderr.readline()
         await other.stop(signal.SIGTERM)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await command.process.wait()
 
 

@@ -105,7 +105,7 @@ async def test_the_command_serves_two_addresses() -> None:
     said = json.loads(await process.stdout.readline())
     assert len(said["udp"]) == len(said["tcp"]) == 4
     host, _, port = said["udp"][0].rpartition(":")
-    report = await examine_nat(TransportAddress(host, int(port)), tests=frozenset({NatTest.MAPPING}), config=FAST)
+    report = await examine_nat(TransportAddress(host, int(port)), tests=frozenset({NatTest.MAPPING}))
     assert report.mapping is Mapping.ENDPOINT_INDEPENDENT
     process.terminate()
     assert await process.wait() == 0
