@@ -52,12 +52,17 @@ INTERPRETED = {
 
 HOT_SHELLS = (
     "ice/aio/base_receiver.py",
+    "ice/aio/driver.py",
     "ice/aio/flag.py",
     "ice/aio/inbox.py",
+    "ice/aio/portmapping.py",
     "ice/aio/route.py",
     "ice/aio/stats.py",
+    "stun/aio/driver.py",
     "stun/aio/offload.py",
+    "stun/aio/stream_driver.py",
     "stun/aio/timer.py",
+    "stun/aio/udp_socket.py",
 )
 
 

@@ -33,7 +33,7 @@ class BaseReceiver:
 
     def open_to(self, bound: TransportAddress) -> None:
         """The socket is a base of the agent."""
-        self._local, self._sources = bound, self._driver.machine.accepted_sources(bound)
+        self._local, self._sources = bound, self._driver.agent.accepted_sources(bound)
 
     def receive(self, data: bytes, remote: tuple[str, int]) -> None:
         """Take one datagram."""

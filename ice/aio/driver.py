@@ -57,13 +57,12 @@ class AgentDriver(Driver[Event]):
         "_soon",
         "_tasks",
         "_traffic",
+        "agent",
         "finished",
         "path",
         "seat",
         "tcp",
     )
-
-    machine: Agent
 
     def __init__(
         self,
@@ -86,6 +85,8 @@ class AgentDriver(Driver[Event]):
             MuxError: the network is shared, and has no room.
         """
         super().__init__(agent, network, on_event)
+        self.agent = agent
+        """What is run."""
         self._links: ServerLinks | None = None
         self.finished = Flag()
         """Set when everything is closed."""
@@ -116,11 +117,11 @@ class AgentDriver(Driver[Event]):
         """
         receiver = BaseReceiver(self, self._put, self._traffic)
         socket = await (self.seat or self.network).bind(wanted, receiver.receive)
-        if self._closed or self.machine.state.is_over:
+        if self._closed or self.agent.state.is_over:
             socket.close()
             raise OSError("the session is closed")
         self.sockets += (socket,)
-        self.machine.add_local_base(socket.local, self._loop.time())
+        self.agent.add_local_base(socket.local, self._loop.time())
         receiver.open_to(socket.local)
 
     def bases(self) -> list[TransportAddress]:
@@ -131,8 +132,8 @@ class AgentDriver(Driver[Event]):
         """The address of a base is gone: close its socket."""
         self.unbind(base)
         now = self._loop.time()
-        self.machine.remove_local_base(base, now)
-        self.machine.remove_tcp_bases(base.host, now)
+        self.agent.remove_local_base(base, now)
+        self.agent.remove_tcp_bases(base.host, now)
         self.pump()
 
     def pump_soon(self) -> None:
@@ -161,10 +162,10 @@ class AgentDriver(Driver[Event]):
         self._leave()
         for task in self._tasks:
             task.cancel()
-        if self.machine.relays.is_idle:
+        if self.agent.relays.is_idle:
             self.close()
             return
-        patience = max(relay.config.client.close_timeout for relay in self.machine.relays.by_path.values())
+        patience = max(relay.config.client.close_timeout for relay in self.agent.relays.by_path.values())
         self._retired = self._loop.call_later(patience, self.close)
 
     def close(self) -> None:
@@ -193,7 +194,7 @@ class AgentDriver(Driver[Event]):
             self.path = event.pair.path  # Rather than another one that is equal.
         if self.seat is not None and isinstance(event, Restarted):
             try:
-                self.seat.set_ufrags(self.machine.local_ufrags)
+                self.seat.set_ufrags(self.agent.local_ufrags)
             except MuxError as error:  # One in 2^48: the peer's checks get lost, ours find the way without.
                 logger.warning("checks of the restarted session do not reach it: %s", error)
         self._on_event(event)
@@ -204,7 +205,7 @@ class AgentDriver(Driver[Event]):
         """Return what sends data on a path that begins at a relayed base or runs over TCP; None for any other."""
         if path.protocol is TransportProtocol.TCP:
             return self.tcp.sender(path)
-        relay = self.machine.relays.by_base.get(Base.of(path))
+        relay = self.agent.relays.by_base.get(Base.of(path))
         if relay is None or relay.client is None or relay.path is None or self._links is None:
             return None
         encode, send_wire = relay.client.encode, self._links.sender(relay.path)
@@ -221,16 +222,24 @@ class AgentDriver(Driver[Event]):
         return send
 
     def _drain(self) -> None:
-        super()._drain()
-        next_data = self.machine.next_data
-        while (data := next_data()) is not None:
+        agent = self.agent
+        while True:  # As the base does, without a call for it.
+            while (effect := agent.next_effect()) is not None:
+                if isinstance(effect, Transmit):
+                    self._transmit(effect)
+                else:
+                    self._perform(effect)
+            if (event := agent.next_event()) is None:
+                break
+            self._notice(event)
+        while (data := agent.next_data()) is not None:
             self._put(data)
-        if self._retired is not None and self.machine.relays.is_idle:
+        if self._retired is not None and agent.relays.is_idle:
             self.close()  # With the last answer of a server.
 
     def receive_stun(self, data: bytes, path: FiveTuple) -> None:
         """Hand the agent what came on a path."""
-        self.machine.receive_datagram(data, path, self._loop.time())
+        self.agent.receive_datagram(data, path, self._loop.time())
         self.pump()
 
     def _receive_relayed(self, data: bytes, relay: Relay, peer: TransportAddress) -> None:
@@ -240,7 +249,7 @@ class AgentDriver(Driver[Event]):
             self._traffic.discarded += 1
         elif data[0] < 4 and is_stun(data):
             self.receive_stun(data, FiveTuple(base, peer))
-        elif self.machine.is_valid_path(base, peer):
+        elif self.agent.is_valid_path(base, peer):
             self._put(data)
         else:
             self._traffic.discarded += 1
@@ -260,15 +269,11 @@ class AgentDriver(Driver[Event]):
             else:
                 self.unsendable += 1
 
-    def _other_effect(self, effect: object) -> bool:
-        self._perform(effect)
-        return True
-
     def _perform(self, effect: object) -> None:
         match effect:
             case OpenLink():
                 if self._links is None:
-                    self._links = ServerLinks(self.machine, self.network, self.pump, self._receive_relayed)
+                    self._links = ServerLinks(self.agent, self.network, self.pump, self._receive_relayed)
                 self._start(self._links.open(effect), f"ice: link to {effect.config.url}")
             case FetchCredentials():
                 self._start(self._fetch(effect), f"ice: credentials for {effect.config.url}")
@@ -282,7 +287,7 @@ class AgentDriver(Driver[Event]):
                 self.tcp.release(path)
             case ResolveName() | PublishName() | WithdrawName():
                 if self._names is None:
-                    self._names = NameService(self.machine.names, self._mdns, self.network, self.pump)
+                    self._names = NameService(self.agent.names, self._mdns, self.network, self.pump)
                 self._names.perform(effect)
 
     async def freed(self) -> None:
@@ -299,7 +304,7 @@ class AgentDriver(Driver[Event]):
         return self._mapping
 
     def _on_mapping(self, event: MapperEvent) -> None:
-        agent, now = self.machine, self._loop.time()
+        agent, now = self.agent, self._loop.time()
         match event:
             case PortMapped(base, external, gateway):
                 agent.add_mapped_address(base, external, gateway, now)
@@ -325,13 +330,13 @@ class AgentDriver(Driver[Event]):
             stream = await open_peer_stream(relay.client, path.remote, wanted.connection_id, name)
         except TurnError as error:
             logger.info("%s", error)
-            self.machine.path_failed(path, ConnectError.OTHER, self._loop.time())
+            self.agent.path_failed(path, ConnectError.OTHER, self._loop.time())
             self.pump()
         else:
             self.tcp.adopt(path, stream)
 
     async def _fetch(self, wanted: FetchCredentials) -> None:
-        relays, url = self.machine.relays, wanted.config.url
+        relays, url = self.agent.relays, wanted.config.url
         try:
             credentials = await fetch_again(wanted.config, wanted.server_name)
             relays.renew(wanted.number, credentials, self._loop.time())

@@ -66,11 +66,11 @@ class PortMapping:
                 continue
             client = await self._client(base.address.host, gateway)
             if client is not None:
-                client.machine.map(base, loop.time())
+                client.mapper.map(base, loop.time())
                 client.pump()
         try:
             async with asyncio.timeout(self._config.patience):
-                while any(client.machine.is_asking for client in self._by_host.values()):
+                while any(client.mapper.is_asking for client in self._by_host.values()):
                     self._settled.clear()
                     await self._settled.wait()
         except TimeoutError:
@@ -139,12 +139,9 @@ class PortMapping:
 class _Client(Driver[MapperEvent]):
     """Drives the client of one of our addresses."""
 
-    machine: PortmapClient
-
-    def __init__(
-        self, owner: PortMapping, machine: PortmapClient, gateway: TransportAddress, upnp: UpnpGateway
-    ) -> None:
-        super().__init__(machine, owner.network, owner.heard, on_effect=self._perform)
+    def __init__(self, owner: PortMapping, mapper: PortmapClient, gateway: TransportAddress, upnp: UpnpGateway) -> None:
+        super().__init__(mapper, owner.network, owner.heard, on_effect=self._perform)
+        self.mapper = mapper
         self._gateway = gateway
         self._upnp = upnp
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,8 +164,8 @@ class _Client(Driver[MapperEvent]):
         bound = await owner.network.bind(TransportAddress(host, 0), receive)
         path = FiveTuple(bound.local, TransportAddress(gateway, pcp.PORT))
         wants_upnp = PortMapperProtocol.UPNP_IGD in owner.config.protocols and isinstance(owner.network, UdpNetwork)
-        machine = PortmapClient(owner.config, path, owner.rng, upnp=wants_upnp and is_installed())
-        client = cls(owner, machine, path.remote, UpnpGateway(owner.config, host, gateway, owner.network))
+        mapper = PortmapClient(owner.config, path, owner.rng, upnp=wants_upnp and is_installed())
+        client = cls(owner, mapper, path.remote, UpnpGateway(owner.config, host, gateway, owner.network))
         client.sockets = (bound,)
         clients.append(client)
         return client
@@ -178,18 +175,18 @@ class _Client(Driver[MapperEvent]):
         if remote == (self._gateway.host.partition("%")[0], self._gateway.port):
             remote = self._gateway  # Sockets report a link-local address without its zone.
         for bound in self.sockets:
-            self.machine.receive_datagram(data, FiveTuple(bound.local, remote), self._loop.time())
+            self.mapper.receive_datagram(data, FiveTuple(bound.local, remote), self._loop.time())
         self.pump()
 
     def pump(self) -> None:
         """As of the base; tells when the gateway has nothing of ours."""
         super().pump()
-        if self.machine.is_idle:
+        if self.mapper.is_idle:
             self._idle.set()
 
     async def end(self, patience: float) -> None:
         """Delete what is mapped, and close."""
-        self.machine.close(self._loop.time())
+        self.mapper.close(self._loop.time())
         self.pump()
         try:
             async with asyncio.timeout(patience):
@@ -218,9 +215,9 @@ class _Client(Driver[MapperEvent]):
         try:
             external, lifetime = await self._upnp.map(wanted.base, wanted.suggested, wanted.lifetime)
         except OSError as error:
-            self.machine.upnp_failed(wanted.base, str(error.strerror or error), self._loop.time())
+            self.mapper.upnp_failed(wanted.base, str(error.strerror or error), self._loop.time())
         else:
-            self.machine.upnp_mapped(wanted.base, external, lifetime, self._loop.time())
+            self.mapper.upnp_mapped(wanted.base, external, lifetime, self._loop.time())
         self.pump()
 
     async def _unmap(self, wanted: UpnpUnmap) -> None:
@@ -228,5 +225,5 @@ class _Client(Driver[MapperEvent]):
             await self._upnp.unmap(wanted.base, wanted.external_port)
         except OSError as error:
             logger.info("a UPnP mapping was not deleted: %s", error)
-        self.machine.upnp_unmapped(wanted.base, self._loop.time())
+        self.mapper.upnp_unmapped(wanted.base, self._loop.time())
         self.pump()

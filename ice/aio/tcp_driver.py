@@ -109,7 +109,7 @@ class TcpDriver:
             listening = _Listening(self, self._tcp, TransportAddress(host, port), self._config.max_incoming)
             self._listening += (listening,)
             local = listening.listener.local
-        self._driver.machine.add_tcp_base(local, tcp_type, self._loop.time())
+        self._driver.agent.add_tcp_base(local, tcp_type, self._loop.time())
 
     def accepted(self, path: FiveTuple, connection: socket.socket) -> None:
         """Take a connection of the peer's."""
@@ -141,7 +141,7 @@ class TcpDriver:
 
     def _failed(self, path: FiveTuple, error: ConnectError) -> None:
         if not self._closed and path not in self.connections:
-            self._driver.machine.path_failed(path, error, self._loop.time())
+            self._driver.agent.path_failed(path, error, self._loop.time())
             self._driver.pump()
 
     def _open(self, path: FiveTuple, connected: socket.socket, framing: Framing) -> None:
@@ -164,7 +164,7 @@ class TcpDriver:
         if self.connections is NO_ENTRIES:
             self.connections = {}
         self.connections[path] = connection
-        self._driver.machine.path_opened(path, self._loop.time())
+        self._driver.agent.path_opened(path, self._loop.time())
         self._driver.pump()
 
     def adopt(self, path: FiveTuple, stream: PeerStream) -> None:
@@ -177,7 +177,7 @@ class TcpDriver:
 
     def _gone(self, path: FiveTuple) -> None:
         if self._take_connection(path) is not None and not self._closed:
-            self._driver.machine.path_closed(path, self._loop.time())
+            self._driver.agent.path_closed(path, self._loop.time())
             self._driver.pump()
 
     def release(self, path: FiveTuple) -> None:
@@ -219,7 +219,7 @@ class TcpDriver:
 
     def _receiver(self, path: FiveTuple, framing: Framing) -> Receiver:
         put, traffic, time = self._put, self._traffic, self._loop.time
-        agent, pump = self._driver.machine, self._driver.pump
+        agent, pump = self._driver.agent, self._driver.pump
         sources, remote = agent.accepted_sources(path.local, TransportProtocol.TCP), path.remote
 
         def receive(data: bytes) -> None:

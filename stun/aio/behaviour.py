@@ -8,7 +8,8 @@ import socket
 from collections.abc import Sequence
 
 from stun.address import TransportAddress
-from stun.aio.driver import Driver, StreamDriver
+from stun.aio.driver import Driver
+from stun.aio.stream_driver import StreamDriver
 from stun.aio.udp import UdpNetwork
 from stun.behaviour import Mapping, NatReport, NatTest, classify_mapping
 from stun.behaviour_client import QUICK_TESTS, BehaviourClient, BindPort, ReleasePort

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
-from stun.aio.driver import StreamDriver
 from stun.aio.link import ALPN_NAT_DISCOVERY, LinkOptions
+from stun.aio.stream_driver import StreamDriver
 from stun.aio.udp import UdpNetwork
 from stun.auth import Authenticator
 from stun.binding import BindingClient, BindingEvent, FailureReason, Mapped

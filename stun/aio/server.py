@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from stun.address import TransportAddress
-from stun.aio.driver import StreamDriver
 from stun.aio.dtls_session import dtls_server_context
 from stun.aio.link import ALPN_NAT_DISCOVERY
+from stun.aio.stream_driver import StreamDriver
 from stun.aio.tls import server_context
 from stun.aio.udp import UdpNetwork
 from stun.behaviour_server import BehaviourRules, other_addresses
