@@ -25,7 +25,6 @@ _BUILTIN = "classes of it inherit from built-in types, which native classes cann
 _CHECKED = "isinstance() is asked about its protocols, which are no protocols once they are compiled"
 _COPIED = "its objects are copied with copy.copy(), which native ones cannot be"
 _DERIVED = "its classes may be derived from, which native ones cannot be outside of the build"
-_GENERIC = "it has a generic dataclass, which mypyc compiles to a class that cannot be made"
 
 INTERPRETED = {
     "ice/errors.py": _BUILTIN,
@@ -41,11 +40,9 @@ INTERPRETED = {
     "stun/machine.py": _DERIVED,
     "stun/network.py": _CHECKED,
     "stun/nothing.py": _BUILTIN,
-    "stun/transaction.py": _GENERIC,
     "turn/authentication.py": _COPIED,
     "turn/credentials.py": _CHECKED,
     "turn/errors.py": _BUILTIN,
-    "turn/requests.py": _GENERIC,
     "turn/third_party.py": _COPIED,
 }
 """The modules of the cores that stay as they are, and why. So do all ``__init__`` and ``__main__``."""
@@ -58,7 +55,9 @@ HOT_SHELLS = (
     "ice/aio/portmapping.py",
     "ice/aio/route.py",
     "ice/aio/stats.py",
+    "stun/aio/alarms.py",
     "stun/aio/driver.py",
+    "stun/aio/end_of_turn.py",
     "stun/aio/offload.py",
     "stun/aio/stream_driver.py",
     "stun/aio/timer.py",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from ice.config import IceConfig
 from ice.pair import CandidatePair
@@ -82,34 +81,54 @@ def binding_request(
     return request.serialize(credentials.key, fingerprint=True)
 
 
-@dataclass(slots=True, eq=False)
 class Check:
     """One transaction on one pair."""
 
-    pair: CandidatePair
-    data: bytes
-    """The request, the same bytes at every send."""
-    role: Role
-    """The role that the request claims."""
-    nominates: bool
-    """Whether it carries USE-CANDIDATE."""
-    nomination: int
-    """Its NOMINATION, or 0."""
-    started_at: float
-    retransmission: Retransmission
-    cancelled: bool = False
-    """Not sent any more and no failure when it ends, but an answer still counts (section 7.3.1.4)."""
+    __slots__ = ("cancelled", "data", "nominates", "nomination", "pair", "retransmission", "role", "started_at")
+
+    def __init__(
+        self,
+        pair: CandidatePair,
+        data: bytes,
+        role: Role,
+        nominates: bool,
+        nomination: int,
+        started_at: float,
+        retransmission: Retransmission,
+    ) -> None:
+        self.pair = pair
+        self.data = data
+        """The request, the same bytes at every send."""
+        self.role = role
+        """The role that the request claims."""
+        self.nominates = nominates
+        """Whether it carries USE-CANDIDATE."""
+        self.nomination = nomination
+        """Its NOMINATION, or 0."""
+        self.started_at = started_at
+        self.retransmission = retransmission
+        self.cancelled = False
+        """Not sent any more and no failure when it ends, but an answer still counts (section 7.3.1.4)."""
 
 
-class CheckResult(NamedTuple):
+class CheckResult:
     """How one check ended."""
 
-    check: Check
-    outcome: Outcome
-    mapped: TransportAddress | None = None
-    """XOR-MAPPED-ADDRESS, when the check succeeded."""
-    latency: float | None = None
-    """The round trip in seconds, when it is unambiguous."""
+    __slots__ = ("check", "latency", "mapped", "outcome")
+
+    def __init__(
+        self,
+        check: Check,
+        outcome: Outcome,
+        mapped: TransportAddress | None = None,
+        latency: float | None = None,
+    ) -> None:
+        self.check: Final = check
+        self.outcome: Final = outcome
+        self.mapped: Final = mapped
+        """XOR-MAPPED-ADDRESS, when the check succeeded."""
+        self.latency: Final = latency
+        """The round trip in seconds, when it is unambiguous."""
 
 
 class CheckClient:

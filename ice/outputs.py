@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from ice.candidate import Base
 from ice.events import Event
 from ice.mdns import NameEffect
@@ -70,17 +72,17 @@ class AgentOutputs(AgentRooms):
         )
 
     def _next_of_generations(self) -> Deadline | None:
-        soonest: Deadline | None = None
+        soonest, why = inf, ""
         if self._gathering.in_use and (at := self._gathering.next_timeout()) is not None:
-            soonest = Deadline(at, "gathering")
+            soonest, why = at, "gathering"
         state = self._lifecycle.state
         for generation in self._generations.kept:
             at, consent = generation.checking.next_timeout(), generation.consent
-            if at is not None and (soonest is None or at < soonest.at):
-                soonest = Deadline(at, "connectivity checks")
-            if consent is not None and (soonest is None or consent.next_timeout(state) < soonest.at):
-                soonest = Deadline(consent.next_timeout(state), "consent (RFC 7675)")
+            if at is not None and at < soonest:
+                soonest, why = at, "connectivity checks"
+            if consent is not None and (fresh_until := consent.next_timeout(state)) < soonest:
+                soonest, why = fresh_until, "consent (RFC 7675)"
             at = generation.forget_at
-            if at is not None and (soonest is None or at < soonest.at):
-                soonest = Deadline(at, "an old generation")
-        return soonest
+            if at is not None and at < soonest:
+                soonest, why = at, "an old generation"
+        return Deadline(soonest, why) if why else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from ice.description import Description
 from ice.roles import Conflict, Role, RoleKeeper
@@ -25,37 +25,64 @@ _CONTROLLING: Final = Role.CONTROLLING
 _CONTROLLED: Final = Role.CONTROLLED
 
 
-class ReceivedCheck(NamedTuple):
+class ReceivedCheck:
     """A check of the peer that authenticated and was answered with success, or refused for its role alone."""
 
-    path: FiveTuple
-    priority: int
-    """PRIORITY: what a peer-reflexive candidate learned from this check gets."""
-    use_candidate: bool
-    """Whether the controlling peer nominates the pair, with USE-CANDIDATE or NOMINATION."""
-    peer_ufrag: str
-    """The second half of USERNAME: the generation of the peer that sends."""
-    nomination: int = 0
-    """Which of the peer's nominations this is, if it numbers them; 0 if not."""
-    size: int = 0
-    """Bytes of the request."""
-    answer_size: int = 0
-    """Bytes of the answer to it."""
-    our_ufrag: str = ""
-    """The first half of USERNAME: which of our descriptions the peer goes by."""
-    is_refused: bool = False
-    """Whether the answer was 487: it shows that the peer tries this path, and nothing else."""
+    __slots__ = (
+        "answer_size",
+        "is_refused",
+        "nomination",
+        "our_ufrag",
+        "path",
+        "peer_ufrag",
+        "priority",
+        "size",
+        "use_candidate",
+    )
+
+    def __init__(
+        self,
+        path: FiveTuple,
+        priority: int,
+        use_candidate: bool,
+        peer_ufrag: str,
+        nomination: int = 0,
+        size: int = 0,
+        answer_size: int = 0,
+        our_ufrag: str = "",
+        is_refused: bool = False,
+    ) -> None:
+        self.path: Final = path
+        self.priority: Final = priority
+        """PRIORITY: what a peer-reflexive candidate learned from this check gets."""
+        self.use_candidate: Final = use_candidate
+        """Whether the controlling peer nominates the pair, with USE-CANDIDATE or NOMINATION."""
+        self.peer_ufrag: Final = peer_ufrag
+        """The second half of USERNAME: the generation of the peer that sends."""
+        self.nomination: Final = nomination
+        """Which of the peer's nominations this is, if it numbers them; 0 if not."""
+        self.size: Final = size
+        """Bytes of the request."""
+        self.answer_size: Final = answer_size
+        """Bytes of the answer to it."""
+        self.our_ufrag: Final = our_ufrag
+        """The first half of USERNAME: which of our descriptions the peer goes by."""
+        self.is_refused: Final = is_refused
+        """Whether the answer was 487: it shows that the peer tries this path, and nothing else."""
 
 
-class Answer(NamedTuple):
+class Answer:
     """What a request led to."""
 
-    data: bytes
-    """The response to send back where the request came from."""
-    check: ReceivedCheck | None = None
-    """Set when the response is a success, or 487."""
-    switched: bool = False
-    """Whether the request made us change our role."""
+    __slots__ = ("check", "data", "switched")
+
+    def __init__(self, data: bytes, check: ReceivedCheck | None = None, switched: bool = False) -> None:
+        self.data: Final = data
+        """The response to send back where the request came from."""
+        self.check: Final = check
+        """Set when the response is a success, or 487."""
+        self.switched: Final = switched
+        """Whether the request made us change our role."""
 
 
 class Responder:

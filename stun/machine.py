@@ -7,11 +7,11 @@ from the network makes a machine raise; only a caller's misuse does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from stun.address import FiveTuple
 from stun.lazy_queue import LazyQueue
+from stun.outputs import Deadline, Release, Transmit, earliest
 
 __all__ = ["Deadline", "Machine", "Outbox", "Release", "StreamMachine", "Transmit", "earliest"]
 
@@ -19,27 +19,6 @@ EffectT = TypeVar("EffectT")
 EventT = TypeVar("EventT")
 EffectT_co = TypeVar("EffectT_co", covariant=True)
 EventT_co = TypeVar("EventT_co", covariant=True)
-
-
-class Deadline(NamedTuple):
-    """When a machine next wants ``handle_timeout``, in monotonic seconds, and what for."""
-
-    at: float
-    why: str
-
-
-class Transmit(NamedTuple):
-    """Effect: send one datagram (or, on a stream path, these bytes) along ``path``."""
-
-    data: bytes
-    path: FiveTuple
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Effect: close the connection ``path`` after what was already transmitted on it."""
-
-    path: FiveTuple
 
 
 class Machine(Protocol[EffectT_co, EventT_co]):
@@ -93,12 +72,3 @@ class Outbox(Generic[EffectT, EventT]):
     def next_event(self) -> EventT | None:
         """Return and remove the oldest event, or None."""
         return self.events.popleft() if self.events else None
-
-
-def earliest(*deadlines: Deadline | None) -> Deadline | None:
-    """Return the soonest of several deadlines; None stands for never."""
-    soonest: Deadline | None = None
-    for deadline in deadlines:
-        if deadline is not None and (soonest is None or deadline < soonest):
-            soonest = deadline
-    return soonest

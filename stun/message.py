@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from binascii import crc32
 from collections.abc import Container
-from dataclasses import dataclass, field
 from hmac import compare_digest
 from struct import Struct
 from struct import error as StructError
@@ -92,7 +91,6 @@ _TYPES: Final = {
 _TYPE_CODES: Final = {pair: code for code, pair in _TYPES.items()}
 
 
-@dataclass(slots=True)
 class Message:
     """One STUN message: what it is, and its attributes in wire order.
 
@@ -101,20 +99,59 @@ class Message:
     :func:`parse` and :meth:`verify_integrity`.
     """
 
-    method: Method
-    message_class: MessageClass
-    transaction_id: bytes
-    """12 bytes, or the 16 of an RFC 3489 message that has no cookie."""
-    attributes: list[tuple[Attribute[Any], Any]] = field(default_factory=list)
-    """``(attribute, value)`` in wire order."""
-    wire: bytes = field(default=b"", compare=False, repr=False)
-    """The bytes that this message was parsed from; empty for one that we made."""
-    sha1_position: int = field(default=0, compare=False, repr=False)
-    """Where MESSAGE-INTEGRITY starts in ``wire``; 0 when there is none."""
-    sha256_position: int = field(default=0, compare=False, repr=False)
-    """Where MESSAGE-INTEGRITY-SHA256 starts in ``wire``; 0 when there is none."""
-    has_fingerprint: bool = field(default=False, compare=False, repr=False)
-    """Whether ``wire`` ends with a (right) FINGERPRINT."""
+    __slots__ = (
+        "attributes",
+        "has_fingerprint",
+        "message_class",
+        "method",
+        "sha1_position",
+        "sha256_position",
+        "transaction_id",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        method: Method,
+        message_class: MessageClass,
+        transaction_id: bytes,
+        attributes: list[tuple[Attribute[Any], Any]] | None = None,
+        wire: bytes = b"",
+        sha1_position: int = 0,
+        sha256_position: int = 0,
+        has_fingerprint: bool = False,
+    ) -> None:
+        self.method = method
+        self.message_class = message_class
+        self.transaction_id = transaction_id
+        """12 bytes, or the 16 of an RFC 3489 message that has no cookie."""
+        self.attributes: list[tuple[Attribute[Any], Any]] = [] if attributes is None else attributes
+        """``(attribute, value)`` in wire order."""
+        self.wire = wire
+        """The bytes that this message was parsed from; empty for one that we made."""
+        self.sha1_position = sha1_position
+        """Where MESSAGE-INTEGRITY starts in ``wire``; 0 when there is none."""
+        self.sha256_position = sha256_position
+        """Where MESSAGE-INTEGRITY-SHA256 starts in ``wire``; 0 when there is none."""
+        self.has_fingerprint = has_fingerprint
+        """Whether ``wire`` ends with a (right) FINGERPRINT."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same; the bytes that they were parsed from do not count."""
+        if not isinstance(other, Message):
+            return NotImplemented
+        return (
+            self.method is other.method
+            and self.message_class is other.message_class
+            and self.transaction_id == other.transaction_id
+            and self.attributes == other.attributes
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Message(method={self.method!r}, message_class={self.message_class!r}, "
+            f"transaction_id={self.transaction_id!r}, attributes={self.attributes!r})"
+        )
 
     # -- attributes --
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from stun.address import TransportAddress
 
-__all__ = ["ConnectableSocket", "DatagramReceiver", "DatagramSocket", "Interface", "Network", "provides"]
+__all__ = [
+    "ConnectableSocket",
+    "DatagramReceiver",
+    "DatagramSocket",
+    "Interface",
+    "Network",
+    "SocketAddress",
+    "provides",
+]
 
 
 @lru_cache(maxsize=256)
@@ -54,6 +62,13 @@ class ConnectableSocket(Protocol):
         What comes from elsewhere still arrives at this socket, and this one can still send anywhere.
         """
 
+
+SocketAddress = tuple[Any, ...]
+"""``(host, port)``, and two more items where a socket of IPv6 says it.
+
+What each datagram passes through takes its address so: compiled, a tuple of a known length is taken apart when it is
+handed in, and made anew when it is handed on.
+"""
 
 DatagramReceiver = Callable[[bytes, tuple[str, int]], None]
 """Called once per datagram with its bytes and the ``(host, port)`` it came from; must not raise."""

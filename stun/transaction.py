@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from stun.address import FiveTuple
@@ -26,11 +25,13 @@ def new_transaction_id(rng: random.Random) -> bytes:
     return rng.randbytes(12)
 
 
-@dataclass(slots=True)
 class _RoundTrip:
-    smoothed: float
-    variation: float
-    used: float
+    __slots__ = ("smoothed", "used", "variation")
+
+    def __init__(self, smoothed: float, variation: float, used: float) -> None:
+        self.smoothed = smoothed
+        self.variation = variation
+        self.used = used
 
 
 class RttCache:
@@ -65,24 +66,39 @@ class RttCache:
             self._entries.popitem(last=False)
 
 
-@dataclass(slots=True)
 class Transaction(Generic[T]):
     """One request that waits for its response."""
 
-    request: Message
-    wire: bytes
-    """What is sent, the same bytes every time."""
-    path: FiveTuple
-    context: T
-    """Whatever the owner wants back with the response."""
-    started: float
-    rto: float
-    """Seconds between this send and the next one; doubles. The initial one is in ``first_rto``."""
-    first_rto: float
-    deadline: float
-    sends: int = 1
-    rejected_responses: int = field(default=0)
-    """Responses that were discarded for their integrity; then a time-out means *integrity violated* (9.1.4)."""
+    __slots__ = (
+        "context",
+        "deadline",
+        "first_rto",
+        "path",
+        "rejected_responses",
+        "request",
+        "rto",
+        "sends",
+        "started",
+        "wire",
+    )
+
+    def __init__(
+        self, request: Message, wire: bytes, path: FiveTuple, context: T, started: float, rto: float, deadline: float
+    ) -> None:
+        self.request = request
+        self.wire = wire
+        """What is sent, the same bytes every time."""
+        self.path = path
+        self.context = context
+        """Whatever the owner wants back with the response."""
+        self.started = started
+        self.rto = rto
+        """Seconds between this send and the next one; doubles. The initial one is in ``first_rto``."""
+        self.first_rto = rto
+        self.deadline = deadline
+        self.sends = 1
+        self.rejected_responses = 0
+        """Responses that were discarded for their integrity; then a time-out means *integrity violated* (9.1.4)."""
 
 
 class TransactionTable(Generic[T]):
@@ -114,7 +130,7 @@ class TransactionTable(Generic[T]):
         else:
             rto = self.round_trips.rto(path.remote.host, now)
             wait = rto if self.config.sends > 1 else rto * self.config.last_wait
-        self._open[request.transaction_id] = Transaction(request, wire, path, context, now, rto, rto, now + wait)
+        self._open[request.transaction_id] = Transaction(request, wire, path, context, now, rto, now + wait)
         return Transmit(wire, path)
 
     def match(self, response: Message, path: FiveTuple) -> Transaction[T] | None:

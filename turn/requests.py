@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from stun import attributes as att
 from stun.address import FiveTuple
@@ -42,35 +41,44 @@ C = TypeVar("C")
 Attributes = list[tuple[Attribute[Any], Any]]
 
 
-class Ask(NamedTuple, Generic[C]):
+class Ask(Generic[C]):
     """A request that somebody wants sent."""
 
-    method: Method
-    attributes: Attributes
-    context: C
-    """Comes back with the outcome."""
+    __slots__ = ("attributes", "context", "method")
+
+    def __init__(self, method: Method, attributes: Attributes, context: C) -> None:
+        self.method: Final = method
+        self.attributes: Final = attributes
+        self.context: Final = context
+        """Comes back with the outcome."""
 
 
-@dataclass(frozen=True, slots=True)
 class Outcome(Generic[C]):
     """What a request came to: exactly one of ``response`` and ``error`` is there."""
 
-    context: C
-    path: FiveTuple
-    response: Message | None = None
-    error: TurnError | None = None
+    __slots__ = ("context", "error", "path", "response")
+
+    def __init__(
+        self, context: C, path: FiveTuple, response: Message | None = None, error: TurnError | None = None
+    ) -> None:
+        self.context: Final = context
+        self.path: Final = path
+        self.response: Final = response
+        self.error: Final = error
 
 
-@dataclass(slots=True)
 class _Request(Generic[C]):
-    ask: Ask[C]
-    path: FiveTuple
-    attempts: int = 0
-    signed: Signed = field(default_factory=lambda: Signed(Anonymous(), None))
-    discarded: ErrorCode | None = None
-    """The error of a response that was discarded for its signature: a hint for people."""
-    waited: bool = False
-    """Whether it was parked for new credentials before."""
+    __slots__ = ("ask", "attempts", "discarded", "path", "signed", "waited")
+
+    def __init__(self, ask: Ask[C], path: FiveTuple) -> None:
+        self.ask = ask
+        self.path = path
+        self.attempts = 0
+        self.signed = Signed(Anonymous(), None)
+        self.discarded: ErrorCode | None = None
+        """The error of a response that was discarded for its signature: a hint for people."""
+        self.waited = False
+        """Whether it was parked for new credentials before."""
 
 
 class Requests(Generic[C]):

@@ -9,6 +9,7 @@ from ice.aio.stats import Traffic
 from ice.sources import Sources
 from stun.address import FiveTuple, TransportAddress
 from stun.demux import is_stun
+from stun.network import SocketAddress
 
 if TYPE_CHECKING:
     from ice.aio.driver import AgentDriver
@@ -35,14 +36,14 @@ class BaseReceiver:
         """The socket is a base of the agent."""
         self._local, self._sources = bound, self._driver.agent.accepted_sources(bound)
 
-    def receive(self, data: bytes, remote: tuple[str, int]) -> None:
+    def receive(self, data: bytes, remote: SocketAddress) -> None:
         """Take one datagram."""
         if not data:
             self._traffic.discarded += 1
         elif data[0] < 4 and is_stun(data) and self._local is not None:
             path = self._driver.path  # Most come on one, and a path takes time to make.
             if path is None or path.remote != remote or path.local != self._local:
-                path = self._driver.path = FiveTuple(self._local, TransportAddress(*remote))
+                path = self._driver.path = FiveTuple(self._local, TransportAddress(remote[0], remote[1]))
             self._driver.receive_stun(data, path)
         elif self._sources is not None and remote in self._sources.accepted:
             self._put(data)

@@ -257,7 +257,7 @@ class AgentDriver(Driver[Event]):
     # -- links --
 
     def _transmit(self, effect: Transmit) -> None:
-        data, path = effect
+        data, path = effect.data, effect.path
         if path.protocol is TransportProtocol.UDP:
             for bound in self.sockets:  # As of socket_at, without the call.
                 if bound.local == path.local:

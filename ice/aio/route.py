@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ice.aio.driver import AgentDriver, Send
 from stun.address import FiveTuple, TransportAddress
-from stun.network import ConnectableSocket, DatagramSocket
+from stun.network import ConnectableSocket, DatagramSocket, SocketAddress
 
 __all__ = ["Route"]
 
@@ -53,7 +53,7 @@ class Route:
         self._path, self.peer, self._own_socket, self.send = None, None, None, _no_socket
         self._sent_first = 0
 
-    def _send_first(self, data: bytes, remote: tuple[str, int]) -> bool:
+    def _send_first(self, data: bytes, remote: SocketAddress) -> bool:
         """Send while it is not known whether the path is worth a socket of its own."""
         if self._path is None or self._driver is None:
             return False
@@ -67,5 +67,5 @@ class Route:
         return socket.send(data, remote)
 
 
-def _no_socket(data: bytes, remote: tuple[str, int]) -> bool:
+def _no_socket(data: bytes, remote: SocketAddress) -> bool:
     return False

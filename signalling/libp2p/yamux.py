@@ -27,7 +27,7 @@ from signalling.libp2p.yamux_frames import (
 from signalling.libp2p.yamux_keepalive import Keepalive
 from signalling.libp2p.yamux_output import FrameQueue
 from signalling.libp2p.yamux_stream import YamuxStream
-from stun.machine import Deadline
+from stun.machine import Deadline, earliest
 
 __all__ = ["YAMUX_PROTOCOL", "Yamux"]
 
@@ -150,11 +150,11 @@ class Yamux:
         """When an acknowledgement, a ping or the end of a silent peer or stream is due."""
         if self.ended is not None:
             return None
-        deadline = self._keepalive.next_timeout()
+        deadline: Deadline | None = self._keepalive.next_timeout()
         if self._owed_acks:
-            deadline = min(deadline, Deadline(next(iter(self._owed_acks.values())), "yamux acknowledgement"))
+            deadline = earliest(deadline, Deadline(next(iter(self._owed_acks.values())), "yamux acknowledgement"))
         if self._lingering:
-            deadline = min(deadline, Deadline(next(iter(self._lingering.values())), "yamux lingering stream"))
+            deadline = earliest(deadline, Deadline(next(iter(self._lingering.values())), "yamux lingering stream"))
         return deadline
 
     def handle_timeout(self, now: float) -> None:

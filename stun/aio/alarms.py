@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from heapq import heapify, heappop, heappush
+from typing import Final
+from weakref import ref
 
-from stun.aio.of_loop import OfLoop
+from stun.aio.of_loop import Mark, OfLoop
 
 __all__ = ["Alarm", "Alarms"]
 
@@ -34,7 +36,7 @@ class Alarm:
             self._alarms.waiting -= 1
 
 
-class Alarms(OfLoop):
+class Alarms:
     """The alarms of a loop, the soonest first, and of those for one time the first that was set.
 
     ``loop.call_at`` keeps its timers in a heap too, but compares them by a method of Python's: with a thousand machines
@@ -48,19 +50,30 @@ class Alarms(OfLoop):
         "_handle",
         "_has_backlog",
         "_looked_at",
+        "_loop",
+        "_mark",
         "_most_late",
         "_most_wait",
         "_number",
         "waiting",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, most_late: float = 0.02, most_wait: float = 3.0) -> None:
+    def __init__(
+        self,
+        loop: ref[asyncio.AbstractEventLoop],
+        mark: Mark[Alarms],
+        *,
+        most_late: float = 0.02,
+        most_wait: float = 3.0,
+    ) -> None:
         """Args:
         loop: which loop.
+        mark: by what others on that loop find them; it is kept.
         most_late: how many seconds after a time the loop counts as being behind.
         most_wait: for how many seconds calls wait for sockets that have more to be read than one turn is given to.
         """
-        super().__init__(loop)
+        self._loop = loop
+        self._mark = mark
         self._most_late = most_late
         self._most_wait = most_wait
         self._has_backlog = False
@@ -72,6 +85,11 @@ class Alarms(OfLoop):
         self._context = Context()
         self.waiting = 0
         """How many calls there are still to be made."""
+
+    @staticmethod
+    def of(loop: asyncio.AbstractEventLoop) -> Alarms:
+        """Return those of a loop."""
+        return _OF_LOOP.of(loop)
 
     def set(self, at: float, call: Callable[[], object], context: Context) -> Alarm:
         """Have ``call`` called in ``context`` at ``at``, by ``loop.time()``.
@@ -138,3 +156,6 @@ class Alarms(OfLoop):
         if not self._entries or now <= self._entries[0][0] + self._most_late:
             return now
         return min(was_due, now - self._most_wait) if has_backlog else was_due
+
+
+_OF_LOOP: Final[OfLoop[Alarms]] = OfLoop(Alarms)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.timer import MachineTimer
 from stun.machine import Machine, Transmit
-from stun.network import DatagramReceiver, DatagramSocket, Network
+from stun.network import DatagramReceiver, DatagramSocket, Network, SocketAddress
 from stun.values import COOKIE
 
 __all__ = ["DataReceiver", "Driver"]
@@ -130,7 +130,7 @@ class Driver(Generic[EventT]):
         time = self._loop.time
         on_data = self._on_data
 
-        def receive(data: bytes, remote: tuple[str, int]) -> None:
+        def receive(data: bytes, remote: SocketAddress) -> None:
             if on_data is not None and (data[4:8] != COOKIE or data[0] > 3):
                 on_data(data, remote, holder[0])
                 return

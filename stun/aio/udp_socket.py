@@ -15,7 +15,7 @@ from stun.address import TransportAddress
 from stun.aio.alarms import Alarms
 from stun.aio.offload import CoalescedReader, SegmentedSender
 from stun.config import UdpConfig
-from stun.network import DatagramReceiver, DatagramSocket
+from stun.network import DatagramReceiver, DatagramSocket, SocketAddress
 
 __all__ = ["Ipv6Socket", "UdpSocket", "configure"]
 
@@ -85,7 +85,7 @@ class UdpSocket:
         self._alarms = Alarms.of(loop)
         loop.add_reader(bound.fileno(), self._readable)
 
-    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+    def send(self, data: bytes, remote: SocketAddress) -> bool:
         """Send one datagram; False when the kernel would not take it (it is then dropped), never an error."""
         try:
             self._sendto(data, remote)
@@ -94,7 +94,7 @@ class UdpSocket:
             return False
         return True
 
-    def connect(self, remote: tuple[str, int]) -> DatagramSocket | None:
+    def connect(self, remote: SocketAddress) -> DatagramSocket | None:
         """Return a second socket on our port for one peer alone, or None where the system cannot do that.
 
         Datagrams to and from that peer then skip the route and address look-ups of an unconnected socket; all others
@@ -117,7 +117,7 @@ class UdpSocket:
         _share_port(twin, False)
         return _ConnectedSocket(twin, self._receiver, self._config, self._loop)
 
-    def lane(self, remote: tuple[str, int]) -> DatagramSocket | None:
+    def lane(self, remote: SocketAddress) -> DatagramSocket | None:
         """Return a way to send to one peer on this very socket that takes several datagrams to the kernel at a time.
 
         None where the system cannot do that. It opens no file; what arrives is not affected. It has to be closed before
@@ -127,17 +127,17 @@ class UdpSocket:
             return None
         return _Lane(self.local, self._sender_to(remote))
 
-    def _sender_to(self, remote: tuple[str, int]) -> SegmentedSender:
+    def _sender_to(self, remote: SocketAddress) -> SegmentedSender:
         peer, send_one = self._peer_address(remote), partial(self._send_to, remote)
         return SegmentedSender(self._socket, send_one, self._lost, self._config.offload, self._loop, peer)
 
-    def _send_to(self, remote: tuple[str, int], data: bytes) -> bool:
+    def _send_to(self, remote: SocketAddress, data: bytes) -> bool:
         return self.send(data, remote)
 
     def _lost(self, count: int) -> None:
         self.send_failures += count
 
-    def _peer_address(self, remote: tuple[str, int]) -> tuple[str, int] | tuple[str, int, int, int]:
+    def _peer_address(self, remote: SocketAddress) -> tuple[str, int] | tuple[str, int, int, int]:
         return remote[0], remote[1]
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ class _ConnectedSocket(UdpSocket):
         if config.offload.enabled:
             self._together = SegmentedSender(bound, self._send_one, self._lost, config.offload, loop)
 
-    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+    def send(self, data: bytes, remote: SocketAddress) -> bool:
         """As the base; ``remote`` is the peer that it is connected to.
 
         What is sent in one turn of the loop may leave at its end; what the kernel does not take then is counted.
@@ -247,7 +247,7 @@ class _Lane:
         self.local = local
         self._together = together
 
-    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+    def send(self, data: bytes, remote: SocketAddress) -> bool:
         """As of :class:`UdpSocket`; ``remote`` is the peer that it is for."""
         return self._together.send(data)
 
@@ -270,13 +270,13 @@ class Ipv6Socket(UdpSocket):
     ) -> None:
         self._scope: int = bound.getsockname()[3]
 
-        def without_zone(data: bytes, remote: tuple[str, int]) -> None:
+        def without_zone(data: bytes, remote: SocketAddress) -> None:
             host = remote[0]
             receiver(data, (host.partition("%")[0] if "%" in host else host, remote[1]))
 
         super().__init__(bound, without_zone, config, loop)
 
-    def send(self, data: bytes, remote: tuple[str, int]) -> bool:
+    def send(self, data: bytes, remote: SocketAddress) -> bool:
         """As the base; a link-local peer is looked for on our own link."""
         if not self._scope:
             return UdpSocket.send(self, data, remote)
@@ -287,5 +287,5 @@ class Ipv6Socket(UdpSocket):
             return False
         return True
 
-    def _peer_address(self, remote: tuple[str, int]) -> tuple[str, int, int, int]:
+    def _peer_address(self, remote: SocketAddress) -> tuple[str, int, int, int]:
         return remote[0], remote[1], 0, self._scope

@@ -9,6 +9,7 @@ from signalling.libp2p.yamux_events import (
     StreamWritable,
 )
 from signalling.libp2p.yamux_frames import FrameType, GoAwayCode, encode_header
+from stun.machine import Deadline
 from tests.signalling.libp2p.yamux_sides import (
     ACK,
     FIN,
@@ -49,7 +50,7 @@ def test_an_acknowledgement_without_data_goes_out_when_it_is_due() -> None:
     assert b.next_effect() is None
     deadline = b.next_timeout()
     assert deadline is not None
-    assert deadline == (1.0 + YamuxConfig().ack_delay, "yamux acknowledgement")
+    assert deadline == Deadline(1.0 + YamuxConfig().ack_delay, "yamux acknowledgement")
     b.handle_timeout(deadline.at)
     assert frames(flush(b, a)) == [(FrameType.WINDOW_UPDATE, ACK, 1, 0)]
 

@@ -10,6 +10,7 @@ from signalling.libp2p.yamux_events import (
     StreamWritable,
 )
 from signalling.libp2p.yamux_frames import FrameType, GoAwayCode, encode_header
+from stun.machine import Deadline
 from tests.signalling.libp2p.yamux_sides import (
     ACK,
     FIN,
@@ -215,7 +216,7 @@ def test_a_stream_that_the_peer_never_closes_is_reset_in_the_end() -> None:
     theirs.close_read()
     settle(a, b)
     deadline = b.next_timeout()
-    assert deadline == (8.0, "yamux lingering stream")
+    assert deadline == Deadline(8.0, "yamux lingering stream")
     b.handle_timeout(7.9)
     assert len(b) == 1
     b.handle_timeout(8.0)

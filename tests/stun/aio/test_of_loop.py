@@ -12,28 +12,30 @@ import pytest
 
 from stun.aio.alarms import Alarms
 from stun.aio.end_of_turn import EndOfTurn
-from stun.aio.of_loop import OfLoop
 from tests.simulation.loop import virtual_time
 
-Use = Callable[[], OfLoop]
+Call = Callable[[], object]
+Use = Callable[[Call], None]
 
 
-def end_of_turn() -> OfLoop:
+def end_of_turn(never_made: Call) -> None:
     end = EndOfTurn.of(asyncio.get_running_loop())
-    end.add(lambda: end.add(lambda: None))  # The last call is never made.
-    return end
+    end.add(lambda: end.add(never_made))
 
 
-def alarms() -> OfLoop:
+def alarms(never_made: Call) -> None:
     ours = Alarms.of(asyncio.get_running_loop())
-    ours.set(asyncio.get_running_loop().time() + 600, print, Context())
-    return ours
+    ours.set(asyncio.get_running_loop().time() + 600, never_made, Context())
 
 
 @pytest.mark.parametrize("use", [end_of_turn, alarms])
 def test_a_loop_that_is_gone_leaves_nothing_behind(use: Use) -> None:
-    async def main() -> weakref.ref[OfLoop]:
-        return weakref.ref(use())
+    async def main() -> weakref.ref[Call]:
+        def never_made() -> None:
+            raise AssertionError
+
+        use(never_made)
+        return weakref.ref(never_made)
 
     loop = asyncio.new_event_loop()
     left, gone = loop.run_until_complete(main()), weakref.ref(loop)
