@@ -1,8 +1,9 @@
 """Which modules a compiled build compiles, and why the others are left as they are.
 
 The cores (stun, turn, ice) are compiled whole, but for what :data:`INTERPRETED` names with its reason. Of the asyncio
-shells only the modules of :data:`HOT_SHELLS` are: those that each datagram goes through, without coroutines in them.
-A new module of a core is compiled from its first day; if mypyc cannot, it gets a line here.
+shells only the modules of :data:`HOT_SHELLS` are: those that each datagram goes through, and those whose classes are
+derived from theirs (``stream_driver.py``, ``portmapping.py``), because nothing interpreted may be. A new module of a
+core is compiled from its first day; if mypyc cannot, it gets a line here.
 """
 
 from __future__ import annotations

@@ -109,20 +109,30 @@ def test_the_wish_is_heard_when_the_wheel_is_made_and_in_no_other_step(monkeypat
     assert len(heard) == 5
 
 
+def home(module: str | None, name: str) -> str | None:
+    """Return the module that a name is defined in, which need not be the one that it is imported from."""
+    if module is None or module.partition(".")[0] not in ("stun", "turn", "ice"):
+        return module
+    home: str | None = getattr(getattr(importlib.import_module(module), name, None), "__module__", module)
+    return home
+
+
 def derived(source: ast.Module, natives: set[str]) -> list[str]:
     """Return the classes of a source that derive from a class of one of the modules ``natives``."""
     imported = {
-        alias.asname or alias.name: node.module
+        alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(source)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+
+    def is_native(base: ast.expr) -> bool:
+        if isinstance(base, ast.Subscript):  # Of a generic class.
+            base = base.value
+        return isinstance(base, ast.Name) and base.id in imported and home(*imported[base.id]) in natives
+
     classes = (node for node in ast.walk(source) if isinstance(node, ast.ClassDef))
-    return [
-        node.name
-        for node in classes
-        if any(isinstance(base, ast.Name) and imported.get(base.id) in natives for base in node.bases)
-    ]
+    return [node.name for node in classes if any(is_native(base) for base in node.bases)]
 
 
 def test_no_interpreted_class_derives_from_a_compiled_one() -> None:
@@ -144,3 +154,5 @@ def test_a_class_that_derives_from_a_compiled_one_is_found() -> None:
         "from ice.mux import Place\nfrom stun.errors import StunError as E\nclass A(Place): ...\nclass B(E): ..."
     )
     assert derived(planted, {"ice.mux"}) == ["A"]
+    again = ast.parse("from stun.aio import Driver\nclass A(Driver[int]): ...\nclass B(list[Driver[int]]): ...")
+    assert derived(again, {"stun.aio.driver"}) == ["A"], "also by another name, and where it is generic"
