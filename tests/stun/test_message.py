@@ -237,3 +237,17 @@ def test_what_cannot_be_sent() -> None:
 def test_add_chains() -> None:
     message = request().add(att.PRIORITY, 1).add(att.USE_CANDIDATE, True)
     assert message.attributes == [(att.PRIORITY, 1), (att.USE_CANDIDATE, True)]
+
+
+def test_messages_compare_by_what_they_say_and_may_change() -> None:
+    one = Message(Method.BINDING, MessageClass.REQUEST, bytes(12))
+    same = Message(Method.BINDING, MessageClass.REQUEST, bytes(12), [], b"the bytes do not count", 20, 0, True)
+    assert one == same
+    assert one != Message(Method.BINDING, MessageClass.SUCCESS, bytes(12))
+    assert one != "a message"
+    assert repr(one) == repr(same)
+    assert repr(one).startswith(
+        "Message(method=<Method.BINDING: 1>, message_class=<MessageClass.REQUEST: 0>, transaction_id="
+    )
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
