@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ice.agent import Agent
 from ice.aio.base_receiver import BaseReceiver
@@ -42,6 +42,9 @@ logger = logging.getLogger("ice")
 
 Send = Callable[[bytes, tuple[str, int]], bool]
 """Sends one datagram to the peer; False when it was not taken."""
+
+_UDP: Final = TransportProtocol.UDP
+_TCP: Final = TransportProtocol.TCP
 
 
 class AgentDriver(Driver[Event]):
@@ -190,7 +193,7 @@ class AgentDriver(Driver[Event]):
             self.seat.leave()
 
     def _notice(self, event: Event) -> None:
-        if isinstance(event, PairSelected) and event.pair.path.protocol is TransportProtocol.UDP:
+        if isinstance(event, PairSelected) and event.pair.path.protocol is _UDP:
             self.path = event.pair.path  # Rather than another one that is equal.
         if self.seat is not None and isinstance(event, Restarted):
             try:
@@ -203,7 +206,7 @@ class AgentDriver(Driver[Event]):
 
     def sender(self, path: FiveTuple) -> Send | None:
         """Return what sends data on a path that begins at a relayed base or runs over TCP; None for any other."""
-        if path.protocol is TransportProtocol.TCP:
+        if path.protocol is _TCP:
             return self.tcp.sender(path)
         relay = self.agent.relays.by_base.get(Base.of(path))
         if relay is None or relay.client is None or relay.path is None or self._links is None:
@@ -258,13 +261,13 @@ class AgentDriver(Driver[Event]):
 
     def _transmit(self, effect: Transmit) -> None:
         data, path = effect.data, effect.path
-        if path.protocol is TransportProtocol.UDP:
+        if path.protocol is _UDP:
             for bound in self.sockets:  # As of socket_at, without the call.
                 if bound.local == path.local:
                     bound.send(data, path.remote)
                     return
         if self._links is None or not self._links.transmit(effect):
-            if path.protocol is TransportProtocol.TCP:
+            if path.protocol is _TCP:
                 self.tcp.transmit(effect)
             else:
                 self.unsendable += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyee.asyncio import AsyncIOEventEmitter
 
@@ -21,16 +21,33 @@ class QuietEmitter(AsyncIOEventEmitter):
     def __init__(self) -> None:
         """Leave the constructor of pyee for later."""
 
-    if not TYPE_CHECKING:  # Or every attribute would pass as one.
-
-        def __getattr__(self, name: str) -> Any:
-            """Have pyee make its attributes: one is missing, and it may be among them."""
-            if self._has_tables:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            self._has_tables = True
-            super().__init__()
-            return getattr(self, name)
-
     def listeners(self, event: str) -> list[Callable[..., Any]]:
         """Return who listens to ``event``."""
         return super().listeners(event) if self._has_tables else []
+
+    def _furnish(self) -> None:
+        self._has_tables = True
+        super().__init__()
+
+
+class _Late:
+    """An attribute of pyee's: the first look at it has all of them made, which then stand before this.
+
+    One of these for each is better than a ``__getattr__``: Python 3.11 looks every attribute of a class that has one up
+    the slow way, those that are there as well.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, emitter: QuietEmitter | None, owner: type[QuietEmitter]) -> Any:
+        if emitter is None:
+            return self
+        emitter._furnish()
+        return vars(emitter)[self._name]
+
+
+for _name in vars(AsyncIOEventEmitter()):
+    setattr(QuietEmitter, _name, _Late(_name))
