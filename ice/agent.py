@@ -125,6 +125,8 @@ class Agent(AgentReceiving):
         generations, lifecycle = self._generations, self._lifecycle
         current = generations.current
         carrying: Generation | None = generations.carrying
+        if carrying is None and lifecycle.is_patient(now):
+            return
         resolves = self.names.in_use and self.names.is_resolving
         ended = current.remotes.ended and self._gathering.complete and not resolves
         state, reason = lifecycle.judge(current, carrying, ended, now)

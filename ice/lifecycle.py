@@ -56,6 +56,12 @@ class Lifecycle:
         """A new generation has begun, and waits for the peer's description."""
         self._started_at, self._asked_at = None, now
 
+    def is_patient(self, now: float) -> bool:
+        """Whether a session that checks, and carries nothing, goes on whatever the checks come to (RFC 8863)."""
+        if self.state is not _CHECKING or self._asked_at is not None or self._started_at is None:
+            return False
+        return now < self._started_at + self._config.pac_timeout
+
     def judge(
         self, current: Generation, carrying: Generation | None, candidates_ended: bool, now: float
     ) -> tuple[State, FailureReason | None]:
