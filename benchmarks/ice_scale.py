@@ -1,10 +1,12 @@
-"""Many ICE sessions in one process: a thousand pairs at once, the CPU time of a pair, and a flood of candidates.
+"""Many ICE sessions in one process: a thousand pairs at once, what a pair costs then and later, a flood of candidates.
 
 Both sides of every pair live in this process, over one IPv4 address of this machine, on the stock asyncio loop. All of
 them gather first (not measured). Then the clock starts, every pair is given descriptions, candidates and the end of
 candidates at once, and it stops when the last `connect()` has returned; no pair may fail. The CPU time of the process
-over the same span, divided by the pairs, is what a connected pair costs. aioice does the same. Each run has a process
+over the same span, divided by the pairs, is what connecting a pair costs. aioice does the same. Each run has a process
 of its own, because what one leaves to Python's garbage collector costs the next; runs alternate, and the medians count.
+What a pair costs once it is connected, and carries nothing, is the CPU time of the process for the next seconds: both
+sides of both kinds ask for consent about every five seconds.
 Last come the messages of a pair alone, without any ICE (:mod:`benchmarks.bare_checks`): nobody who writes Python is
 below that.
 
@@ -31,6 +33,11 @@ from stun.address import TransportAddress
 
 PAIRS = 1000
 ROUNDS = 5
+IDLE_ROUNDS = 3
+IDLE_PAIRS = 500
+SETTLING = 6.0
+"""Seconds after which the consent checks of all pairs are spread."""
+IDLE = 15.0
 FLOOD = 10_000
 PEER = f"aioice {aioice.__version__}"
 
@@ -67,7 +74,7 @@ def run() -> list[Result]:
             f"{statistics.median(span.clock for span in shared):.2f} s",
         ),
         Result(
-            "ICE: CPU time of a connected pair, both ends",
+            "ICE: CPU time to connect one of these pairs, both ends",
             *map(statistics.median, by_cpu),
             "ms",
             2.0,
@@ -75,6 +82,7 @@ def run() -> list[Result]:
             f"{note}; {_ranges(*by_cpu, 'ms')}. A pair's messages over bare sockets, without any ICE, take "
             f"{bare.cpu / PAIRS * 1e3:.2f} ms",
         ),
+        _idle_pairs(),
         Result(
             f"ICE: a flood of {FLOOD:,} candidates, CPU time",
             flood,
@@ -85,6 +93,21 @@ def run() -> list[Result]:
             "distinct addresses, signalled one by one to a session that is checking",
         ),
     ]
+
+
+def _idle_pairs() -> Result:
+    rounds = [[_alone(what).cpu for what in (_ours_idle, _theirs_idle)] for _ in range(IDLE_ROUNDS)]
+    ours, theirs = (statistics.median(cpus) / IDLE / IDLE_PAIRS * 1e6 for cpus in zip(*rounds, strict=True))
+    note = f"{IDLE_PAIRS} pairs in one process for {IDLE:.0f} s; medians of {IDLE_ROUNDS} alternating runs"
+    return Result(
+        "ICE: CPU time that a connected pair without data takes in a second, both ends",
+        ours,
+        theirs,
+        "µs",
+        2.0,
+        PEER,
+        note,
+    )
 
 
 def _ranges(ours: list[float], theirs: list[float], unit: str) -> str:
@@ -127,20 +150,35 @@ def _config() -> ice.IceConfig:
 
 
 async def _ours() -> Span:
-    return await _pairs(None, None)
+    return await _pairs(PAIRS)
 
 
 async def _ours_at_ports() -> Span:
     hosts = [_host()]
     async with ice.Mux.open(hosts=hosts) as one, ice.Mux.open(hosts=hosts) as other:
-        return await _pairs(one, other)
+        return await _pairs(PAIRS, one, other)
 
 
-async def _pairs(one: ice.Mux | None, other: ice.Mux | None) -> Span:
+async def _ours_idle() -> Span:
+    return await _pairs(IDLE_PAIRS, idle=True)
+
+
+async def _theirs_idle() -> Span:
+    return await _their_pairs(IDLE_PAIRS, idle=True)
+
+
+async def _idle() -> Span:
+    await asyncio.sleep(SETTLING)
+    clock, cpu = time.perf_counter(), time.process_time()
+    await asyncio.sleep(IDLE)
+    return Span(time.perf_counter() - clock, time.process_time() - cpu)
+
+
+async def _pairs(count: int, one: ice.Mux | None = None, other: ice.Mux | None = None, *, idle: bool = False) -> Span:
     config = _config()
     sessions = [
         (ice.Session(ice.Role.CONTROLLING, config, one), ice.Session(ice.Role.CONTROLLED, config, other))
-        for _ in range(PAIRS)
+        for _ in range(count)
     ]
     everyone = [session for pair in sessions for session in pair]
     await asyncio.gather(*(session.gather() for session in everyone))
@@ -153,17 +191,23 @@ async def _pairs(one: ice.Mux | None, other: ice.Mux | None) -> Span:
             session.add_remote_candidate(None)
     await asyncio.gather(*(session.connect() for session in everyone))
     span = Span(time.perf_counter() - clock, time.process_time() - cpu)
+    if idle:
+        span = await _idle()
     await asyncio.gather(*(session.close() for session in everyone))
     return span
 
 
 async def _theirs() -> Span:
+    return await _their_pairs(PAIRS)
+
+
+async def _their_pairs(count: int, *, idle: bool = False) -> Span:
     pairs = [
         (
             aioice.Connection(ice_controlling=True, use_ipv6=False),
             aioice.Connection(ice_controlling=False, use_ipv6=False),
         )
-        for _ in range(PAIRS)
+        for _ in range(count)
     ]
     everyone = [connection for pair in pairs for connection in pair]
     for connection in everyone:
@@ -177,6 +221,8 @@ async def _theirs() -> Span:
             await connection.add_remote_candidate(None)
     await asyncio.gather(*(connection.connect() for connection in everyone))
     span = Span(time.perf_counter() - clock, time.process_time() - cpu)
+    if idle:
+        span = await _idle()
     await asyncio.gather(*(connection.close() for connection in everyone))
     return span
 
