@@ -42,13 +42,15 @@ class MachineTimer:
         "_is_arming",
         "_loop",
         "_machine",
+        "_most_early",
         "_stopped",
     )
 
-    def __init__(self, machine: _Timed, driver: _Driver) -> None:
+    def __init__(self, machine: _Timed, driver: _Driver, *, most_early: float = 0.2) -> None:
         """Args:
         machine: whose ``handle_timeout`` to call.
         driver: its ``pump()`` is called after it, to drain the machine and :meth:`arm` the timer again.
+        most_early: how many seconds before a deadline that has moved on the machine may be looked at for nothing.
         """
         self._machine = machine
         self._driver = driver
@@ -59,6 +61,7 @@ class MachineTimer:
         self._alarm: Alarm | None = None
         self._is_arming = False
         self._at = 0.0
+        self._most_early = most_early
         self._stopped = False
 
     def arm(self) -> None:
@@ -73,8 +76,9 @@ class MachineTimer:
             return
         deadline = self._machine.next_timeout()
         if self._alarm is not None:
-            if deadline is not None and self._at <= deadline.at:
-                return  # Deadlines move on before they are due: one early wake-up costs less than a timer each time.
+            # Deadlines move on a little all the time: one early wake-up costs less than a new alarm for each of them.
+            if deadline is not None and self._at <= deadline.at <= self._at + self._most_early:
+                return
             self._alarm.cancel()
             self._alarm = None
         if deadline is not None:

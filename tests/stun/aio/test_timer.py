@@ -59,15 +59,30 @@ async def test_a_deadline_that_comes_nearer_moves_the_timer_and_one_that_recedes
     machine.deadlines = [10.0]
     timer.arm()
     await asyncio.sleep(0)
-    for receding in (11.0, 12.0, 20.0):
+    for receding in (10.05, 10.1, 10.2):
         machine.deadlines = [receding]
         timer.arm()
         await asyncio.sleep(0)
-    await asyncio.sleep(15)
+    looked = machine.looked
+    await asyncio.sleep(6.6)
     # It woke at 10 s, saw that it was early, and went to sleep again without a word to the machine.
-    assert machine.woken == [3.0]
+    assert (machine.woken, machine.looked) == ([3.0], looked + 1)
     await asyncio.sleep(5)
-    assert machine.woken == [3.0, 20.0]
+    assert machine.woken == [3.0, 10.2]
+
+
+@virtual_time
+async def test_a_deadline_that_has_moved_on_far_takes_the_timer_with_it() -> None:
+    machine, timer = wound_up(5.0)
+    await asyncio.sleep(0)
+    machine.deadlines = [20.0]
+    timer.arm()
+    await asyncio.sleep(0)
+    looked = machine.looked
+    await asyncio.sleep(19)
+    assert (machine.woken, machine.looked) == ([], looked)
+    await asyncio.sleep(2)
+    assert machine.woken == [20.0]
 
 
 @virtual_time
