@@ -6,13 +6,15 @@ import asyncio
 
 import ice
 from stun.aio import UdpNetwork
+from tests.steady_loop import SteadyLoop
 
 PAIRS = 200
 LOOK = 0.0001
+"""How long each look at the clock takes, in seconds."""
 
 
-class SlowMachine(asyncio.SelectorEventLoop):
-    """A loop by whose clock everything takes its time: every look at the clock moves it on, in seconds."""
+class SlowMachine(SteadyLoop):
+    """A loop on which everything takes its time, whatever this machine is: every look at the clock moves it on."""
 
     _looks = 0
 
