@@ -20,8 +20,9 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aioice
@@ -150,21 +151,33 @@ def _config() -> ice.IceConfig:
 
 
 async def _ours() -> Span:
-    return await _pairs(PAIRS)
+    async with _pairs(PAIRS) as span:
+        return span
 
 
 async def _ours_at_ports() -> Span:
     hosts = [_host()]
-    async with ice.Mux.open(hosts=hosts) as one, ice.Mux.open(hosts=hosts) as other:
-        return await _pairs(PAIRS, one, other)
+    async with (
+        ice.Mux.open(hosts=hosts) as one,
+        ice.Mux.open(hosts=hosts) as other,
+        _pairs(PAIRS, one, other) as span,
+    ):
+        return span
 
 
 async def _ours_idle() -> Span:
-    return await _pairs(IDLE_PAIRS, idle=True)
+    async with _pairs(IDLE_PAIRS):
+        return await _idle()
+
+
+async def _theirs() -> Span:
+    async with _their_pairs(PAIRS) as span:
+        return span
 
 
 async def _theirs_idle() -> Span:
-    return await _their_pairs(IDLE_PAIRS, idle=True)
+    async with _their_pairs(IDLE_PAIRS):
+        return await _idle()
 
 
 async def _idle() -> Span:
@@ -174,7 +187,9 @@ async def _idle() -> Span:
     return Span(time.perf_counter() - clock, time.process_time() - cpu)
 
 
-async def _pairs(count: int, one: ice.Mux | None = None, other: ice.Mux | None = None, *, idle: bool = False) -> Span:
+@asynccontextmanager
+async def _pairs(count: int, one: ice.Mux | None = None, other: ice.Mux | None = None) -> AsyncIterator[Span]:
+    """Connect so many pairs of ours at once and yield what that took; closed on exit."""
     config = _config()
     sessions = [
         (ice.Session(ice.Role.CONTROLLING, config, one), ice.Session(ice.Role.CONTROLLED, config, other))
@@ -190,18 +205,13 @@ async def _pairs(count: int, one: ice.Mux | None = None, other: ice.Mux | None =
                 session.add_remote_candidate(candidate)
             session.add_remote_candidate(None)
     await asyncio.gather(*(session.connect() for session in everyone))
-    span = Span(time.perf_counter() - clock, time.process_time() - cpu)
-    if idle:
-        span = await _idle()
+    yield Span(time.perf_counter() - clock, time.process_time() - cpu)
     await asyncio.gather(*(session.close() for session in everyone))
-    return span
 
 
-async def _theirs() -> Span:
-    return await _their_pairs(PAIRS)
-
-
-async def _their_pairs(count: int, *, idle: bool = False) -> Span:
+@asynccontextmanager
+async def _their_pairs(count: int) -> AsyncIterator[Span]:
+    """As :func:`_pairs`, of theirs."""
     pairs = [
         (
             aioice.Connection(ice_controlling=True, use_ipv6=False),
@@ -220,11 +230,8 @@ async def _their_pairs(count: int, *, idle: bool = False) -> Span:
                 await connection.add_remote_candidate(candidate)
             await connection.add_remote_candidate(None)
     await asyncio.gather(*(connection.connect() for connection in everyone))
-    span = Span(time.perf_counter() - clock, time.process_time() - cpu)
-    if idle:
-        span = await _idle()
+    yield Span(time.perf_counter() - clock, time.process_time() - cpu)
     await asyncio.gather(*(connection.close() for connection in everyone))
-    return span
 
 
 async def _flood() -> float:

@@ -26,11 +26,11 @@ _CLOSED: Final = State.CLOSED
 class Lifecycle:
     """The state, and the timers that a failure has to wait for."""
 
-    __slots__ = ("_asked_at", "_config", "_is_patient", "_started_at", "reason", "state")
+    __slots__ = ("_asked_at", "_config", "_has_waited", "_started_at", "reason", "state")
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
-        self._is_patient = True
+        self._has_waited = False
         self._started_at: float | None = None
         self._asked_at: float | None = None
         self.state = _NEW
@@ -49,7 +49,7 @@ class Lifecycle:
     def start(self, now: float) -> StateChanged | None:
         """Begin checking, and with it the PAC timer (RFC 8863 section 4)."""
         self._started_at, self._asked_at = now, None
-        self._is_patient = True
+        self._has_waited = False
         return self.move(_CHECKING) if self.state is _NEW else None
 
     def restart(self, now: float) -> None:
@@ -58,9 +58,10 @@ class Lifecycle:
 
     def is_patient(self, now: float) -> bool:
         """Whether a session that checks, and carries nothing, goes on whatever the checks come to (RFC 8863)."""
-        if self.state is not _CHECKING or self._asked_at is not None or self._started_at is None:
-            return False
-        return now < self._started_at + self._config.pac_timeout
+        return self.state is _CHECKING and self._asked_at is None and self._is_early(now)
+
+    def _is_early(self, now: float) -> bool:
+        return self._started_at is None or now < self._started_at + self._config.pac_timeout
 
     def judge(
         self, current: Generation, carrying: Generation | None, candidates_ended: bool, now: float
@@ -85,9 +86,9 @@ class Lifecycle:
             # The old pair is lost, or there would be nothing to judge.
             is_over = now >= self._asked_at + self._config.restart_timeout
             return FailureReason.CONSENT_EXPIRED if is_over else None
-        if self._started_at is None or now < self._started_at + self._config.pac_timeout:
+        if self._started_at is None or self._is_early(now):
             return None  # RFC 8863 section 4: not even with an empty checklist.
-        self._is_patient = False
+        self._has_waited = True
         overdue = now >= self._started_at + self._config.checking_timeout
         checking = generation.checking
         checklist = checking.checklist
@@ -107,6 +108,6 @@ class Lifecycle:
             return Deadline(self._asked_at + self._config.restart_timeout, "the peer's answer to an ICE restart")
         if self.state is not _CHECKING or self._started_at is None:
             return None
-        if self._is_patient:
+        if not self._has_waited:
             return Deadline(self._started_at + self._config.pac_timeout, "patience (RFC 8863)")
         return Deadline(self._started_at + self._config.checking_timeout, "giving up")

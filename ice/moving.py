@@ -79,7 +79,6 @@ class Moving:
     @property
     def _is_unsettled(self) -> bool:
         """Whether the peer may have taken a nomination that is not in force here."""
-        # Most ask whether more was told than is in force before they call.
         return self.attempt is None and self._told > self.number and self._roles.role is _CONTROLLING
 
     def is_newer(self, number: int) -> int:
@@ -127,7 +126,7 @@ class Moving:
 
     def _is_to_be_repeated(self, now: float) -> bool:
         """Whether a nomination is due for want of an answer to the last; whatever comes of it, the next is later."""
-        if self._told <= self.number or not self._is_unsettled or now < self._again_at:
+        if not self._is_unsettled or now < self._again_at:
             return False
         self._again_at = now + self._again_after
         self._again_after = min(2 * self._again_after, self._config.recheck_at_most)
@@ -144,6 +143,6 @@ class Moving:
         if self._better_since is not None and not self.wants_restart:
             over_at = self._better_since + self._patience
             at = over_at if at is None else min(at, over_at)
-        if self._told > self.number and self._is_unsettled:
+        if self._is_unsettled:
             at = self._again_at if at is None else min(at, self._again_at)
         return at

@@ -65,8 +65,10 @@ class _Watch:
 
     def drop(self, listener: _Listener) -> None:
         """Tell a listener no more; the last one closes the socket."""
-        if self._listeners.pop(listener, listener) is None and not self._listeners:
-            self._close()
+        if listener in self._listeners:
+            del self._listeners[listener]
+            if not self._listeners:
+                self._close()
 
     def _readable(self) -> None:
         while True:
