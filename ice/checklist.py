@@ -64,6 +64,11 @@ class CheckList:
                 return pair
         return None
 
+    @property
+    def best(self) -> CandidatePair | None:
+        """The pair of the highest priority, whatever has become of it."""
+        return self._pairs[0] if self._pairs else None
+
     # -- forming --
 
     def form(self, local: Candidate, remote: Candidate, role: Role) -> CandidatePair | None:

@@ -29,7 +29,7 @@ class Concluding(Sending):
             return
         while (pair := self._scheduler.next_pair(now)) is not None:
             self.checklist.set_state(pair, _IN_PROGRESS)
-            self._check(pair, now)
+            self._check(pair, now, nominates=self._is_nominated_ahead(pair))
         if self.selected is not None:
             self._look_around(self.selected, now)
         elif self._roles.role is _CONTROLLING:
@@ -38,6 +38,11 @@ class Concluding(Sending):
             if pair is not None:
                 # Not paced: the path has just been used, so no NAT makes a new binding for this check.
                 self._check(pair, now, nominates=True)
+
+    def _is_nominated_ahead(self, pair: CandidatePair) -> bool:
+        if self.selected is not None or self._roles.role is not _CONTROLLING or not self.moving.renominates:
+            return False
+        return self._nomination.goes_ahead(pair, self.checklist, self._remotes.ended)
 
     def _look_around(self, selected: CandidatePair, now: float) -> None:
         """Check the spare pairs that are due, and nominate one that is to take over."""

@@ -16,7 +16,8 @@ class UpgradeConfig:
     backups."""
     renomination: bool = True
     """Whether the ice-option ``renomination`` is offered, with which the controlling side may choose another pair at
-    any time (draft-thatcher-ice-renomination)."""
+    any time (draft-thatcher-ice-renomination). Where both sides offer it, the first check of the best pair nominates it
+    already, and two hosts connect in one round trip; else nomination is regular (RFC 8445 section 8.1.1)."""
     max_spares: int = 16
     """The most pairs kept beside the selected one."""
     backups: int = 2

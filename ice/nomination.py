@@ -1,4 +1,4 @@
-"""Which valid pair is used: regular nomination, and following a peer that nominates (RFC 8445 section 8.1)."""
+"""Which pair is used: regular nomination of a valid one (RFC 8445 section 8.1), or of the best with its first check."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ class Nomination:
 
     As controlling side we nominate once: the best valid pair, as soon as no better pair is worth waiting for. As
     controlled side we take what the peer nominates, and of several the best.
+
+    Where the last nomination wins (draft-thatcher-ice-renomination) the best pair is nominated with its first check
+    already, which saves a round trip if that is answered. If it is not, nothing is lost: a valid pair is nominated as
+    ever, and the later nomination counts.
     """
 
-    __slots__ = ("_config", "_first_valid_at", "_waits_until", "attempted", "failed")
+    __slots__ = ("_config", "_first_valid_at", "_waits_until", "ahead", "attempted", "failed")
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
         self._first_valid_at: float | None = None
         self._waits_until: float | None = None
+        self.ahead: CandidatePair | None = None
+        """The pair whose checks nominate it, as long as no valid one was chosen."""
         self.attempted: CandidatePair | None = None
-        """The pair that we have nominated; there is never a second one (section 8.1.1)."""
+        """The valid pair that we have nominated; there is never a second one (section 8.1.1)."""
         self.failed = False
         """Whether the nominated pair did not answer."""
 
@@ -42,8 +48,25 @@ class Nomination:
         if now < until:
             self._waits_until = until
             return None
-        self.attempted = best
+        self.attempted, self.ahead = best, None
         return best
+
+    def goes_ahead(self, pair: CandidatePair, checklist: CheckList, candidates_ended: bool) -> bool:
+        """Whether the check that is sent on ``pair`` now nominates it, for peers with which the last nomination wins.
+
+        That is one pair at a time, the best, until it fails. Not over TCP, where nomination is regular (RFC 6544
+        section 8), and not by a relay as long as the peer may tell of a way past it. A peer-reflexive candidate may be
+        a relay's as well; that is moved off as soon as it is known.
+        """
+        if self.attempted is not None or pair is self.ahead:
+            return self.attempted is None
+        is_taken = self.ahead is not None and self.ahead.state.is_open and self.ahead in checklist
+        if is_taken or checklist.best is not pair or pair.valid is not None or pair.path.protocol.is_stream:
+            return False
+        if pair.is_relayed and not candidates_ended:
+            return False
+        self.ahead = pair
+        return True
 
     def _worth_waiting_until(self, best: CandidatePair, checklist: CheckList, limit: float) -> float:
         """Return how long better pairs deserve to be waited for, at most until ``limit``.
@@ -70,7 +93,7 @@ class Nomination:
 
     def reset(self) -> None:
         """Forget our nomination because the role changed."""
-        self.attempted = None
+        self.attempted = self.ahead = None
         self.failed = False
 
     def next_timeout(self) -> float | None:

@@ -108,11 +108,14 @@ class Outcomes(Usernames):
 
     def _fail(self, pair: CandidatePair, was_nominated: bool, now: float) -> None:
         if self.selected is None:
-            if was_nominated and self.moving.renominates:
+            attempted = self._nomination.attempted
+            # Nominated ahead, it fails as any other pair that does not answer.
+            was_chosen = was_nominated and attempted is not None and attempted.path == pair.path
+            if was_chosen and self.moving.renominates:
                 self._nomination.reset()  # It may be nominated again, and that is more than a check with a new id.
                 return
             self.checklist.fail(pair)
-            if was_nominated and self._nomination.attempted is not None:
+            if was_chosen:
                 self._nomination.failed = True
             return
         if was_nominated and self.moving.attempt is pair:

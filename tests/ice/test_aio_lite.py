@@ -46,7 +46,7 @@ async def test_a_full_session_finds_a_lite_one(full_role: Role) -> None:
         selected = lite.stats().agent.selected
         assert selected is not None
         assert selected.requests_sent == 0
-        assert selected.requests_received >= 2
+        assert selected.requests_received >= 1
         description = lite.restart()
         full.on("restart", lite.set_remote_description)
         full.on("candidate", lite.add_remote_candidate)

@@ -12,6 +12,7 @@ from ice.config import IceConfig, IceTransportPolicy
 from ice.description import Description
 from ice.errors import FailureReason, IceError
 from ice.events import PairSelected, RoleChanged, State, StateChanged
+from ice.life_config import UpgradeConfig
 from ice.lite import LiteRoles, narrowed, role_towards
 from ice.lite_config import LiteConfig
 from ice.pair import PairState
@@ -35,8 +36,8 @@ def of_requests(wire: Wire) -> list[Message]:
     return [message for _, message, _ in wire.log if message.message_class is MessageClass.REQUEST]
 
 
-def full_and_lite(full: Role, lite: Role) -> tuple[Side, Side, Wire]:
-    a, b = Side(full, A), Side(lite, B, seed=2, config=LITE)
+def full_and_lite(full: Role, lite: Role, config: IceConfig | None = None) -> tuple[Side, Side, Wire]:
+    a, b = Side(full, A, config=config), Side(lite, B, seed=2, config=LITE)
     return a, b, Wire(a, b)
 
 
@@ -64,21 +65,21 @@ NOMINATED = (att.USE_CANDIDATE, True)
 
 @pytest.mark.parametrize("lite_role", list(Role))
 @pytest.mark.parametrize("full_role", list(Role))
-def test_four_messages_connect_a_full_and_a_lite_agent_and_the_full_one_controls(
-    full_role: Role, lite_role: Role
+@pytest.mark.parametrize("renominates", [True, False])
+def test_two_messages_connect_a_full_and_a_lite_agent_or_four_and_the_full_one_controls(
+    renominates: bool, full_role: Role, lite_role: Role
 ) -> None:
-    a, b, wire = full_and_lite(full_role, lite_role)
+    config = IceConfig(upgrade=UpgradeConfig(renomination=renominates))
+    a, b, wire = full_and_lite(full_role, lite_role, config)
     exchange(a, b)
     wire.run(until=0.0)
     assert (a.agent.role, b.agent.role) == (Role.CONTROLLING, Role.CONTROLLED)
     assert (a.agent.state, b.agent.state) == (State.COMPLETED, State.COMPLETED)
     assert (a.agent.selected_path, b.agent.selected_path) == (FiveTuple(A, B), FiveTuple(B, A))
-    assert [(m.message_class.name, att.USE_CANDIDATE in m, path.local) for _, m, path in wire.log] == [
-        ("REQUEST", False, A),
-        ("SUCCESS", False, B),
-        ("REQUEST", True, A),
-        ("SUCCESS", False, B),
-    ]
+    check, nomination = [[("REQUEST", nominates, A), ("SUCCESS", False, B)] for nominates in (False, True)]
+    assert [(m.message_class.name, att.USE_CANDIDATE in m, path.local) for _, m, path in wire.log] == (
+        nomination if renominates else check + nomination
+    )
 
 
 def test_the_description_says_lite_and_candidates_are_hosts() -> None:
@@ -125,7 +126,7 @@ def test_a_check_before_the_description_makes_it_controlled() -> None:
     assert [event.role for event in b.of_type(RoleChanged)] == [Role.CONTROLLED]
     b.agent.set_remote_description(a.agent.local_description, 1.0)
     assert b.agent.selected_path == FiveTuple(B, A)
-    assert len(wire.log) == 4
+    assert len(wire.log) == 2
 
 
 def test_a_full_peer_that_says_controlled_is_told_that_it_is_not() -> None:
@@ -276,7 +277,7 @@ def test_either_side_restarts(by_lite: bool) -> None:
         side.agent.end_of_remote_candidates(1.0)
     before = len(wire.log)
     wire.run(until=1.0)
-    assert len(wire.log) - before == 4
+    assert len(wire.log) - before == 2
     assert (a.agent.state, b.agent.state) == (State.COMPLETED, State.COMPLETED)
     assert b.agent.local_description != old
     assert b.agent.local_description.lite

@@ -41,7 +41,7 @@ def test_a_move_whose_answer_was_lost_is_taken_back_by_a_later_nomination() -> N
     stage.run(6.0)
     assert stage.b.agent.selected_path == FiveTuple(B, A)  # It has followed, and we do not know.
     assert stage.path == FiveTuple(A, RELAY)
-    assert numbers == [2, 2, 2]
+    assert numbers == [3, 3, 3]
     stage.direct = False
     stage.run(12.0)
     assert stage.agrees

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ice.candidate import CandidateType
+from ice.candidate import CandidateType, TcpType
 from ice.checklist import CheckList
 from ice.config import IceConfig
 from ice.nomination import Nomination
@@ -144,3 +144,94 @@ def test_there_is_one_nomination_only() -> None:
     assert nomination.next_timeout() is None
     nomination.reset()
     assert nomination.choose(checklist, 6.0) is high
+
+
+# -- with the first check --
+
+
+def set_relayed(one: CandidatePair) -> None:
+    one.remote = replace(one.remote, type=CandidateType.RELAYED)
+
+
+def test_the_best_pair_goes_ahead_and_no_other() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    assert not nomination.goes_ahead(low, checklist, True)
+    assert nomination.goes_ahead(high, checklist, True)
+    assert nomination.ahead is high
+    assert nomination.goes_ahead(high, checklist, True), "also when it is checked again"
+    assert not nomination.goes_ahead(low, checklist, True)
+
+
+def test_a_better_pair_does_not_as_long_as_the_first_may_succeed() -> None:
+    for state in (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS):
+        nomination, checklist, (first,) = setup(1)
+        assert nomination.goes_ahead(first, checklist, True)
+        checklist.set_state(first, state)
+        better = checklist.form(local(1), remote(9, "9", 9), Role.CONTROLLING)
+        assert better is not None
+        assert not nomination.goes_ahead(better, checklist, True)
+        assert nomination.ahead is first
+
+
+def test_when_the_first_has_failed_a_better_one_does_and_a_worse_one_does_not() -> None:
+    nomination, checklist, (low, middle) = setup(1, 5)
+    assert nomination.goes_ahead(middle, checklist, True)
+    checklist.fail(middle)
+    assert not nomination.goes_ahead(low, checklist, True)
+    better = checklist.form(local(1), remote(9, "9", 9), Role.CONTROLLING)
+    assert better is not None
+    assert nomination.goes_ahead(better, checklist, True)
+
+
+def test_a_pair_that_was_dropped_holds_up_no_other() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    assert nomination.goes_ahead(high, checklist, True)
+    checklist.set_state(high, PairState.IN_PROGRESS)
+    checklist.drop(high)
+    assert nomination.goes_ahead(low, checklist, True)
+
+
+def test_by_a_relay_it_goes_ahead_when_no_candidates_are_to_come() -> None:
+    nomination, checklist, (only,) = setup(1)
+    set_relayed(only)
+    assert not nomination.goes_ahead(only, checklist, False)
+    assert nomination.ahead is None
+    assert nomination.goes_ahead(only, checklist, True)
+    nomination, checklist, (direct,) = setup(1)
+    assert nomination.goes_ahead(direct, checklist, False)
+
+
+def test_over_tcp_it_does_not() -> None:
+    # RFC 6544 section 8
+    checklist = CheckList(100)
+    ours = replace(local(1), transport="tcp", tcp_type=TcpType.ACTIVE)
+    theirs = replace(remote(1), transport="tcp", tcp_type=TcpType.PASSIVE)
+    over_tcp = checklist.form(ours, theirs, Role.CONTROLLING)
+    assert over_tcp is not None
+    assert checklist.best is over_tcp
+    assert not Nomination(IceConfig()).goes_ahead(over_tcp, checklist, True)
+
+
+def test_a_pair_that_has_answered_does_not() -> None:
+    nomination, checklist, (only,) = setup(1)
+    succeed(nomination, checklist, only, 0.0)
+    only.valid = only
+    assert not nomination.goes_ahead(only, checklist, True)
+    assert nomination.choose(checklist, 0.0) is only
+
+
+def test_when_a_valid_pair_was_chosen_nothing_goes_ahead() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    assert nomination.goes_ahead(high, checklist, True)
+    succeed(nomination, checklist, low, 1.0)
+    assert nomination.choose(checklist, 1.2) is low
+    assert not nomination.goes_ahead(high, checklist, True)
+    nomination.reset()
+    assert nomination.goes_ahead(high, checklist, True)
+
+
+def test_in_another_role_nothing_is_ahead() -> None:
+    nomination, checklist, (only,) = setup(1)
+    assert nomination.goes_ahead(only, checklist, True)
+    nomination.reset()
+    assert nomination.ahead is None

@@ -43,7 +43,7 @@ def test_udp_has_a_head_start_and_needs_no_connection() -> None:
     assert a.machine.selected_path is not None
     assert a.machine.selected_path.protocol is TransportProtocol.UDP
     assert a.dialled == b.dialled == []
-    assert a.sent + b.sent == 6
+    assert a.sent + b.sent == 4
 
 
 def test_blocked_udp_is_made_up_for_by_tcp_right_after_the_head_start() -> None:
