@@ -68,6 +68,10 @@ class Nomination:
         self.ahead = pair
         return True
 
+    def is_overtaken(self, pair: CandidatePair) -> bool:
+        """Whether another pair than ``pair`` was chosen since it was nominated ahead: that nomination counts."""
+        return self.attempted is not None and self.attempted.path != pair.path
+
     def _worth_waiting_until(self, best: CandidatePair, checklist: CheckList, limit: float) -> float:
         """Return how long better pairs deserve to be waited for, at most until ``limit``.
 

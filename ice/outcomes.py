@@ -69,7 +69,8 @@ class Outcomes(Usernames):
         self._accept(pair.path)
         self._nomination.note_valid(now)
         if check.nominates and self._roles.role is _CONTROLLING:
-            self._nominated(valid, check.nomination, now)
+            if self.selected is not None or not self._nomination.is_overtaken(pair):
+                self._nominated(valid, check.nomination, now)
         elif pair.nominate_on_success and self._roles.role is _CONTROLLED:
             self._nominated(valid, pair.nomination, now)
         if self.selected is not None:

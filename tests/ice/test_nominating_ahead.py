@@ -187,6 +187,33 @@ def run_until_nominated(wire: Wire, remote: TransportAddress) -> None:
         assert wire.step()
 
 
+def test_an_answer_that_comes_when_another_pair_has_been_nominated_does_not_count() -> None:
+    a, b, wire = two_ways()
+    held = hold_back(wire, B)
+    exchange(a, b)
+    run_until_nominated(wire, B2)
+    assert selected(b) == [B]
+    deliver(a, held, wire.now)
+    wire.flush()
+    assert selected(a) == [], "the answer to the last nomination is on its way"
+    wire.run(until=5.0)
+    assert selected(a) == [B2]
+    assert selected(b) == [B, B2]
+
+
+def test_it_counts_again_when_the_other_pair_does_not_answer_any_more() -> None:
+    a, b, wire = two_ways()
+    held = hold_back(wire, B)
+    exchange(a, b)
+    run_until_nominated(wire, B2)
+    deliver(a, held, wire.now)
+    wire.passes = towards(B2)
+    wire.run(until=45.0)
+    assert selected(a) == selected(b) == [B]
+    numbers = [number for _, number in nominated(wire)]
+    assert numbers == sorted(set(numbers))
+
+
 def test_an_answer_later_than_that_makes_it_a_spare_pair() -> None:
     a, b, wire = two_ways()
     held = hold_back(wire, B)

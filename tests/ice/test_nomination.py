@@ -220,13 +220,17 @@ def test_a_pair_that_has_answered_does_not() -> None:
     assert nomination.choose(checklist, 0.0) is only
 
 
-def test_when_a_valid_pair_was_chosen_nothing_goes_ahead() -> None:
+def test_when_a_valid_pair_was_chosen_nothing_goes_ahead_and_what_did_is_overtaken() -> None:
     nomination, checklist, (low, high) = setup(1, 9)
     assert nomination.goes_ahead(high, checklist, True)
     succeed(nomination, checklist, low, 1.0)
+    assert not nomination.is_overtaken(high)
     assert nomination.choose(checklist, 1.2) is low
+    assert nomination.is_overtaken(high)
+    assert not nomination.is_overtaken(low)
     assert not nomination.goes_ahead(high, checklist, True)
     nomination.reset()
+    assert not nomination.is_overtaken(high)
     assert nomination.goes_ahead(high, checklist, True)
 
 
