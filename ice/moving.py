@@ -91,6 +91,7 @@ class Moving:
     def selected(self, pair: CandidatePair, number: int, now: float) -> list[CandidatePair]:
         """A pair was selected; return the pairs that are to lie idle from now on."""
         self.confirmed(max(number, 1))
+        self._again_at = now + self._again_after  # A later nomination of the same pair may be about to be answered.
         self.reset()
         return self.spares.settle(pair, now)
 

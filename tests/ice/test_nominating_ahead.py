@@ -82,6 +82,17 @@ def test_where_one_side_does_not_know_it_nomination_is_regular(says_it: tuple[bo
     assert nominated(wire) == [(B, None)]
 
 
+def test_a_round_trip_longer_than_the_pace_costs_one_repetition_on_each_side() -> None:
+    # RFC 8445 section 7.3.1.4: the check that was triggered goes out before the first is answered.
+    a, b, wire = sides()
+    wire.delay = 0.06
+    exchange(a, b)
+    wire.run(until=3.0)
+    connected(a, b)
+    assert nominated(wire) == [(B, 1), (B, 2)]
+    assert len(wire.log) == 8
+
+
 def test_over_tcp_nomination_is_regular() -> None:
     # RFC 6544 section 8
     world = World()
