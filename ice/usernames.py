@@ -29,7 +29,7 @@ class Usernames(Concluding):
             pair.valid.username = username
         # It has gone over to another description of ours. A nomination under the last one is refused from now on; one
         # that was taken libwebrtc has forgotten, with the pair that it was for. So it is made again.
-        nominated = self.moving.attempt or self.selected or self._nomination.attempted
+        nominated = self.moving.attempt or self.selected or self._nomination.attempted or self._nomination.ahead
         if nominated is None or nominated.path != pair.path or self._roles.role is not Role.CONTROLLING:
             return
         self._client.retain(lambda other: other is not pair)  # One at a time, however often it changes its mind.

@@ -18,6 +18,7 @@ from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
 from stun.message import MessageClass, parse
+from tests.ice.restarting_peer import PATH, RESTARTED, WEAKEST, before_restart, is_on_the_new_pair
 from tests.ice.stepper import A, B, Side, Wire, connected, describe, exchange, sides, tell_candidates
 from tests.ice.tcp_trip import is_connected, two_hosts
 from tests.ice.test_moving import relayed
@@ -326,3 +327,31 @@ def test_a_restart_at_any_step_ends_on_the_new_pair(first: bool, steps: int) -> 
     for side in (a, b):
         assert side.agent._generations.current.checking.selected is side.agent.selected_pair
         assert side.agent._generations.current.checking.moving.number >= 1
+
+
+def test_what_was_nominated_ahead_under_the_old_description_does_not_count_under_the_new() -> None:
+    peer = before_restart(Role.CONTROLLING, WEAKEST)
+    knows = replace(RESTARTED, options=("renomination",))
+    peer.side.agent.set_remote_description(knows, peer.now)
+    peer.side.agent.end_of_remote_candidates(peer.now)
+    answered, held = peer._answer, []
+
+    def hold(asked):  # type: ignore[no-untyped-def]
+        held.append(answered(asked))
+        return b""
+
+    peer._answer = hold  # type: ignore[method-assign]
+    peer.check()
+    peer.wait(0.1)
+    assert all(att.USE_CANDIDATE in message for message in peer.asked)
+    assert set(map(id, peer.nominated)) == {id(peer.old)}
+    peer.go_by_the_new()
+    peer.check()
+    peer._answer = answered  # type: ignore[method-assign]
+    for data in held:
+        peer.side.agent.receive_datagram(data, PATH, peer.now)
+    peer.drain()
+    assert not is_on_the_new_pair(peer)
+    peer.wait(0.1)
+    assert is_on_the_new_pair(peer)
+    assert peer.nominated[-1] == peer.side.agent.local_description
