@@ -63,7 +63,9 @@ class Checking(Outcomes):
             return
         pair.nominate_on_success = pair.nominate_on_success or check.use_candidate
         if pair.state is _IN_PROGRESS and self._client is not None:
-            self._client.cancel(pair)
+            # What nominates ahead does so again. A pair that was chosen is checked beside its nomination after a 487.
+            chosen = self._nomination.attempted
+            self._client.cancel(pair, nominations=chosen is None or chosen.path != pair.path)
             # A process that is behind with its reading finds the answer to the check before right behind this one.
             pair.recheck_at = now + self._config.triggered_ta
         self.checklist.trigger(pair)

@@ -196,10 +196,10 @@ class CheckClient:
         check = self._by_id.get(transaction_id)
         return None if check is None else check.pair
 
-    def cancel(self, pair: CandidatePair) -> None:
-        """Send the checks on ``pair`` no more; an answer still counts (section 7.3.1.4)."""
+    def cancel(self, pair: CandidatePair, *, nominations: bool = True) -> None:
+        """Send the checks on ``pair`` no more, ``nominations`` among them; an answer still counts (section 7.3.1.4)."""
         for check in self._by_id.values():
-            if check.pair is pair:
+            if check.pair is pair and (nominations or not check.nominates):
                 check.cancelled = True
 
     def retain(self, wanted: Callable[[CandidatePair], bool]) -> None:
