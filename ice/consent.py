@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import random
 from typing import Final
 
@@ -75,10 +76,13 @@ class Consent:
         self.is_dead = False
         """Whether probes of the path went unanswered: the consent lasts, but the path is not counted on."""
         self._outstanding: dict[bytes, float] = NO_ENTRIES
-        self._next_at = now + self._interval()
+        self._next_at = self._next_after(now)
 
-    def _interval(self) -> float:
-        return self._config.consent_interval * self._rng.uniform(0.8, 1.2)
+    def _next_after(self, now: float) -> float:
+        """Return when the check after one at ``now`` is due: at random, on the next tick of everybody's clock."""
+        interval, tick = self._config.consent_interval, self._config.consent_tick
+        at = now + self._rng.uniform(0.8 * interval, 1.2 * interval - tick)
+        return math.ceil(at / tick) * tick if tick else at
 
     def __contains__(self, transaction_id: object) -> bool:
         return transaction_id in self._outstanding
@@ -116,7 +120,7 @@ class Consent:
         """Return the consent check that is due, or None."""
         if now < self._next_at or self.freshness(now) is Freshness.EXPIRED:
             return None
-        self._next_at = now + self._interval()
+        self._next_at = self._next_after(now)
         return self._request(now)
 
     def probe(self, now: float) -> Transmit:

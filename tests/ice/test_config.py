@@ -14,6 +14,8 @@ from ice.config import IceConfig, IceTransportPolicy
         {"max_sends": 0},
         {"checking_timeout": 39.0},
         {"consent_interval": 4.9},
+        {"consent_tick": -0.1},
+        {"consent_tick": 1.1},
         {"disconnected_after": 31.0},
         {"keepalive_interval": 14.0},
         {"max_generations": 2},

@@ -58,6 +58,24 @@ def test_checks_come_every_five_seconds_give_or_take_a_fifth() -> None:
     assert len(identities) == 300  # A new transaction each.
 
 
+def first_checks(tick: float) -> set[float]:
+    """Return when 200 sessions ask first that begin at different times of one second."""
+    config = IceConfig(consent_tick=tick)
+    credentials, roles = Credentials("ours", "theirs", PWD), RoleKeeper(Role.CONTROLLING, random.Random(1))
+    times = set()
+    for number in range(200):
+        began = 100.0 + number / 200
+        at = Consent(config, pair(), credentials, roles, random.Random(number), began).next_timeout(State.CONNECTED)
+        assert 4.0 <= at - began <= 6.0
+        times.add(at)
+    return times
+
+
+def test_sessions_of_a_process_ask_at_the_same_instants() -> None:
+    assert 25 < len(first_checks(0.1)) < 32  # Of the three seconds that there are.
+    assert len(first_checks(0.0)) == 200
+
+
 def test_a_check_is_authenticated_and_nominates_nothing() -> None:
     one, _ = consent()
     _, request = next_check(one)
