@@ -201,16 +201,14 @@ class CheckList:
 
     def next_ordinary(self) -> CandidatePair | None:
         """Return the pair whose ordinary check is next, or None (section 6.1.4.2)."""
-        pair = self._first_waiting()
-        if pair is None and self._thaw():
-            pair = self._first_waiting()
-        return pair
-
-    def _first_waiting(self) -> CandidatePair | None:
+        may_thaw = False
         for pair in self._pairs:
-            if pair.state is _WAITING and not (self.triggered and pair.path in self.triggered):
-                return pair
-        return None
+            if pair.state is _WAITING:
+                if not (self.triggered and pair.path in self.triggered):
+                    return pair
+            elif pair.state is _FROZEN:
+                may_thaw = True
+        return self.next_ordinary() if may_thaw and self._thaw() else None
 
     def _thaw(self) -> bool:
         # Section 6.1.4.2, step 2: foundations of which nothing is running get their best pair going.

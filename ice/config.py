@@ -128,9 +128,9 @@ class IceConfig:
     """The mean time between consent checks, varied by 0.8..1.2 (RFC 7675 section 5.1)."""
     consent_tick: float = 0.1
     """Consent checks are due at multiples of it, so that all sessions of a process ask at the same instants and wake it
-    once for many; the times stay random, and within those limits. Answers to what is asked together wait for each other,
-    which lengthens round trips by some 0.1 ms for each session that asks: with ten thousand of them less may be wanted.
-    0 is none of it."""
+    once for many; the times stay random, and within those limits. Answers to what is asked together wait for each
+    other, which lengthens round trips by some 0.1 ms for each session that asks: with ten thousand of them less may be
+    wanted. 0 is none of it."""
     consent_timeout: float = 30.0
     """How long after the last answer the consent to send ends (RFC 7675 section 5.1)."""
     disconnected_after: float = 10.0

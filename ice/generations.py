@@ -43,6 +43,8 @@ class EarlyTrickle:
 
     def take(self, ufrag: str) -> list[Candidate | EndOfCandidates]:
         """Return and forget the items of a generation whose description is there; others stay."""
+        if not self._items:
+            return []
         taken = [item for known, item in self._items if known == ufrag]
         if taken:
             self._items = LazyQueue(item for item in self._items if item[0] != ufrag)
@@ -217,8 +219,10 @@ class Generations:
     @property
     def latest(self) -> Generation:
         """The one whose description of the peer came last; the current one while there is none."""
-        known = (generation for generation in reversed(self.kept) if generation.remote is not None)
-        return next(known, self.current)
+        for generation in reversed(self.kept):
+            if generation.remote is not None:
+                return generation
+        return self.current
 
     def of_peer(self, ufrag: str | None) -> Generation | None:
         """Return the one that a candidate of the peer belongs to, or None if its description has not come.

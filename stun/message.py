@@ -184,11 +184,10 @@ class Message:
 
         ``refused`` are attributes that this package can read but the receiver's usage does not know.
         """
-        codes = [
-            present.code
-            for present, _ in self.attributes
-            if present.code < 0x8000 and (not present.known or (refused and present in refused))
-        ]
+        codes: list[int] = []
+        for present, _ in self.attributes:
+            if present.code < 0x8000 and (not present.known or (refused and present in refused)):
+                codes.append(present.code)
         return tuple(dict.fromkeys(codes)) if codes else ()
 
     # -- replies --

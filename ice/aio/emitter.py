@@ -16,17 +16,18 @@ class QuietEmitter(AsyncIOEventEmitter):
     They are made when something looks at them first, such as ``on()``. Most of ten thousand sessions are only awaited.
     """
 
-    _has_tables = False
+    is_heard = False
+    """Whether anybody may listen: False until the tables are there."""
 
     def __init__(self) -> None:
         """Leave the constructor of pyee for later."""
 
     def listeners(self, event: str) -> list[Callable[..., Any]]:
         """Return who listens to ``event``."""
-        return super().listeners(event) if self._has_tables else []
+        return super().listeners(event) if self.is_heard else []
 
     def _furnish(self) -> None:
-        self._has_tables = True
+        self.is_heard = True
         super().__init__()
 
 

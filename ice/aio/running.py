@@ -159,7 +159,7 @@ class RunningSession(QuietEmitter):
 
     def _tell(self, event: str, argument: object) -> None:
         # Not from within our caller: a handler may call us back, or raise.
-        if self.listeners(event):
+        if self.is_heard and self.listeners(event):
             asyncio.get_running_loop().call_soon(self.emit, event, argument)
 
     def _failure(self, reason: FailureReason) -> IceError:
