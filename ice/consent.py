@@ -81,7 +81,7 @@ class Consent:
     def _next_after(self, now: float) -> float:
         """Return when the check after one at ``now`` is due: at random, on the next tick of everybody's clock."""
         interval, tick = self._config.consent_interval, self._config.consent_tick
-        at = now + self._rng.uniform(0.8 * interval, 1.2 * interval - tick)
+        at = now + 0.8 * interval + (0.4 * interval - tick) * self._rng.random()
         return math.ceil(at / tick) * tick if tick else at
 
     def __contains__(self, transaction_id: object) -> bool:

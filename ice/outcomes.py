@@ -17,6 +17,8 @@ __all__ = ["Outcomes"]
 
 _CONTROLLING: Final = Role.CONTROLLING
 _CONTROLLED: Final = Role.CONTROLLED
+_SUCCEEDED: Final = Outcome.SUCCEEDED
+_ROLE_CONFLICT: Final = Outcome.ROLE_CONFLICT
 
 
 class Outcomes(Usernames):
@@ -49,13 +51,12 @@ class Outcomes(Usernames):
         pair = result.check.pair
         if self.checklist.find(pair.path) is not pair:
             return  # Dropped meanwhile.
-        match result.outcome:
-            case Outcome.SUCCEEDED:
-                self._succeed(result, now)
-            case Outcome.ROLE_CONFLICT:
-                self._change_role(result)
-            case _:
-                self._fail(pair, result.check.nominates, now)
+        if result.outcome is _SUCCEEDED:
+            self._succeed(result, now)
+        elif result.outcome is _ROLE_CONFLICT:
+            self._change_role(result)
+        else:
+            self._fail(pair, result.check.nominates, now)
 
     def _succeed(self, result: CheckResult, now: float) -> None:
         check, pair = result.check, result.check.pair

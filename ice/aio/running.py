@@ -109,18 +109,27 @@ class RunningSession(QuietEmitter):
         self._gatherer = self._gathering = None
 
     def _on_event(self, event: Event) -> None:
-        match event:  # The cases are tried in turn: those that every session has come first.
-            case StateChanged(_, new, reason):
-                self._route.follow(self._agent.selected_path, self._driver_now())
-                self._tell("statechange", new)
-                if new.is_over:
-                    self._end(reason or FailureReason.CHECKS_FAILED)
-                elif new.is_usable:
-                    self._decided.set()
-            case PairSelected(pair):
-                self._selections += 1
-                self._route.follow(self._agent.selected_path, self._driver_now())
-                self._tell("selectedpair", pair)
+        # What every session has comes first, and is told apart without patterns, which take their time.
+        if isinstance(event, StateChanged):
+            self._on_state(event)
+        elif isinstance(event, PairSelected):
+            self._selections += 1
+            self._route.follow(self._agent.selected_path, self._driver_now())
+            self._tell("selectedpair", event.pair)
+        else:
+            self._on_rarer_event(event)
+
+    def _on_state(self, event: StateChanged) -> None:
+        state = event.new
+        self._route.follow(self._agent.selected_path, self._driver_now())
+        self._tell("statechange", state)
+        if state.is_over:
+            self._end(event.reason or FailureReason.CHECKS_FAILED)
+        elif state.is_usable:
+            self._decided.set()
+
+    def _on_rarer_event(self, event: Event) -> None:
+        match event:
             case LocalCandidateFound(candidate):
                 if candidate.type is CandidateType.SERVER_REFLEXIVE and self._gatherer is not None:
                     self._gatherer.note_answer()
