@@ -1,6 +1,7 @@
 """Floor 1: TURN (RFC 8656, 6062, 8016).
 
-The names of the asyncio shell are looked up when they are first used, so that the cores alone load no asyncio.
+The client and the asyncio shell are looked up when they are first used: whoever has only settings to make needs
+neither, and the cores alone load no asyncio.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from turn.client import TurnClient
 from turn.config import (
     AccessToken,
     ChannelPolicy,
@@ -22,6 +22,7 @@ from turn.errors import TurnError
 
 if TYPE_CHECKING:
     from turn.aio import PeerStream, TurnAllocation, allocate
+    from turn.client import TurnClient
 
 __all__ = [
     "AccessToken",
@@ -38,10 +39,10 @@ __all__ = [
     "allocate",
 ]
 
-_ASYNCIO_SHELL = frozenset({"PeerStream", "TurnAllocation", "allocate"})
+_HOMES = {"PeerStream": "aio", "TurnAllocation": "aio", "TurnClient": "client", "allocate": "aio"}
 
 
 def __getattr__(name: str) -> object:
-    if name in _ASYNCIO_SHELL:
-        return getattr(import_module("turn.aio"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ice.config import IceConfig
 from ice.interfaces import usable_addresses
 from stun.address import TransportAddress
-from stun.aio.behaviour import route_to
+from stun.aio.routes import route_to
 from stun.network import Network
 
 __all__ = ["bind_in_range", "hosts_to_bind", "listen_in_range", "ports_to_try"]

@@ -6,13 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ice.agent import Agent
 from ice.aio.base_receiver import BaseReceiver
 from ice.aio.flag import Flag
 from ice.aio.mdns import NameService
-from ice.aio.portmapping import PortMapping
 from ice.aio.server_links import ServerLinks
 from ice.aio.shared_network import NetworkSeat, SharedNetwork
 from ice.aio.stats import Traffic
@@ -35,6 +34,9 @@ from stun.nothing import NO_MEMBERS
 from turn.aio.credentials import fetch_again
 from turn.aio.peer_stream import open_peer_stream
 from turn.errors import TurnCredentialsError, TurnError
+
+if TYPE_CHECKING:
+    from ice.aio.portmapping import PortMapping
 
 __all__ = ["AgentDriver", "Send"]
 
@@ -303,6 +305,8 @@ class AgentDriver(Driver[Event]):
     def port_mapping(self, config: IceConfig, rng: random.Random) -> PortMapping | None:
         """Return what has bases mapped by the router, where the settings allow that; it ends with the session."""
         if config.portmap.enabled and not config.relays_only and self._mapping is None:
+            from ice.aio.portmapping import PortMapping  # Off by default, and much code.
+
             self._mapping = PortMapping(config.portmap, self.network, rng, self._on_mapping)
         return self._mapping
 

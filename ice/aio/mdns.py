@@ -98,11 +98,20 @@ class _Responder:
             await self.zeroconf.async_close()
 
 
-def _open_zeroconf(interfaces: Sequence[Interface]) -> AsyncZeroconf:
+def _load() -> None:
+    """Import the library: in a thread, because a loop that does it stands still meanwhile.
+
+    Raises:
+        MulticastMissing: it is not there.
+    """
     try:
-        from zeroconf.asyncio import AsyncZeroconf
+        import zeroconf.asyncio  # noqa: F401
     except ImportError as error:
         raise MulticastMissing(f"the library zeroconf cannot be used: {error}") from error
+
+
+def _open_zeroconf(interfaces: Sequence[Interface]) -> AsyncZeroconf:
+    from zeroconf.asyncio import AsyncZeroconf
 
     # Not loopback, over which there is no IPv6 multicast, unless that is all there is.
     ipv4 = [each.host for each in interfaces if ":" not in each.host and _is_bindable(each)]
@@ -158,6 +167,7 @@ class ZeroconfNames:
 
     async def resolve(self, name: str, timeout: float) -> Sequence[str]:
         """Ask by multicast until there is an answer or the time is over."""
+        await asyncio.to_thread(_load)
         zeroconf = self._zeroconf().zeroconf
         from zeroconf import AddressResolver, IPVersion  # type: ignore[attr-defined]  # not in its __all__
 
@@ -168,6 +178,7 @@ class ZeroconfNames:
 
     async def publish(self, name: str, host: str) -> None:
         """Register an address record, and nothing that could be found by looking for services, and announce it."""
+        await asyncio.to_thread(_load)
         zeroconf = self._zeroconf().zeroconf
         from zeroconf import AddressResolver  # type: ignore[attr-defined]
 

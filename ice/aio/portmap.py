@@ -11,8 +11,8 @@ from pathlib import Path
 from ice.portmap import ssdp
 from ice.portmap.probe import PortMapper, PortmapProbe, ProbeConfig, ProbeFinished
 from stun.address import TransportAddress
-from stun.aio.behaviour import route_to
 from stun.aio.driver import Driver
+from stun.aio.routes import route_to
 from stun.aio.udp import UdpNetwork
 from stun.network import Network
 

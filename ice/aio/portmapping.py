@@ -15,7 +15,7 @@ from ice.portmap import pcp
 from ice.portmap.client import PortmapClient
 from ice.portmap.config import PortmapConfig
 from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped, UpnpMap, UpnpUnmap
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import FiveTuple, TransportAddress
 from stun.aio.driver import Driver
 from stun.aio.udp import UdpNetwork

@@ -27,7 +27,7 @@ from ice.portmap.map_codec import (
     parse_pcp_mapping,
     pcp_map_request,
 )
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from ice.portmap.questions import Questions, Schedule
 from ice.portmap.results import LONG_ERROR, error_wait, name_of
 from stun.address import FiveTuple, TransportAddress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ice.candidate import Base
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import TransportAddress
 
 __all__ = ["MapperEvent", "PortMapped", "PortMappingFailed", "PortUnmapped", "UpnpMap", "UpnpUnmap"]

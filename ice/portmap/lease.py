@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 from ice.candidate import Base
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import TransportAddress
 
 __all__ = ["Lease", "LeaseState"]

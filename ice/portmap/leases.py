@@ -9,7 +9,7 @@ from ice.candidate import Base
 from ice.portmap.config import PortmapConfig
 from ice.portmap.events import MapperEvent, PortMapped, PortMappingFailed, PortUnmapped
 from ice.portmap.lease import Lease, LeaseState
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from ice.portmap.results import LONG_ERROR, is_believable
 from stun.address import TransportAddress
 from stun.lazy_queue import LazyQueue

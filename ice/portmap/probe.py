@@ -10,19 +10,12 @@ import enum
 from dataclasses import dataclass
 
 from ice.portmap import nat_pmp, pcp, ssdp
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import FiveTuple, TransportAddress
 from stun.errors import StunParseError
 from stun.machine import Deadline, Outbox, Transmit
 
-__all__ = ["PortMapper", "PortMapperProtocol", "PortmapProbe", "ProbeConfig", "ProbeFinished"]
-
-
-class PortMapperProtocol(enum.Enum):
-    """How mappings are asked for."""
-
-    PCP = "PCP"
-    NAT_PMP = "NAT-PMP"
-    UPNP_IGD = "UPnP IGD"
+__all__ = ["PortMapper", "PortmapProbe", "ProbeConfig", "ProbeFinished"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ import enum
 from ice.candidate import Base
 from ice.portmap.nat_pmp import NatPmpResult
 from ice.portmap.pcp import PcpResult
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import TransportAddress
 
 __all__ = ["LONG_ERROR", "error_wait", "is_believable", "name_of"]

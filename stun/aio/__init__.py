@@ -1,18 +1,25 @@
-"""The asyncio side of this floor: real sockets, the driver that runs machines on them, a server and a client."""
+"""The asyncio side of this floor: real sockets, the driver that runs machines on them, a server and a client.
+
+Names are looked up when they are first used: few programs serve, use DTLS or look at their NAT.
+"""
 
 from __future__ import annotations
 
-from stun.aio.behaviour import examine_nat, examine_tcp_mapping
-from stun.aio.client import ask, ask_any
-from stun.aio.driver import DataReceiver, Driver
-from stun.aio.dtls_listener import serve_dtls
-from stun.aio.link import LinkOptions, ServerLink, open_link
-from stun.aio.resolve import locate
-from stun.aio.server import BehaviourServing, SecureServing, StunServer, serve
-from stun.aio.stream_driver import StreamDriver
-from stun.aio.tcp import TcpConnection, TcpListener
-from stun.aio.tls import serve_tls
-from stun.aio.udp import UdpNetwork, UdpSocket
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stun.aio.behaviour import examine_nat, examine_tcp_mapping
+    from stun.aio.client import ask, ask_any
+    from stun.aio.driver import DataReceiver, Driver
+    from stun.aio.dtls_listener import serve_dtls
+    from stun.aio.link import LinkOptions, ServerLink, open_link
+    from stun.aio.resolve import locate
+    from stun.aio.server import BehaviourServing, SecureServing, StunServer, serve
+    from stun.aio.stream_driver import StreamDriver
+    from stun.aio.tcp import TcpConnection, TcpListener
+    from stun.aio.tls import serve_tls
+    from stun.aio.udp import UdpNetwork, UdpSocket
 
 __all__ = [
     "BehaviourServing",
@@ -37,3 +44,33 @@ __all__ = [
     "serve_dtls",
     "serve_tls",
 ]
+
+_HOMES = {
+    "BehaviourServing": "server",
+    "DataReceiver": "driver",
+    "Driver": "driver",
+    "LinkOptions": "link",
+    "SecureServing": "server",
+    "ServerLink": "link",
+    "StreamDriver": "stream_driver",
+    "StunServer": "server",
+    "TcpConnection": "tcp",
+    "TcpListener": "tcp",
+    "UdpNetwork": "udp",
+    "UdpSocket": "udp",
+    "ask": "client",
+    "ask_any": "client",
+    "examine_nat": "behaviour",
+    "examine_tcp_mapping": "behaviour",
+    "locate": "resolve",
+    "open_link": "link",
+    "serve": "server",
+    "serve_dtls": "dtls_listener",
+    "serve_tls": "tls",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

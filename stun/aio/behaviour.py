@@ -9,34 +9,18 @@ from collections.abc import Sequence
 
 from stun.address import TransportAddress
 from stun.aio.driver import Driver
+from stun.aio.routes import route_to
 from stun.aio.stream_driver import StreamDriver
 from stun.aio.udp import UdpNetwork
 from stun.behaviour import Mapping, NatReport, NatTest, classify_mapping
 from stun.behaviour_client import QUICK_TESTS, BehaviourClient, BindPort, ReleasePort
 from stun.binding import BindingClient, BindingEvent, Mapped
 from stun.config import BehaviourClientConfig, BindingClientConfig, StreamConfig, TransactionConfig
-from stun.network import ConnectableSocket, Network
+from stun.network import Network
 
-__all__ = ["examine_nat", "examine_tcp_mapping", "route_to"]
+__all__ = ["examine_nat", "examine_tcp_mapping"]
 
 _ANY = {4: "0.0.0.0", 6: "::"}
-
-
-async def route_to(server: TransportAddress, network: Network) -> str:
-    """Return the address of ours from which packets to ``server`` leave, without sending any.
-
-    Raises:
-        OSError: there is no route, or the network cannot tell.
-    """
-    bound = await network.bind(TransportAddress(_ANY[server.family], 0), lambda data, remote: None)
-    try:
-        twin = bound.connect(server) if isinstance(bound, ConnectableSocket) else None
-        if twin is None:
-            raise OSError(f"no route to {server.host}")
-        twin.close()
-        return twin.local.host
-    finally:
-        bound.close()
 
 
 async def examine_nat(

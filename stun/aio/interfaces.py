@@ -11,8 +11,6 @@ from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
-import ifaddr
-
 from stun.aio.end_of_turn import EndOfTurn
 from stun.network import Interface
 
@@ -161,6 +159,8 @@ def _attributes(body: bytes, position: int, wanted: Container[int]) -> dict[int,
 
 
 def _by_ifaddr() -> Iterator[Interface]:
+    import ifaddr  # Which Linux does without.
+
     # It tells neither flags nor which addresses are temporary: every interface that it lists counts as up.
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.resolver
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 from stun.address import TransportAddress, TransportProtocol
 from stun.config import ResolverConfig
 from stun.network import Network
 from stun.uri import ServerUri
 
-__all__ = ["NAT_BEHAVIOUR_SERVICE", "SrvTarget", "locate", "lookup_srv", "order_targets"]
+__all__ = ["NAT_BEHAVIOUR_SERVICE", "SrvTarget", "ask_dns", "locate", "lookup_srv", "order_targets", "srv_targets"]
 
 _SRV_PROTOCOL = {
     TransportProtocol.UDP: "_udp",
@@ -89,12 +85,26 @@ async def lookup_srv(uri: ServerUri, timeout: float, service: str | None = None)
     They are empty when there are none, or when no name server answers in time.
     """
     name = f"_{service or uri.scheme}.{_SRV_PROTOCOL[uri.protocol]}.{uri.host}"
-    try:
-        answer = await dns.asyncresolver.resolve(name, "SRV", lifetime=timeout)
-    except (dns.exception.DNSException, OSError, ValueError):
-        # No record, no such name, no resolver: the RFC's fallback is the same for all of them.
-        return []
-    return [SrvTarget(record.priority, record.weight, record.port, str(record.target)) for record in answer]
+    return srv_targets(await ask_dns(name, "SRV", timeout))
+
+
+def srv_targets(records: Sequence[Any]) -> list[SrvTarget]:
+    """Return SRV records as :func:`ask_dns` has them without its library's classes."""
+    return [SrvTarget(record.priority, record.weight, record.port, str(record.target)) for record in records]
+
+
+async def ask_dns(name: str, kind: str, timeout: float) -> Sequence[Any]:
+    """Return the records of one kind, as dnspython has them; empty when there are none, or no answer in time."""
+    # Most servers are told by address or with their port. The library is loaded for the first that is not, and in a
+    # thread, because that takes a tenth of a second.
+    look_up = await asyncio.to_thread(_library)
+    return await look_up(name, kind, timeout)
+
+
+def _library() -> Callable[[str, str, float], Awaitable[Sequence[Any]]]:
+    from stun.aio.dns_records import look_up
+
+    return look_up
 
 
 def order_targets(targets: Sequence[SrvTarget], rng: random.Random) -> list[SrvTarget]:

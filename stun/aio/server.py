@@ -8,9 +8,9 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from stun.address import TransportAddress
-from stun.aio.dtls_session import dtls_server_context
 from stun.aio.link import ALPN_NAT_DISCOVERY
 from stun.aio.stream_driver import StreamDriver
 from stun.aio.tls import server_context
@@ -19,6 +19,9 @@ from stun.behaviour_server import BehaviourRules, other_addresses
 from stun.binding_server import BindingServer, BindingServerStats
 from stun.config import BehaviourServerConfig, BindingServerConfig, ListenerConfig, StreamConfig, UdpConfig
 from stun.network import Interface
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 __all__ = ["BehaviourServing", "SecureServing", "StunServer", "serve"]
 
@@ -170,13 +173,19 @@ async def _bind_others(server: StunServer, rules: BehaviourRules, behaviour: Beh
 async def _bind_secure(server: StunServer, addresses: Sequence[str], secure: SecureServing) -> None:
     driver = server._driver
     tls = await asyncio.to_thread(server_context, secure.certificate, secure.key, secure.alpn)
-    dtls = await asyncio.to_thread(dtls_server_context, secure.certificate, secure.key, secure.alpn)
+    dtls = await asyncio.to_thread(_dtls_context, secure)
     port = secure.port
     for host in addresses:
         bound = await driver.listen_tls(TransportAddress(host, port), tls, secure.limits)
         port = bound.port
         await driver.listen_dtls(bound, dtls, secure.limits)
         server.tls.append(bound)
+
+
+def _dtls_context(secure: SecureServing) -> SSL.Context:
+    from stun.aio.dtls_session import dtls_server_context  # With OpenSSL, which only these servers need.
+
+    return dtls_server_context(secure.certificate, secure.key, secure.alpn)
 
 
 def _expand(hosts: Sequence[str], interfaces: Sequence[Interface]) -> list[str]:

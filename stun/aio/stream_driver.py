@@ -5,13 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
-
-from OpenSSL import SSL
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.aio.driver import Driver
-from stun.aio.dtls_listener import serve_dtls
 from stun.aio.link import LinkOptions, ServerLink, open_link
 from stun.aio.tcp import TcpConnection, TcpListener
 from stun.aio.tls import serve_tls
@@ -19,6 +16,9 @@ from stun.config import ListenerConfig, StreamConfig
 from stun.errors import StunLinkError
 from stun.machine import Release, StreamMachine, Transmit
 from stun.network import Network
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 __all__ = ["StreamDriver"]
 
@@ -97,6 +97,8 @@ class StreamDriver(Driver[EventT]):
         Raises:
             OSError: the address cannot be bound.
         """
+        from stun.aio.dtls_listener import serve_dtls  # With OpenSSL, which whoever made the context has loaded.
+
         listener = await serve_dtls(
             local, context, self._opened, self._received, self._gone, limits=limits, network=self.network
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
-
-from OpenSSL import SSL, crypto
+from typing import TYPE_CHECKING
 
 from stun.address import is_ip_literal
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 __all__ = ["ascii_name", "lists_no_authority", "trust_authorities"]
 
@@ -45,6 +47,8 @@ def lists_no_authority(trust: ssl.SSLContext | None) -> bool:
 
 def trust_authorities(context: SSL.Context, trust: ssl.SSLContext | None) -> None:
     """Let ``context`` trust the CA certificates of ``trust``, or what the system trusts; reads files."""
+    from OpenSSL import SSL, crypto  # Of DTLS alone, while what stands above is of TLS, too.
+
     if trust is None:
         # Its OpenSSL is not Python's and may look elsewhere. Python knows the files, and on Windows the system's store.
         context.set_default_verify_paths()

@@ -8,7 +8,7 @@ import sys
 
 import ice
 from ice.portmap.config import PortmapConfig
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 
 
 async def main(protocol: str) -> None:

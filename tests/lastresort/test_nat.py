@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ice.portmap.probe import PortMapper, PortMapperProtocol
+from ice.portmap.probe import PortMapper
+from ice.portmap.protocol import PortMapperProtocol
 from lastresort.commands.nat import Examination
 from lastresort.nat_outlook import PeerClass, Way, outlook, peer_class
 from lastresort.nat_output import as_json, as_text

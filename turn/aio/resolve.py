@@ -6,11 +6,8 @@ import asyncio
 import random
 from typing import NamedTuple
 
-import dns.asyncresolver
-import dns.exception
-
 from stun.address import TransportAddress, TransportProtocol
-from stun.aio.resolve import SrvTarget, lookup_srv, order_targets
+from stun.aio.resolve import SrvTarget, ask_dns, lookup_srv, order_targets, srv_targets
 from stun.config import ResolverConfig
 from stun.network import Network
 from stun.uri import Scheme, ServerUri
@@ -104,8 +101,8 @@ async def _by_naptr(uri: ServerUri, domain: str, walk: _Naptrs, steps: int = _MA
                 port = uri.scheme.default_port
                 found += await _addresses(uri, record.replacement, port, protocol, walk.network, missing_ok=True)
             elif record.flags == "S":
-                records = await _srv_records(record.replacement, walk.config)
-                found += await _follow(uri, order_targets(records, walk.rng), protocol, walk.network, walk.config)
+                targets = srv_targets(await ask_dns(record.replacement, "SRV", walk.config.srv_timeout))
+                found += await _follow(uri, order_targets(targets, walk.rng), protocol, walk.network, walk.config)
     return found
 
 
@@ -151,22 +148,10 @@ async def _addresses(
     return [Target(address, protocol, uri.host) for address in addresses]
 
 
-async def _srv_records(name: str, config: ResolverConfig) -> list[SrvTarget]:
-    try:
-        answer = await dns.asyncresolver.resolve(name, "SRV", lifetime=config.srv_timeout)
-    except (dns.exception.DNSException, OSError, ValueError):
-        return []
-    return [SrvTarget(record.priority, record.weight, record.port, str(record.target)) for record in answer]
-
-
 async def _lookup_naptr(domain: str, config: ResolverConfig) -> list[_Naptr]:
     """Return the RELAY records of a domain in the order in which to follow them; none when there is no answer."""
-    try:
-        answer = await dns.asyncresolver.resolve(domain, "NAPTR", lifetime=config.srv_timeout)
-    except (dns.exception.DNSException, OSError, ValueError):
-        return []
     records: list[_Naptr] = []
-    for record in answer:
+    for record in await ask_dns(domain, "NAPTR", config.srv_timeout):
         service, *protocols = record.service.decode("ascii", "replace").lower().split(":")
         flags = record.flags.decode("ascii", "replace").upper()
         if service == "relay" and flags in ("", "S", "A") and not record.regexp:

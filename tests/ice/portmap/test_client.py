@@ -12,7 +12,7 @@ from ice.portmap import pcp
 from ice.portmap.client import PortmapClient
 from ice.portmap.config import PortmapConfig
 from ice.portmap.events import PortMapped, PortMappingFailed, PortUnmapped, UpnpMap, UpnpUnmap
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from tests.ice.portmap.fake_gateway import BASE, GATEWAY, HERE, FakeGateway, Stage
 

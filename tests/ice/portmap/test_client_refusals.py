@@ -8,7 +8,7 @@ from ice.candidate import Base
 from ice.portmap import map_codec, pcp
 from ice.portmap.config import PortmapConfig
 from ice.portmap.events import PortMapped, PortMappingFailed, UpnpMap
-from ice.portmap.probe import PortMapperProtocol
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from tests.ice.portmap.fake_gateway import BASE, GATEWAY, HERE, FakeGateway, Stage
 

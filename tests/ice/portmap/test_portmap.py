@@ -11,7 +11,8 @@ import pytest
 
 from ice.aio.portmap import default_gateway, default_gateway_ipv6, find_port_mappers
 from ice.portmap import nat_pmp, pcp, ssdp
-from ice.portmap.probe import PortMapper, PortMapperProtocol, PortmapProbe, ProbeConfig, ProbeFinished
+from ice.portmap.probe import PortMapper, PortmapProbe, ProbeConfig, ProbeFinished
+from ice.portmap.protocol import PortMapperProtocol
 from stun.address import FiveTuple, TransportAddress
 from stun.aio.udp import UdpNetwork
 from stun.errors import StunParseError

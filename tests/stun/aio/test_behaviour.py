@@ -12,8 +12,6 @@ import pytest
 
 from stun.address import TransportAddress
 from stun.aio import BehaviourServing, examine_nat, examine_tcp_mapping, serve
-from stun.aio.behaviour import route_to
-from stun.aio.udp import UdpNetwork
 from stun.behaviour import Filtering, Mapping, NatTest
 from stun.behaviour_client import ALL_TESTS
 from stun.config import BehaviourClientConfig, TransactionConfig
@@ -70,10 +68,6 @@ async def test_a_server_that_is_not_there() -> None:
         assert report.mapped is None
         with pytest.raises(OSError, match=r"refused|failed"):
             await examine_tcp_mapping(address)
-
-
-async def test_the_route_decides_the_address() -> None:
-    assert await route_to(TransportAddress("127.0.0.1", 9), UdpNetwork()) == "127.0.0.1"
 
 
 @virtual_time
