@@ -19,7 +19,6 @@ from pathlib import Path
 from stun.address import TransportAddress, TransportProtocol
 from turn.aio.service import TurnService, serve
 from turn.aio.service.log import JsonFormatter, KeyValueFormatter
-from turn.aio.service.metrics import serve_metrics
 from turn.credentials import rest_credentials
 from turn.errors import TurnConfigError
 from turn.service.config import TurnServiceConfig
@@ -146,6 +145,8 @@ async def _serve(settings: ServiceSettings, options: argparse.Namespace) -> int:
         service = await stack.enter_async_context(await serve(settings))
         metrics: TransportAddress | None = None
         if settings.metrics is not None:
+            from turn.aio.service.metrics import serve_metrics  # With a library that only this needs.
+
             answering = await serve_metrics(service, settings.metrics.address)
             stack.callback(answering.close)
             metrics = answering.address

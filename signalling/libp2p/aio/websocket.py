@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-import aiohttp
-
-from signalling.errors import DialError, HandshakeError
+from signalling.errors import DialError
 from signalling.libp2p.addresses import Endpoint, endpoint_of, tcp_address, with_peer
 from signalling.libp2p.aio.connection import Connection, Direction
 from signalling.libp2p.aio.tcp import listening_socket, reachable_hosts
 from signalling.libp2p.aio.upgrade import Upgraded, Upgrader
-from signalling.libp2p.aio.websocket_server import WebSocketServer
-from signalling.libp2p.aio.websocket_stream import WebSocketStream
 from signalling.libp2p.host_config import HostConfig
 from signalling.libp2p.keys import PrivateKey
 from signalling.libp2p.multiaddr import Multiaddr
 from signalling.libp2p.peer_id import PeerId
 from signalling.libp2p.roles import Role
+
+if TYPE_CHECKING:
+    from signalling.libp2p.aio.websocket_server import WebSocketServer
+    from signalling.libp2p.aio.websocket_stream import WebSocketStream
 
 __all__ = ["WebSocketTransport"]
 
@@ -82,7 +83,8 @@ class WebSocketTransport:
         target = _target(address)
         if target is None:
             raise DialError(f"{address} is not a WebSocket address")
-        stream = await self._open(target)
+        open_websocket = await asyncio.to_thread(_open_websocket)
+        stream = await open_websocket(target.url, self._client_tls, self._config)
         upgraded = await self._upgrader.upgrade_stream(stream, Role.INITIATOR, peer)
         return self._connection(upgraded, stream, target.tail, Direction.OUTBOUND)
 
@@ -101,27 +103,10 @@ class WebSocketTransport:
             accept(self._connection(upgraded, stream, target.tail, Direction.INBOUND))
             await upgraded.muxer.wait_closed()
 
-        server = WebSocketServer(serve, self._config)
+        server = (await asyncio.to_thread(_server))(serve, self._config)
         sock = listening_socket(target.endpoint)
         await server.start(sock, self._server_tls if target.tls else None)
         return WebSocketListener(server, target.tail)
-
-    async def _open(self, target: _Target) -> WebSocketStream:
-        session = aiohttp.ClientSession()
-        try:
-            socket = await session.ws_connect(
-                target.url,
-                max_msg_size=self._config.max_websocket_message,
-                timeout=aiohttp.ClientWSTimeout(ws_close=self._config.close_timeout),
-                ssl=self._client_tls if self._client_tls is not None else True,
-            )
-        except (aiohttp.ClientError, ValueError) as error:
-            await session.close()
-            raise HandshakeError(f"no WebSocket at {target.url}: {error}") from None
-        except BaseException:
-            await session.close()
-            raise
-        return WebSocketStream(socket, session)
 
     def _connection(
         self, upgraded: Upgraded, stream: WebSocketStream, tail: Multiaddr, direction: Direction
@@ -168,3 +153,18 @@ def _target(address: Multiaddr) -> _Target | None:
     start = names.index("tcp") + 1
     tls = _TAILS.get(names[start:last])
     return None if tls is None else _Target(endpoint, tls, address[start:last])
+
+
+# aiohttp takes a quarter of a second to load, which a host over TCP alone does without: the first WebSocket loads it.
+
+
+def _open_websocket() -> Callable[[str, ssl.SSLContext | None, HostConfig], Awaitable[WebSocketStream]]:
+    from signalling.libp2p.aio.websocket_client import open_websocket
+
+    return open_websocket
+
+
+def _server() -> type[WebSocketServer]:
+    from signalling.libp2p.aio.websocket_server import WebSocketServer
+
+    return WebSocketServer

@@ -9,11 +9,9 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-
-from OpenSSL import SSL
+from typing import TYPE_CHECKING, TypeAlias
 
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
-from stun.aio.dtls_listener import DtlsConnection, serve_dtls
 from stun.aio.tcp import TcpConnection, TcpListener
 from stun.aio.tls import serve_tls
 from stun.config import ListenerConfig, StreamConfig
@@ -38,13 +36,18 @@ from turn.service.events import (
 )
 from turn.service.server import TurnServer
 
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+    from stun.aio.dtls_listener import DtlsConnection
+
 __all__ = ["TurnServerDriver"]
 
 logger = logging.getLogger("turn")
 
 _LISTENING_BUFFER = 4 * 1024 * 1024
 
-Connection = TcpConnection | DtlsConnection
+Connection: TypeAlias = "TcpConnection | DtlsConnection"
 
 
 class TurnServerDriver:
@@ -135,6 +138,8 @@ class TurnServerDriver:
         Raises:
             OSError: it cannot be bound.
         """
+        from stun.aio.dtls_listener import serve_dtls  # With OpenSSL, which whoever made the context has loaded.
+
         listener = await serve_dtls(
             local, context, self._opened, self._sealed_datagram, self._gone, limits=self._limits
         )

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from stun.address import TransportAddress, TransportProtocol
-from stun.aio.dtls_session import dtls_server_context
 from stun.aio.link import ALPN_NAT_DISCOVERY, ALPN_TURN
 from stun.aio.tls import server_context
 from stun.aio.udp import UdpNetwork
@@ -178,6 +177,8 @@ async def _listen(service: TurnService, listeners: Sequence[Listener], settings:
             context = server_context(str(settings.certificate), settings.private_key, alpn)
             bound = await driver.listen_tls(local, context)
         else:
+            from stun.aio.dtls_session import dtls_server_context  # With OpenSSL, which only DTLS needs.
+
             sealed = dtls_server_context(str(settings.certificate), settings.private_key, alpn)
             bound = await driver.listen_dtls(local, sealed)
         if wanted.port == 0:
