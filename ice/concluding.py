@@ -37,7 +37,7 @@ class Concluding(Sending):
             pair = None if valid is None else self.checklist.find(valid.path)
             if pair is not None:
                 # Not paced: the path has just been used, so no NAT makes a new binding for this check.
-                self._check(pair, now, nominates=True)
+                self._check(pair, now, nominates=True, schedule=self._nominating if self.moving.renominates else None)
 
     def _is_nominated_ahead(self, pair: CandidatePair) -> bool:
         if self.selected is not None or self._roles.role is not _CONTROLLING or not self.moving.renominates:
@@ -56,9 +56,14 @@ class Concluding(Sending):
 
     def _nominate(self, pair: CandidatePair, now: float) -> None:
         """Nominate a pair beside the selected one, or that one again."""
-        config = self._config.upgrade
-        if self._check(pair, now, nominates=True, schedule=(config.check_sends + 1, config.check_final_wait)):
+        if self._check(pair, now, nominates=True, schedule=self._nominating):
             self.moving.attempt = pair
+
+    @property
+    def _nominating(self) -> tuple[int, int]:
+        """How a pair is nominated that has answered before, where another nomination may follow."""
+        config = self._config.upgrade
+        return config.check_sends + 1, config.check_final_wait
 
     def next_timeout(self) -> float | None:
         """Return when :meth:`handle_timeout` or :meth:`run` is next wanted, or None."""

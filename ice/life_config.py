@@ -39,7 +39,8 @@ class UpgradeConfig:
     round_trip_samples: int = 3
     """and that so many times in a row."""
     check_sends: int = 2
-    """How often the check of a spare pair is sent; the check that nominates one, once more."""
+    """How often the check of a spare pair is sent; the check that nominates one, or the first pair where that can be
+    done again, once more."""
     check_final_wait: int = 4
     """How many initial timeouts the last of these sends is given (RFC 8489 section 6.2.1 has 16 where there is no path
     yet)."""

@@ -20,11 +20,12 @@ class Nomination:
     ever, and the later nomination counts.
     """
 
-    __slots__ = ("_config", "_first_valid_at", "_waits_until", "ahead", "attempted", "failed")
+    __slots__ = ("_config", "_first_valid_at", "_not_before", "_waits_until", "ahead", "attempted", "failed")
 
     def __init__(self, config: IceConfig) -> None:
         self._config = config
         self._first_valid_at: float | None = None
+        self._not_before = 0.0
         self._waits_until: float | None = None
         self.ahead: CandidatePair | None = None
         """The pair whose checks nominate it, as long as no valid one was chosen."""
@@ -45,6 +46,7 @@ class Nomination:
             return None
         best = max(checklist.valid, key=lambda pair: pair.priority)
         until = self._worth_waiting_until(best, checklist, self._first_valid_at + self._config.nomination_patience)
+        until = max(until, self._not_before)
         if now < until:
             self._waits_until = until
             return None
@@ -99,6 +101,11 @@ class Nomination:
         """Forget our nomination because the role changed."""
         self.attempted = self.ahead = None
         self.failed = False
+
+    def try_again(self, at: float) -> None:
+        """Our nomination has failed, and where both sides know renomination another one follows, not before ``at``."""
+        self.reset()
+        self._not_before = at
 
     def next_timeout(self) -> float | None:
         """Return when the waiting ends, or None when nothing is being waited for."""

@@ -114,7 +114,7 @@ class Outcomes(Usernames):
             # Nominated ahead, it fails as any other pair that does not answer.
             was_chosen = was_nominated and attempted is not None and attempted.path == pair.path
             if was_chosen and self.moving.renominates:
-                self._nomination.reset()  # It may be nominated again, and that is more than a check with a new id.
+                self._choose_another(pair, now)
                 return
             self.checklist.fail(pair)
             if was_chosen:
@@ -125,3 +125,15 @@ class Outcomes(Usernames):
         if self.selected.path != pair.path:
             self.checklist.fail(pair)
             self.moving.spares.failed(pair, now)
+
+    def _choose_another(self, pair: CandidatePair, now: float) -> None:
+        """The nomination of a valid pair has failed: nominate another, or this one again if there is no other.
+
+        That is more than a check with a new id, for the last nomination wins. It is not made at once: a peer may refuse
+        each of them within a round trip.
+        """
+        if any(valid.path != pair.path for valid in self.checklist.valid):
+            self.checklist.fail(pair)
+            self._nomination.try_again(now)
+        else:
+            self._nomination.try_again(now + self._config.upgrade.recheck_after)

@@ -8,9 +8,12 @@ from ice.life_config import UpgradeConfig
 from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress
+from stun.integrity import short_term_key
 from stun.message import MessageClass, parse
 from tests.ice.aggressor import FIRST, HIGH, LOW, SECOND, THEIR_KEY, aggressor
-from tests.ice.stepper import A, B, Side, Wire, describe, pair_of_sides, tell_candidates
+from tests.ice.stepper import A, B, Side, Wire, describe, exchange, pair_of_sides, tell_candidates
+from tests.ice.test_moving import relayed
+from tests.ice.test_nominating_ahead import B2, nominated, run_until_nominated, towards, two_ways
 
 # -- a peer that nominates aggressively --
 
@@ -119,4 +122,42 @@ def test_with_renomination_it_is_nominated_again() -> None:
     assert a.agent.selected_path == FiveTuple(A, other)
     assert b.agent.selected_path == FiveTuple(other, A)
     numbers = {message.get(att.NOMINATION) for _, message, path in wire.log if path == FiveTuple(A, other)}
-    assert numbers == {None, 2, 3}
+    assert numbers == {None, *range(2, 10)}  # Every five and a half seconds.
+
+
+def test_a_chosen_pair_that_falls_silent_gives_way_to_another_within_seconds() -> None:
+    a, b, wire = two_ways()
+    wire.passes = towards(B)
+    exchange(a, b)
+    run_until_nominated(wire, B2)
+    wire.passes = towards(B2)
+    wire.run(until=4.5)
+    assert nominated(wire) == [(B, 1), (B2, 2), (B, 3)]
+    assert a.agent.selected_path == FiveTuple(A, B)
+    assert b.agent.selected_path == FiveTuple(B, A)
+    wire.run(until=30.0)
+    assert (a.agent.state, b.agent.state) == (State.COMPLETED, State.COMPLETED)
+
+
+def test_nominations_that_are_refused_are_repeated_at_a_pace() -> None:
+    side, other = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, seed=2)
+    theirs = other.agent.local_description
+    side.agent.set_remote_description(theirs, 0.0)
+    side.agent.add_remote_candidate(relayed(other.candidates[0]), 0.0)
+    now, nominations = 0.0, 0
+    while now < 10.0:
+        while (sent := side.agent.next_effect()) is not None:
+            message = parse(sent.data)
+            if att.USE_CANDIDATE in message:
+                nominations += 1
+                assert nominations < 100
+                response = message.failure(500, "No")
+            else:
+                response = message.success((att.XOR_MAPPED_ADDRESS, A))
+            side.agent.receive_datagram(response.serialize(short_term_key(theirs.pwd), True), sent.path, now)
+        deadline = side.agent.next_timeout()
+        assert deadline is not None
+        now = max(now, deadline.at)
+        side.agent.handle_timeout(now)
+    assert side.agent.state is State.CHECKING
+    assert nominations == 5  # Two seconds apart.
