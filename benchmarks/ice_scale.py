@@ -1,10 +1,12 @@
 """Many ICE sessions in one process: a thousand pairs at once, what a pair costs then and later, a flood of candidates.
 
 Both sides of every pair live in this process, over one IPv4 address of this machine, on the stock asyncio loop. All of
-them gather first (not measured). Then the clock starts, every pair is given descriptions, candidates and the end of
-candidates at once, and it stops when the last `connect()` has returned; no pair may fail. The CPU time of the process
-over the same span, divided by the pairs, is what connecting a pair costs. aioice does the same. Each run has a process
-of its own, because what one leaves to Python's garbage collector costs the next; runs alternate, and the medians count.
+them gather first (not measured), and what that leaves to Python's garbage collector is collected: a full collection
+would fall into the span or not by chance, and take up to a fifth of it. Then the clock starts, every pair is given
+descriptions, candidates and the end of candidates at once, and it stops when the last `connect()` has returned; no pair
+may fail. The CPU time of the process over the same span, divided by the pairs, is what connecting a pair costs. aioice
+does the same. Each run has a process of its own, because what one leaves to the collector costs the next; runs
+alternate, and the medians count.
 What a pair costs once it is connected, and carries nothing, is the CPU time of the process for the next seconds: both
 sides of both kinds ask for consent about every five seconds.
 Last come the messages of a pair alone, without any ICE (:mod:`benchmarks.bare_checks`): nobody who writes Python is
@@ -16,6 +18,7 @@ The flood: one session takes 10,000 signalled candidates of a hostile peer, by t
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -197,6 +200,7 @@ async def _pairs(count: int, one: ice.Mux | None = None, other: ice.Mux | None =
     ]
     everyone = [session for pair in sessions for session in pair]
     await asyncio.gather(*(session.gather() for session in everyone))
+    gc.collect()
     clock, cpu = time.perf_counter(), time.process_time()
     for first, second in sessions:
         for session, peer in ((first, second), (second, first)):
@@ -222,6 +226,7 @@ async def _their_pairs(count: int) -> AsyncIterator[Span]:
     everyone = [connection for pair in pairs for connection in pair]
     for connection in everyone:
         await connection.gather_candidates()
+    gc.collect()
     clock, cpu = time.perf_counter(), time.process_time()
     for first, second in pairs:
         for connection, peer in ((first, second), (second, first)):
