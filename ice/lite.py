@@ -149,8 +149,8 @@ class LiteChecking(Checking):
         if best is not None and (self.selected is None or best.path != self.selected.path):
             self._select(best, 0, now)
 
-    def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
-        return not self._refuses and super()._can_pair(base, remote)
+    def _can_reach(self, base: Candidate, remote: Candidate) -> bool:
+        return not self._refuses and super()._can_reach(base, remote)
 
     def _form(self, ours: Candidate, remote: Candidate, now: float) -> None:
         if ours.tcp_type is None:  # Over TCP pairs wait for the peer to connect (RFC 6544 section 6.2).

@@ -239,9 +239,9 @@ class LocalCandidates:
         self._reflexive = NO_ENTRIES
         self._learned = 0
 
-    def can_reach(self, ours: Candidate, theirs: TransportAddress) -> bool:
-        """Whether a check may go from one of our bases to an address of the peer: a relay has to let it in first."""
-        return ours.type is not _RELAYED or (ours.base_key, theirs.host) in self._permissions
+    def is_let_in(self, ours: Candidate, theirs: TransportAddress) -> bool:
+        """Whether the relay of one of our relayed candidates lets an address of the peer in; else checks are lost."""
+        return (ours.base_key, theirs.host) in self._permissions
 
     def at(self, base: Base, mapped: TransportAddress, ours: Candidate) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).

@@ -6,7 +6,7 @@ import random
 from typing import Final
 
 from ice.amplification import Amplification
-from ice.candidate import Base, Candidate, TcpType
+from ice.candidate import Base, Candidate, CandidateType, TcpType
 from ice.checklist import CheckList
 from ice.checklist_set import ChecklistSet
 from ice.checks import CheckClient, Credentials
@@ -29,6 +29,7 @@ from stun.machine import Transmit
 __all__ = ["Pairing"]
 
 _PASSIVE: Final = TcpType.PASSIVE
+_RELAYED: Final = CandidateType.RELAYED
 
 
 class Pairing:
@@ -116,7 +117,8 @@ class Pairing:
     def pair_remote(self, remote: Candidate, now: float) -> None:
         """Form the pairs of a new candidate of the peer with all of our bases."""
         met = None if remote.tcp_type is None or remote.transport != "tcp" else COUNTERPARTS[remote.tcp_type]
-        bases = [ours for ours in self._local.own.values() if ours.tcp_type is met and self._can_pair(ours, remote)]
+        # Who has that type speaks the same transport, too.
+        bases = [ours for ours in self._local.own.values() if ours.tcp_type is met and self._can_reach(ours, remote)]
         if not bases and self._local.hosts:
             self._remotes.reject(Rejection.FAMILY)  # It stays known, for a base that may come later.
         for ours in bases:
@@ -165,12 +167,15 @@ class Pairing:
 
     def _can_pair(self, base: Candidate, remote: Candidate) -> bool:
         # Reflexive candidates of ours stand for their base (section 6.1.2.4), so bases are all there is to pair.
-        if not can_meet(base, remote):
-            return False
+        return can_meet(base, remote) and self._can_reach(base, remote)
+
+    def _can_reach(self, base: Candidate, remote: Candidate) -> bool:
         ours, theirs = base.address, remote.address
         if not isinstance(ours, TransportAddress) or not isinstance(theirs, TransportAddress):
             return False
-        return ours.is_in_reach_of(theirs) and self._local.can_reach(base, theirs)
+        if not ours.is_in_reach_of(theirs):
+            return False
+        return base.type is not _RELAYED or self._local.is_let_in(base, theirs)
 
     def role_changed(self) -> None:
         """Sort and nominate anew, in the role that we have now."""

@@ -52,7 +52,7 @@ def unusable(address: TransportAddress, config: IceConfig) -> bool:
     """
     if _is_no_unicast(address.host) or (not config.include_loopback and address.is_loopback):
         return True
-    return _is_excluded(address, config)
+    return bool(config.excluded_networks) and _is_excluded(address, config)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -68,8 +68,6 @@ def _is_no_unicast(host: str) -> bool:
 
 
 def _is_excluded(address: TransportAddress, config: IceConfig) -> bool:
-    if not config.excluded_networks:
-        return False
     return any(address.ip in ipaddress.ip_network(network) for network in config.excluded_networks)
 
 
@@ -185,16 +183,14 @@ class RemoteCandidates:
         ufrag = candidate.ufrag
         if ufrag is not None and self.ufrag is not None and ufrag != self.ufrag:
             return Rejection.GENERATION
-        if not self._speaks(candidate):
+        if candidate.transport != "udp" and not self._is_our_tcp(candidate):
             return Rejection.TRANSPORT
         if candidate.component != self._component:
             return Rejection.COMPONENT
         return None
 
-    def _speaks(self, candidate: Candidate) -> bool:
-        if candidate.transport == "tcp":
-            return bool(self._config.tcp.candidates) and candidate.tcp_type is not None
-        return candidate.transport == "udp"
+    def _is_our_tcp(self, candidate: Candidate) -> bool:
+        return candidate.transport == "tcp" and bool(self._config.tcp.candidates) and candidate.tcp_type is not None
 
     def learn(self, path: FiveTuple, priority: int, tcp_type: TcpType | None = None) -> Candidate | None:
         """Return the candidate that a check on ``path`` came from: a new peer-reflexive one if unknown (7.3.1.3).
