@@ -62,7 +62,8 @@ class Nomination:
         """
         if self.attempted is not None or pair is self.ahead:
             return self.attempted is None
-        is_taken = self.ahead is not None and self.ahead.state.is_open and self.ahead in checklist
+        other = self.ahead
+        is_taken = other is not None and other.state.is_open and checklist.find(other.path) is other
         if is_taken or checklist.best is not pair or pair.valid is not None or pair.path.protocol.is_stream:
             return False
         if pair.is_relayed and not candidates_ended:
