@@ -53,12 +53,13 @@ class Nomination:
         self.attempted, self.ahead = best, None
         return best
 
-    def goes_ahead(self, pair: CandidatePair, checklist: CheckList, candidates_ended: bool) -> bool:
+    def goes_ahead(self, pair: CandidatePair, checklist: CheckList, by_relay: bool) -> bool:
         """Whether the check that is sent on ``pair`` now nominates it, for peers with which the last nomination wins.
 
         That is one pair at a time, the best, until it fails. Not over TCP, where nomination is regular (RFC 6544
-        section 8), and not by a relay as long as the peer may tell of a way past it. A peer-reflexive candidate may be
-        a relay's as well; that is moved off as soon as it is known.
+        section 8), and by a relay only if ``by_relay``: not as long as the peer may tell of a way past it, or a better
+        relay of ours has yet to let it in. A peer-reflexive candidate may be a relay's as well; that is moved off as
+        soon as it is known.
         """
         if self.attempted is not None or pair is self.ahead:
             return self.attempted is None
@@ -66,7 +67,7 @@ class Nomination:
         is_taken = other is not None and other.state.is_open and checklist.find(other.path) is other
         if is_taken or checklist.best is not pair or pair.valid is not None or pair.path.protocol.is_stream:
             return False
-        if pair.is_relayed and not candidates_ended:
+        if pair.is_relayed and not by_relay:
             return False
         self.ahead = pair
         return True

@@ -41,6 +41,8 @@ class Stage:
         self.direct: list[Transmit] = []
         self.events: list[Any] = []
         self.answers = True
+        self.silent: set[TransportAddress] = set()
+        """Our ends of the links that nothing is answered on."""
 
     def ask(self, config: TurnServerConfig = CONFIG, protocol: TransportProtocol = TransportProtocol.UDP) -> None:
         self.agent.begin_gathering(self.now)
@@ -62,12 +64,15 @@ class Stage:
                 case FetchCredentials():
                     self.fetches.append(effect)
                 case Transmit(data, path) if path in self.open:
-                    for answer in self.server.receive(data, path.local, self.now) if self.answers else ():
+                    for answer in self.server.receive(data, path.local, self.now) if self._answers(path) else ():
                         self.agent.receive_datagram(answer, path, self.now)
                 case Transmit():
                     self.direct.append(effect)
         while (event := self.agent.next_event()) is not None:
             self.events.append(event)
+
+    def _answers(self, path: FiveTuple) -> bool:
+        return self.answers and path.local not in self.silent
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds

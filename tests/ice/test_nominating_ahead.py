@@ -14,10 +14,13 @@ from ice.candidate import CandidateType, TcpType
 from ice.config import IceConfig
 from ice.events import PairSelected, State
 from ice.life_config import UpgradeConfig
+from ice.relay import RelayTarget
 from ice.roles import Role
 from stun import attributes as att
-from stun.address import FiveTuple, TransportAddress
+from stun.address import FiveTuple, TransportAddress, TransportProtocol
 from stun.message import MessageClass, parse
+from tests.ice.builders import remote
+from tests.ice.relay_stage import CONFIG, OTHER, SERVER, Stage
 from tests.ice.restarting_peer import PATH, RESTARTED, WEAKEST, before_restart, is_on_the_new_pair
 from tests.ice.stepper import A, B, Side, Wire, connected, describe, exchange, sides, tell_candidates
 from tests.ice.tcp_trip import is_connected, two_hosts
@@ -118,6 +121,30 @@ def test_by_a_relay_only_when_the_peer_has_no_other_way_to_tell_of(ends: bool) -
     asked = [message for _, message, path in wire.log if path == FiveTuple(A, B) and message.message_class == 0]
     assert (att.USE_CANDIDATE in asked[0]) is ends
     assert att.USE_CANDIDATE in asked[-1]
+
+
+def test_a_lesser_relay_of_ours_does_not_though_it_lets_the_peer_in_first() -> None:
+    stage = Stage()
+    stage.agent.begin_gathering(0.0)
+    for server in (SERVER, OTHER):
+        stage.server.families = {4: TransportAddress(server.host, 50000)}
+        stage.agent.relays.add_server(CONFIG, RelayTarget(server, TransportProtocol.UDP), 0.0)
+        stage.pump()
+    stage.agent.end_of_stun_servers(0.0)
+    best = max(stage.candidates, key=lambda candidate: candidate.priority)
+    ways = {base.address: relay.path for base, relay in stage.agent.relays.by_base.items()}
+    assert len(ways) == 2
+    stage.silent = {path.local for address, path in ways.items() if path is not None and address == best.address}
+    stage.describe()
+    stage.agent.add_remote_candidate(remote(1), 0.0)
+    stage.agent.end_of_remote_candidates(0.0)
+    stage.pump()
+    [plain] = stage.sent_to_peer()
+    assert att.USE_CANDIDATE not in plain
+    stage.silent = set()
+    stage.wait(1.0)
+    nominating = [message for message in stage.sent_to_peer() if att.USE_CANDIDATE in message]
+    assert {message.get(att.NOMINATION) for message in nominating} == {1}
 
 
 def test_a_relay_that_only_its_checks_have_told_of_is_moved_off_when_the_peer_tells_what_it_is() -> None:
