@@ -118,7 +118,7 @@ class Candidate:
             component=self.component,
             transport=self.transport,
             priority=self.priority,
-            address=self.alias or self.address,
+            address=self.shown_address,
             type=self.type,
             related_address=self.related_address,
             tcp_type=self.tcp_type,

@@ -54,7 +54,12 @@ class Concluding(Sending):
         if ours.type is not _RELAYED or not isinstance(theirs, TransportAddress):
             return False
         better = [own for own in self._local.own.values() if own.type is _RELAYED and own.priority > ours.priority]
-        return not all(self._local.is_let_in(own, theirs) for own in better)
+        return any(
+            isinstance(own.address, TransportAddress)
+            and own.address.is_in_reach_of(theirs)
+            and not self._local.is_let_in(own, theirs)
+            for own in better
+        )
 
     def _look_around(self, selected: CandidatePair, now: float) -> None:
         """Check the spare pairs that are due, and nominate one that is to take over."""

@@ -103,6 +103,7 @@ class Nomination:
         """Forget our nomination because the role changed."""
         self.attempted = self.ahead = None
         self.failed = False
+        self._not_before = 0.0
 
     def try_again(self, at: float) -> None:
         """Our nomination has failed, and where both sides know renomination another one follows, not before ``at``."""

@@ -16,18 +16,17 @@ class QuietEmitter(AsyncIOEventEmitter):
     They are made when something looks at them first, such as ``on()``. Most of ten thousand sessions are only awaited.
     """
 
-    is_heard = False
-    """Whether anybody may listen: False until the tables are there."""
+    _has_tables = False
 
     def __init__(self) -> None:
         """Leave the constructor of pyee for later."""
 
     def listeners(self, event: str) -> list[Callable[..., Any]]:
         """Return who listens to ``event``."""
-        return super().listeners(event) if self.is_heard else []
+        return super().listeners(event) if self._has_tables else []
 
     def _furnish(self) -> None:
-        self.is_heard = True
+        self._has_tables = True
         super().__init__()
 
 

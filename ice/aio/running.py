@@ -168,7 +168,7 @@ class RunningSession(QuietEmitter):
 
     def _tell(self, event: str, argument: object) -> None:
         # Not from within our caller: a handler may call us back, or raise.
-        if self.is_heard and self.listeners(event):
+        if self.listeners(event):
             asyncio.get_running_loop().call_soon(self.emit, event, argument)
 
     def _failure(self, reason: FailureReason) -> IceError:

@@ -162,6 +162,8 @@ class UpnpGateway:
 
 
 def _wan_service() -> type[WanService]:
-    from ice.aio.upnp_service import WanService
-
+    try:
+        from ice.aio.upnp_service import WanService
+    except ImportError as error:
+        raise UpnpError(f"the library async-upnp-client cannot be used: {error}") from error
     return WanService

@@ -147,6 +147,17 @@ def test_a_lesser_relay_of_ours_does_not_though_it_lets_the_peer_in_first() -> N
     assert {message.get(att.NOMINATION) for message in nominating} == {1}
 
 
+def test_a_relay_of_another_family_than_the_peers_is_not_waited_for() -> None:
+    stage = Stage()
+    stage.ask(replace(CONFIG, families=(4, 6)))
+    assert max(stage.candidates, key=lambda candidate: candidate.priority).address.family == 4
+    stage.describe()
+    stage.agent.add_remote_candidate(replace(remote(1), address=TransportAddress("2001:db8::5", 5000)), 0.0)
+    stage.agent.end_of_remote_candidates(0.0)
+    stage.pump()
+    assert [att.USE_CANDIDATE in message for message in stage.sent_to_peer()] == [True]
+
+
 def test_a_relay_that_only_its_checks_have_told_of_is_moved_off_when_the_peer_tells_what_it_is() -> None:
     a, b = Side(Role.CONTROLLING, A), Side(Role.CONTROLLED, B, B2, seed=2)
     wire = Wire(a, b, delay=0.01)

@@ -239,3 +239,14 @@ def test_in_another_role_nothing_is_ahead() -> None:
     assert nomination.goes_ahead(only, checklist, True)
     nomination.reset()
     assert nomination.ahead is None
+
+
+def test_another_try_waits_for_its_time_unless_all_is_begun_anew() -> None:
+    nomination, checklist, (only,) = setup(1)
+    succeed(nomination, checklist, only, 1.0)
+    assert nomination.choose(checklist, 1.0) is only
+    nomination.try_again(3.0)
+    assert nomination.choose(checklist, 2.9) is None
+    assert nomination.next_timeout() == 3.0
+    nomination.reset()
+    assert nomination.choose(checklist, 2.9) is only
