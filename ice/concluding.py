@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ice.candidate import CandidateType
 from ice.checks import Credentials
 from ice.consent import Consent
 from ice.events import PairSelected
@@ -12,13 +11,11 @@ from ice.pair import CandidatePair, PairState
 from ice.roles import Role
 from ice.selection import takes_over
 from ice.sending import Sending
-from stun.address import TransportAddress
 
 __all__ = ["Concluding"]
 
 _IN_PROGRESS: Final = PairState.IN_PROGRESS
 _CONTROLLING: Final = Role.CONTROLLING
-_RELAYED: Final = CandidateType.RELAYED
 
 
 class Concluding(Sending):
@@ -45,21 +42,7 @@ class Concluding(Sending):
     def _is_nominated_ahead(self, pair: CandidatePair) -> bool:
         if self.selected is not None or self._roles.role is not _CONTROLLING or not self.moving.renominates:
             return False
-        by_relay = self._remotes.ended and not self._awaits_better_relay(pair)
-        return self._nomination.goes_ahead(pair, self.checklist, by_relay)
-
-    def _awaits_better_relay(self, pair: CandidatePair) -> bool:
-        """Whether a better relay of ours has yet to let the peer in: its pairs are formed only then."""
-        ours, theirs = pair.local, pair.remote.address
-        if ours.type is not _RELAYED or not isinstance(theirs, TransportAddress):
-            return False
-        better = [own for own in self._local.own.values() if own.type is _RELAYED and own.priority > ours.priority]
-        return any(
-            isinstance(own.address, TransportAddress)
-            and own.address.is_in_reach_of(theirs)
-            and not self._local.is_let_in(own, theirs)
-            for own in better
-        )
+        return self._nomination.goes_ahead(pair, self.checklist, self._remotes.ended)
 
     def _look_around(self, selected: CandidatePair, now: float) -> None:
         """Check the spare pairs that are due, and nominate one that is to take over."""

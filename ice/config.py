@@ -108,7 +108,8 @@ class IceConfig:
 
     nomination_patience: float = 0.2
     """How long, from the first valid pair on, the controlling side waits for pairs of a higher priority that are
-    still being checked (RFC 8445 section 8.1.1 leaves the criterion to us)."""
+    still being checked, or for a better relay that has yet to let the peer in (RFC 8445 section 8.1.1 leaves the
+    criterion to us)."""
     answer_patience: float = 0.1
     """How long, of that, one better pair is waited for after its check went out, or twice the round trip of the best
     valid pair if that is longer."""

@@ -77,6 +77,7 @@ class LocalCandidates:
 
     __slots__ = (
         "_alias",
+        "_asked",
         "_config",
         "_foundations",
         "_learned",
@@ -105,6 +106,7 @@ class LocalCandidates:
         self.own: Mapping[Base, Candidate] = NO_ENTRIES
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
         self._permissions: set[tuple[Base, str]] = NO_MEMBERS
+        self._asked: set[tuple[Base, str]] = NO_MEMBERS
         self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
         self._foundations = Foundations() if foundations is None else foundations
         self._types: dict[Base, TcpType] = NO_ENTRIES
@@ -131,9 +133,23 @@ class LocalCandidates:
         """The host candidate of each base, once gathering has begun."""
         return {base: ours for base, ours in self.own.items() if ours.type is _HOST}
 
+    def ask(self, base: Base, host: str) -> None:
+        """The server of a relayed base is asked to let a host in."""
+        if (base, host) not in self._permissions:
+            self._asked = {*self._asked, (base, host)}
+
     def permit(self, base: Base, host: str) -> None:
         """The server of a relayed base lets a host in."""
         self._permissions = {*self._permissions, (base, host)}
+        self.answered(base, host)
+
+    def answered(self, base: Base, host: str) -> None:
+        """The server of a relayed base has said whether it lets a host in."""
+        self._asked = {known for known in self._asked if known != (base, host)} or NO_MEMBERS
+
+    def forget_asked(self, base: Base) -> None:
+        """The server of a relayed base has nothing more to say."""
+        self._asked = {known for known in self._asked if known[0] != base} or NO_MEMBERS
 
     def has_datagram_base(self, host: str) -> bool:
         """Whether a UDP socket is bound to an address of this host already."""
@@ -233,6 +249,7 @@ class LocalCandidates:
         self._note_type(relayed, self.tcp_type(relayed))
         self._set_own({base: ours for base, ours in self.own.items() if base != relayed})
         self._permissions = {known for known in self._permissions if known[0] != relayed}
+        self.forget_asked(relayed)
 
     def forget_reflexive(self) -> None:
         """Before gathering anew: forget what servers and peers saw us as; NATs may have changed their minds."""
@@ -242,6 +259,13 @@ class LocalCandidates:
     def is_let_in(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether the relay of one of our relayed candidates lets an address of the peer in; else checks are lost."""
         return (ours.base_key, theirs.host) in self._permissions
+
+    def awaits_better_relay(self, ours: Candidate, theirs: TransportAddress) -> bool:
+        """Whether the server of a better relayed candidate than ``ours`` has yet to say if it lets ``theirs`` in."""
+        if not self._asked or ours.type is not _RELAYED:
+            return False
+        known = [self.own[base] for base, host in self._asked if host == theirs.host and base in self.own]
+        return any(own.priority > ours.priority and own.transport == ours.transport for own in known)
 
     def at(self, base: Base, mapped: TransportAddress, ours: Candidate) -> Candidate:
         """Return our candidate that the peer sees as ``mapped`` when we send from ``base`` (section 7.2.5.3.1).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ice.checklist import CheckList
 from ice.config import IceConfig
+from ice.local import LocalCandidates
 from ice.pair import CandidatePair, PairState
 
 __all__ = ["Nomination"]
@@ -20,10 +21,11 @@ class Nomination:
     ever, and the later nomination counts.
     """
 
-    __slots__ = ("_config", "_first_valid_at", "_not_before", "_waits_until", "ahead", "attempted", "failed")
+    __slots__ = ("_config", "_first_valid_at", "_local", "_not_before", "_waits_until", "ahead", "attempted", "failed")
 
-    def __init__(self, config: IceConfig) -> None:
+    def __init__(self, config: IceConfig, local: LocalCandidates) -> None:
         self._config = config
+        self._local = local
         self._first_valid_at: float | None = None
         self._not_before = 0.0
         self._waits_until: float | None = None
@@ -53,13 +55,13 @@ class Nomination:
         self.attempted, self.ahead = best, None
         return best
 
-    def goes_ahead(self, pair: CandidatePair, checklist: CheckList, by_relay: bool) -> bool:
+    def goes_ahead(self, pair: CandidatePair, checklist: CheckList, has_all: bool) -> bool:
         """Whether the check that is sent on ``pair`` now nominates it, for peers with which the last nomination wins.
 
         That is one pair at a time, the best, until it fails. Not over TCP, where nomination is regular (RFC 6544
-        section 8), and by a relay only if ``by_relay``: not as long as the peer may tell of a way past it, or a better
-        relay of ours has yet to let it in. A peer-reflexive candidate may be a relay's as well; that is moved off as
-        soon as it is known.
+        section 8), and not by a relay unless it ``has_all`` candidates of the peer, which may tell of a way past it,
+        nor while a better relay of ours has yet to say whether it lets the peer in. A peer-reflexive candidate may be a
+        relay's as well; that is moved off as soon as it is known.
         """
         if self.attempted is not None or pair is self.ahead:
             return self.attempted is None
@@ -67,7 +69,7 @@ class Nomination:
         is_taken = other is not None and other.state.is_open and checklist.find(other.path) is other
         if is_taken or checklist.best is not pair or pair.valid is not None or pair.path.protocol.is_stream:
             return False
-        if pair.is_relayed and not by_relay:
+        if pair.is_relayed and (not has_all or self._awaits_better_relay(pair)):
             return False
         self.ahead = pair
         return True
@@ -90,14 +92,21 @@ class Nomination:
         else:
             answer = max(self._config.answer_patience, 2 * best.round_trip_time)
         until = 0.0
-        if best.is_relayed and any(not pair.is_relayed for pair in checklist.open_above(rank)):
-            # A relay is near, and quick to answer; the peer may be far, and its NAT may eat the first check.
-            return limit - self._config.nomination_patience + self._config.relay_patience
+        if best.is_relayed:
+            if any(not pair.is_relayed for pair in checklist.open_above(rank)):
+                # A relay is near, and quick to answer; the peer may be far, and its NAT may eat the first check.
+                return limit - self._config.nomination_patience + self._config.relay_patience
+            if self._awaits_better_relay(best):
+                return limit
         for pair in checklist.open_above(rank):
             if pair.state is not PairState.IN_PROGRESS or pair.last_check_at is None:
                 return limit  # It has yet to be checked.
             until = max(until, pair.last_check_at + answer)
         return min(until, limit)
+
+    def _awaits_better_relay(self, pair: CandidatePair) -> bool:
+        """Whether pairs by a better relay of ours may be missing: they are formed when that lets the peer in."""
+        return self._local.awaits_better_relay(pair.local, pair.path.remote)
 
     def reset(self) -> None:
         """Forget our nomination because the role changed."""

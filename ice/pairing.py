@@ -77,7 +77,7 @@ class Pairing:
         self._rng = rng
         self._client: CheckClient | None = None
         self._amplification = Amplification(config.max_amplification, remotes)
-        self._nomination = Nomination(config)
+        self._nomination = Nomination(config, local)
         self.accepted: tuple[FiveTuple, ...] = ()
         """The paths on which the peer has authenticated: data is taken from there."""
         self.checklist = CheckList(config.max_pairs, together)

@@ -253,6 +253,9 @@ class Relays(RelayTables):
         if relay.client is None or relay.state is not _ALLOCATED:
             return
         if wanted := relay.reachable(hosts):
+            for host in wanted:
+                for base in relay.ends(TransportAddress(host, 0).family):
+                    self._local.ask(base, host)
             relay.client.create_permission(wanted, now)
             self._drain(relay, now)
 
@@ -287,7 +290,9 @@ class Relays(RelayTables):
                 for base in relay.ends(TransportAddress(host, 0).family):
                     self._local.permit(base, host)
                     self.news.append(HostPermitted(base, host))
-            case PermissionFailed(_, error):
+            case PermissionFailed(host, error):
+                for base in relay.ends(TransportAddress(host, 0).family):
+                    self._local.answered(base, host)
                 self._tell(relay, ErrorStage.PERMISSION, error)
             case CredentialsWanted(server_name):
                 self.effects.append(FetchCredentials(relay.number, relay.config, server_name))
@@ -339,8 +344,7 @@ class Relays(RelayTables):
 
     def _release(self, relay: Relay, now: float) -> None:
         relay.release_at = None
-        for base in relay.ends():
-            self.by_base.pop(base, None)
+        self._leave(relay)
         relay.state = RelayState.RELEASED if relay.client is None else RelayState.RELEASING
         if relay.client is not None:
             relay.client.close(now)
@@ -348,10 +352,15 @@ class Relays(RelayTables):
 
     def _forget(self, relay: Relay) -> None:
         """The way to the server is of no more use."""
-        for base in relay.ends():
-            self.by_base.pop(base, None)
+        self._leave(relay)
         if relay.path is not None and self.by_path.pop(relay.path, None) is not None:
             self.effects.append(Release(relay.path))
+
+    def _leave(self, relay: Relay) -> None:
+        """Nothing is relayed by it any more, and no answer about a permission is to be waited for."""
+        for base in relay.ends():
+            self.by_base.pop(base, None)
+            self._local.forget_asked(base)
 
     # -- telling why --
 

@@ -64,12 +64,15 @@ class Stage:
                 case FetchCredentials():
                     self.fetches.append(effect)
                 case Transmit(data, path) if path in self.open:
-                    for answer in self.server.receive(data, path.local, self.now) if self._answers(path) else ():
-                        self.agent.receive_datagram(answer, path, self.now)
+                    self._to_server(data, path)
                 case Transmit():
                     self.direct.append(effect)
         while (event := self.agent.next_event()) is not None:
             self.events.append(event)
+
+    def _to_server(self, data: bytes, path: FiveTuple) -> None:
+        for answer in self.server.receive(data, path.local, self.now) if self._answers(path) else ():
+            self.agent.receive_datagram(answer, path, self.now)
 
     def _answers(self, path: FiveTuple) -> bool:
         return self.answers and path.local not in self.silent

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from ice.candidate import Base, CandidateType, NamedAddress
+from dataclasses import replace
+
+from ice.candidate import Base, Candidate, CandidateType, NamedAddress
 from ice.config import IceConfig
 from ice.local import LocalCandidates
 from ice.priority import peer_reflexive_priority
@@ -128,3 +130,59 @@ def test_candidates_with_names_are_no_other_sessions() -> None:
     one, two = named("one.local"), named("two.local")
     assert [ours.alias for ours in one.own.values()] == [NamedAddress("one.local", 1000)]
     assert [ours.alias for ours in two.own.values()] == [NamedAddress("two.local", 1000)]
+
+
+# -- which of the peer's hosts relays let in --
+
+PEER = TransportAddress("203.0.113.5", 5000)
+
+
+def with_two_relays() -> tuple[LocalCandidates, Candidate, Candidate]:
+    candidates = LocalCandidates(IceConfig())
+    target = RelayTarget(TransportAddress("198.51.100.1", 3478), TransportProtocol.UDP)
+    better, lesser = (
+        candidates.add_relayed(TransportAddress("198.51.100.1", port), address(1), target)[0] for port in (5000, 6000)
+    )
+    assert better.priority > lesser.priority
+    return candidates, better, lesser
+
+
+def test_a_better_relay_is_awaited_from_the_asking_to_the_answer() -> None:
+    candidates, better, lesser = with_two_relays()
+    base = Base(better.address)
+    assert not candidates.awaits_better_relay(lesser, PEER)
+    for answer in (candidates.answered, candidates.permit):
+        candidates.ask(base, PEER.host)
+        assert candidates.awaits_better_relay(lesser, PEER)
+        assert not candidates.awaits_better_relay(better, PEER)
+        assert not candidates.awaits_better_relay(lesser, PEER._replace(host="203.0.113.6"))
+        answer(base, PEER.host)
+        assert not candidates.awaits_better_relay(lesser, PEER)
+    assert candidates.is_let_in(better, PEER)
+    candidates.ask(base, PEER.host)
+    assert not candidates.awaits_better_relay(lesser, PEER), "it lets the peer in already"
+    candidates.answered(base, PEER.host)
+    assert candidates.is_let_in(better, PEER), "what fails is to renew it"
+
+
+def test_a_lesser_relay_and_one_of_another_transport_are_not_awaited() -> None:
+    candidates, better, lesser = with_two_relays()
+    candidates.ask(Base(lesser.address), PEER.host)
+    assert not candidates.awaits_better_relay(better, PEER)
+    candidates.ask(Base(better.address), PEER.host)
+    assert not candidates.awaits_better_relay(replace(lesser, transport="tcp"), PEER)
+    host = replace(lesser, type=CandidateType.HOST)
+    assert not candidates.awaits_better_relay(host, PEER)
+
+
+def test_what_a_relay_was_asked_is_forgotten_with_it() -> None:
+    candidates, better, lesser = with_two_relays()
+    base = Base(better.address)
+    for forget in (candidates.forget_asked, candidates.drop_relayed):
+        candidates.ask(base, PEER.host)
+        forget(base)
+        assert not candidates.awaits_better_relay(lesser, PEER)
+    candidates.add_relayed(better.address, address(1), RelayTarget(PEER, TransportProtocol.UDP))
+    assert not candidates.awaits_better_relay(lesser, PEER)
+    candidates.ask(base, PEER.host)
+    assert candidates.awaits_better_relay(lesser, PEER)

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from ice.candidate import CandidateType, TcpType
+from ice.candidate import Base, CandidateType, TcpType
 from ice.checklist import CheckList
 from ice.config import IceConfig
+from ice.local import LocalCandidates
 from ice.nomination import Nomination
 from ice.pair import CandidatePair, PairState
+from ice.relay import RelayTarget
 from ice.roles import Role
-from tests.ice.builders import local, remote
+from stun.address import TransportAddress, TransportProtocol
+from tests.ice.builders import address, local, remote
+
+
+def nominates(config: IceConfig) -> Nomination:
+    return Nomination(config, LocalCandidates(config))
 
 
 def setup(*preferences: int) -> tuple[Nomination, CheckList, list[CandidatePair]]:
@@ -19,7 +27,7 @@ def setup(*preferences: int) -> tuple[Nomination, CheckList, list[CandidatePair]
         checklist.form(local(1), remote(number, str(number), preference), Role.CONTROLLING)
         for number, preference in enumerate(preferences)
     ]
-    return Nomination(IceConfig(nomination_patience=0.2)), checklist, [one for one in pairs if one is not None]
+    return nominates(IceConfig(nomination_patience=0.2)), checklist, [one for one in pairs if one is not None]
 
 
 def succeed(nomination: Nomination, checklist: CheckList, one: CandidatePair, now: float) -> None:
@@ -75,6 +83,36 @@ def test_by_a_relay_only_when_direct_pairs_have_had_their_time() -> None:
     assert nomination.choose(checklist, 1.5) is None
     assert nomination.next_timeout() == pytest.approx(1.56)  # relay_patience
     assert nomination.choose(checklist, 1.57) is low
+
+
+def by_the_lesser_of_two_relays() -> tuple[Nomination, CheckList, CandidatePair, Callable[[], None]]:
+    """Return also what answers for the better relay, which has been asked to let the peer in."""
+    candidates, checklist, there = LocalCandidates(IceConfig()), CheckList(100), remote(1)
+    target = RelayTarget(TransportAddress("192.0.2.9", 3478), TransportProtocol.UDP)
+    better, lesser = (
+        candidates.add_relayed(TransportAddress("192.0.2.9", port), address(1), target)[0] for port in (5000, 6000)
+    )
+    candidates.ask(Base(better.address), there.address.host)
+    only = checklist.form(lesser, there, Role.CONTROLLING)
+    assert only is not None
+    nomination = Nomination(IceConfig(nomination_patience=0.2), candidates)
+    return nomination, checklist, only, lambda: candidates.answered(Base(better.address), there.address.host)
+
+
+def test_a_better_relay_that_has_yet_to_let_the_peer_in_is_waited_for_but_not_for_ever() -> None:
+    nomination, checklist, only, _ = by_the_lesser_of_two_relays()
+    succeed(nomination, checklist, only, 1.0)
+    assert nomination.choose(checklist, 1.0) is None
+    assert nomination.next_timeout() == 1.2
+    assert nomination.choose(checklist, 1.2) is only
+
+
+def test_its_answer_ends_the_waiting() -> None:
+    nomination, checklist, only, answer = by_the_lesser_of_two_relays()
+    succeed(nomination, checklist, only, 1.0)
+    assert nomination.choose(checklist, 1.0) is None
+    answer()
+    assert nomination.choose(checklist, 1.05) is only
 
 
 def test_one_relay_waits_for_another_no_longer_than_usual() -> None:
@@ -191,6 +229,13 @@ def test_a_pair_that_was_dropped_holds_up_no_other() -> None:
     assert nomination.goes_ahead(low, checklist, True)
 
 
+def test_by_a_lesser_relay_of_ours_it_goes_ahead_when_the_better_one_has_answered() -> None:
+    nomination, checklist, only, answer = by_the_lesser_of_two_relays()
+    assert not nomination.goes_ahead(only, checklist, True)
+    answer()
+    assert nomination.goes_ahead(only, checklist, True)
+
+
 def test_by_a_relay_it_goes_ahead_when_no_candidates_are_to_come() -> None:
     nomination, checklist, (only,) = setup(1)
     set_relayed(only)
@@ -209,7 +254,7 @@ def test_over_tcp_it_does_not() -> None:
     over_tcp = checklist.form(ours, theirs, Role.CONTROLLING)
     assert over_tcp is not None
     assert checklist.best is over_tcp
-    assert not Nomination(IceConfig()).goes_ahead(over_tcp, checklist, True)
+    assert not nominates(IceConfig()).goes_ahead(over_tcp, checklist, True)
 
 
 def test_a_pair_that_has_answered_does_not() -> None:
