@@ -71,10 +71,10 @@ class AllChecks:
             if own.state in (PairState.IN_PROGRESS, PairState.SUCCEEDED):
                 checking.connected(own, now)
 
-    def unreachable(self, pair: CandidatePair) -> None:
+    def unreachable(self, pair: CandidatePair, now: float) -> None:
         """The connection of a pair is gone, or cannot be had."""
         for checking, own in self._with(pair.path):
-            checking.unreachable(own)
+            checking.unreachable(own, now)
 
     def move_selection(self, valid: CandidatePair) -> None:
         """The selected pair has got a new connection."""

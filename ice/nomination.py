@@ -99,6 +99,8 @@ class Nomination:
             if self._awaits_better_relay(best):
                 return limit
         for pair in checklist.open_above(rank):
+            if pair.recheck_at > limit:
+                continue  # Its turn comes too late.
             if pair.state is not PairState.IN_PROGRESS or pair.last_check_at is None:
                 return limit  # It has yet to be checked.
             until = max(until, pair.last_check_at + answer)

@@ -108,11 +108,15 @@ class Outcomes(Usernames):
         elif self.moving.attempt is result.check.pair:
             self.moving.reset()
 
+    def _is_chosen(self, pair: CandidatePair) -> bool:
+        """Whether the pair has been nominated because it is valid, and its nomination is not in force yet."""
+        attempted = self._nomination.attempted
+        return self.selected is None and attempted is not None and attempted.path == pair.path
+
     def _fail(self, pair: CandidatePair, was_nominated: bool, now: float) -> None:
         if self.selected is None:
-            attempted = self._nomination.attempted
             # Nominated ahead, it fails as any other pair that does not answer.
-            was_chosen = was_nominated and attempted is not None and attempted.path == pair.path
+            was_chosen = was_nominated and self._is_chosen(pair)
             if was_chosen and self.moving.renominates:
                 self._choose_another(pair, now)
                 return
@@ -125,6 +129,32 @@ class Outcomes(Usernames):
         if self.selected.path != pair.path:
             self.checklist.fail(pair)
             self.moving.spares.failed(pair, now)
+
+    def unreachable(self, pair: CandidatePair, now: float) -> None:
+        """The connection of ``pair`` is gone, or cannot be had: so its checks fail."""
+        was_chosen = self._is_chosen(pair)
+        if self.selected is None or self.selected.path != pair.path:
+            self.moving.spares.drop(pair)
+            if self.selected is None or self.moving.attempt is pair:
+                self.checklist.fail(pair)
+            else:
+                self.checklist.drop(pair)  # It is no way out without its connection (RFC 8445 section 8.1.2).
+        if was_chosen and self.moving.renominates:
+            self._nomination.try_again(now)
+            self._reconnect(pair, now)
+        elif was_chosen:
+            self._nomination.failed = True
+
+    def _reconnect(self, pair: CandidatePair, now: float) -> None:
+        """The connection of a chosen pair is gone: where there is no other pair, have another connection after a while.
+
+        What was sent on the first one is no sign of the second one's failure when its time is over.
+        """
+        if self._client is not None:
+            self._client.cancel(pair)
+        if not self.checklist.valid and not pair.is_opened_by_peer:
+            pair.recheck_at = now + self._config.upgrade.recheck_after
+            self.checklist.trigger(pair)
 
     def _choose_another(self, pair: CandidatePair, now: float) -> None:
         """The nomination of a valid pair has failed: nominate another, or this one again if there is no other.

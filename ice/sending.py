@@ -24,7 +24,7 @@ class Sending(Pairing):
         assert self._client is not None
         if pair.path.protocol.is_stream and not self._tcp.reach(pair, now):
             if pair.is_opened_by_peer:
-                self.unreachable(pair)
+                self.unreachable(pair, now)
             return False  # When the connection is there it is checked, and nominated only if that is due then.
         together = self.checklist.together
         crowded_rto = together.ta * together.count_running()
@@ -44,15 +44,6 @@ class Sending(Pairing):
         if self._client is not None:
             self._check(pair, now)
 
-    def unreachable(self, pair: CandidatePair) -> None:
+    def unreachable(self, pair: CandidatePair, now: float) -> None:
         """The connection of ``pair`` is gone, or cannot be had: so its checks fail."""
-        attempted = self._nomination.attempted
-        nominated = self.selected is None and attempted is not None and attempted.path == pair.path
-        if self.selected is None or self.selected.path != pair.path:
-            self.moving.spares.drop(pair)
-            if self.selected is None or self.moving.attempt is pair:
-                self.checklist.fail(pair)
-            else:
-                self.checklist.drop(pair)  # It is no way out without its connection (RFC 8445 section 8.1.2).
-        if nominated:
-            self._nomination.failed = True
+        raise NotImplementedError

@@ -81,7 +81,7 @@ class TcpPaths(TcpOpening):
             return
         self._lost += 1
         if path != self._selected:
-            self._tell(path, checking)
+            self._tell(path, checking, now)
         elif self._tcp_type(path) is not TcpType.PASSIVE:
             # Section 11.1: who opened it opens it again, and the other waits for that.
             self._note(Connection(path, Phase.WANTED, now))
@@ -99,7 +99,7 @@ class TcpPaths(TcpOpening):
         for connection in list(self.by_path.values()):
             if self._is_useless(connection, checking):
                 self._release(connection)
-                self._tell(connection.path, checking)
+                self._tell(connection.path, checking, now)
         self._dial(checking, now)
         if not self.by_path:
             self.by_path = NO_ENTRIES
@@ -134,7 +134,7 @@ class TcpPaths(TcpOpening):
         elif not connection.is_authentic and not _has_answered(checking, connection.path):
             self._unauthenticated += 1
             self._release(connection)
-            self._tell(connection.path, checking)
+            self._tell(connection.path, checking, now)
 
     def _is_useless(self, connection: Connection, checking: AllChecks) -> bool:
         if connection.path == self._selected or connection.path not in self.by_path:

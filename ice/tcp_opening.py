@@ -68,7 +68,7 @@ class TcpOpening(TcpTable):
         pause = self._pause(connection, error, now)
         if pause is None:
             del self.by_path[path]
-            self._tell(path, checking)
+            self._tell(path, checking, now)
         else:
             connection.phase, connection.at = Phase.PAUSED, now + pause
 
@@ -83,6 +83,6 @@ class TcpOpening(TcpTable):
             return None
         return self._rng.uniform(config.retry_least, config.retry_most)
 
-    def _tell(self, path: FiveTuple, checking: AllChecks) -> None:
+    def _tell(self, path: FiveTuple, checking: AllChecks, now: float) -> None:
         if (pair := checking.checklist.find(path)) is not None:
-            checking.unreachable(pair)
+            checking.unreachable(pair, now)

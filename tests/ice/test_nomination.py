@@ -64,6 +64,15 @@ def in_progress(checklist: CheckList, one: CandidatePair, now: float) -> None:
     one.last_check_at = now
 
 
+def test_a_better_pair_whose_turn_comes_after_the_patience_is_not_waited_for() -> None:
+    nomination, checklist, (low, high) = setup(1, 9)
+    succeed(nomination, checklist, low, 1.0)
+    high.recheck_at = 1.19
+    assert nomination.choose(checklist, 1.0) is None
+    high.recheck_at = 1.21
+    assert nomination.choose(checklist, 1.0) is low
+
+
 def test_a_better_pair_whose_answer_is_overdue_is_waited_for_no_longer() -> None:
     nomination, checklist, (low, high) = setup(1, 9)
     in_progress(checklist, high, 1.0)
