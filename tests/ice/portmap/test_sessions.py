@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +16,7 @@ from aiohttp import web
 
 from ice.aio import Session
 from ice.aio.portmapping import PortMapping
-from ice.aio.upnp import UpnpError, UpnpGateway
+from ice.aio.upnp import UpnpError, UpnpGateway, is_installed
 from ice.candidate import Base, CandidateType
 from ice.config import IceConfig
 from ice.portmap import ssdp
@@ -260,6 +262,21 @@ async def test_upnp_routers_that_are_of_no_use(case: str, monkeypatch: pytest.Mo
         with pytest.raises(UpnpError):
             await gateway.map(BASE, 5000, 7200)
     assert len(router.calls) <= 2
+
+
+async def test_a_upnp_library_that_is_installed_and_cannot_be_imported_is_a_router_that_does_not_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "async_upnp_client"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "ice.aio.upnp_service", raising=False)
+    (tmp_path / "async_upnp_client.py").write_text("raise ImportError('it wants another aiohttp')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert is_installed()
+    async with upnp(UpnpRouter(), monkeypatch) as gateway:
+        with pytest.raises(UpnpError, match="async-upnp-client cannot be used: it wants another aiohttp") as caught:
+            await gateway.map(BASE, 5000, 7200)
+        assert isinstance(caught.value.__cause__, ImportError)
 
 
 HERE6, ROUTER6 = "2001:db8:1::7", "2001:db8:1::1"
