@@ -5,7 +5,6 @@ The names of the asyncio shell are looked up when they are first used, so that t
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ice.candidate import Candidate, CandidateType, TcpType
@@ -23,6 +22,7 @@ from ice.pair import CandidatePair, PairState
 from ice.portmap.config import PortmapConfig
 from ice.roles import Role
 from ice.tcp_config import TcpConfig
+from stun.late import late_names
 
 if TYPE_CHECKING:
     from ice.aio import Mux, Path, Session, SessionGroup, StreamExchange, connect, exchange_pair
@@ -63,10 +63,15 @@ __all__ = [
     "exchange_pair",
 ]
 
-_ASYNCIO_SHELL = frozenset({"Mux", "Path", "Session", "SessionGroup", "StreamExchange", "connect", "exchange_pair"})
-
-
-def __getattr__(name: str) -> object:
-    if name in _ASYNCIO_SHELL:
-        return getattr(import_module("ice.aio"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "Mux": ".aio",
+        "Path": ".aio",
+        "Session": ".aio",
+        "SessionGroup": ".aio",
+        "StreamExchange": ".aio",
+        "connect": ".aio",
+        "exchange_pair": ".aio",
+    },
+)

@@ -6,8 +6,9 @@ async with lastresort.connect(exchange, role=lastresort.Role.CONTROLLING) as pat
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stun.late import late_names
 
 if TYPE_CHECKING:
     from ice import Candidate, Description, EndOfCandidates, IceConfig, IceError, Role, Session, connect
@@ -37,26 +38,24 @@ __all__ = [
     "connect",
 ]
 
-_ROOMS = {
-    "ice": ("Candidate", "Description", "EndOfCandidates", "IceConfig", "IceError", "Role", "Session", "connect"),
-    "signalling.libp2p.aio.host": ("Host",),
-    "signalling.libp2p.aio.relay_service": ("RelayService",),
-    "signalling.libp2p.keys": ("PrivateKey",),
-    "signalling.libp2p.multiaddr": ("Multiaddr",),
-    "signalling.libp2p.peer_id": ("PeerId",),
-    "webrtc_bridge": ("Gateway", "RTCPeerConnection", "WebRtcTransport"),
-}
-_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    room = _WHERE.get(name)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(room), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "Candidate": "ice",
+        "Description": "ice",
+        "EndOfCandidates": "ice",
+        "Gateway": "webrtc_bridge",
+        "Host": "signalling.libp2p.aio.host",
+        "IceConfig": "ice",
+        "IceError": "ice",
+        "Multiaddr": "signalling.libp2p.multiaddr",
+        "PeerId": "signalling.libp2p.peer_id",
+        "PrivateKey": "signalling.libp2p.keys",
+        "RTCPeerConnection": "webrtc_bridge",
+        "RelayService": "signalling.libp2p.aio.relay_service",
+        "Role": "ice",
+        "Session": "ice",
+        "WebRtcTransport": "webrtc_bridge",
+        "connect": "ice",
+    },
+)

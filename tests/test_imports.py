@@ -38,8 +38,9 @@ ROOMS = frozenset(
     }
 )
 """Our own that a session without servers has no use for."""
-LAZY = ("ice", "ice.aio", "ice.portmap", "stun.aio", "turn", "webrtc_bridge", "lastresort")
+LAZY = ("stun", "stun.aio", "turn", "ice", "ice.aio", "ice.portmap", "webrtc_bridge", "lastresort")
 """The packages that look their names up when they are first used."""
+OURS = frozenset({"stun", "turn", "ice", "signalling", "webrtc_bridge", "browser_demo", "lastresort"})
 
 SESSIONS = """
 import asyncio
@@ -91,7 +92,7 @@ def loaded(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "code",
-    ["import stun", "import stun.aio", "import turn.aio", "import ice; ice.Session; ice.connect", SESSIONS],
+    ["from stun import *", "import stun.aio", "import turn.aio", "import ice; ice.Session; ice.connect", SESSIONS],
     ids=["stun", "stun.aio", "turn.aio", "ice", "two sessions that connect"],
 )
 def test_no_library_is_loaded_that_is_not_used(code: str) -> None:
@@ -101,8 +102,14 @@ def test_no_library_is_loaded_that_is_not_used(code: str) -> None:
 
 
 def test_the_cores_alone_load_no_asyncio() -> None:
-    for code in ("import stun", "import turn; turn.TurnClient", "import ice, ice.agent"):
+    for code in ("from stun import *", "import turn; turn.TurnClient", "import ice, ice.agent"):
         assert "asyncio" not in loaded(code)
+
+
+@pytest.mark.parametrize("package", ["lastresort", "webrtc_bridge"])
+def test_a_package_of_late_names_loads_no_other_for_them(package: str) -> None:
+    ours = {name for name in loaded(f"import {package}; dir({package})") if name.partition(".")[0] in OURS}
+    assert ours <= {package, f"{package}.errors", "stun", "stun.late"}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,7 @@ def test_every_name_of_a_lazy_package_is_there(package: str) -> None:
         exec(f"from {package} import {name}", taken)
         assert not isinstance(taken[name], ModuleType)
         assert taken[name] is getattr(module, name)
+    assert set(module.__all__) <= set(dir(module))
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nothing'"):
         module.Nothing  # noqa: B018
 

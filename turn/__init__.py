@@ -6,9 +6,9 @@ neither, and the cores alone load no asyncio.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from stun.late import late_names
 from turn.config import (
     AccessToken,
     ChannelPolicy,
@@ -39,10 +39,6 @@ __all__ = [
     "allocate",
 ]
 
-_HOMES = {"PeerStream": "aio", "TurnAllocation": "aio", "TurnClient": "client", "allocate": "aio"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = late_names(
+    __name__, {"PeerStream": ".aio", "TurnAllocation": ".aio", "TurnClient": ".client", "allocate": ".aio"}
+)

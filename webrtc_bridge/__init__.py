@@ -5,9 +5,9 @@ Names are looked up when they are first used: aiortc is slow to import, and the 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from stun.late import late_names
 from webrtc_bridge.errors import BridgeError, FramingError, NegotiationFailed, PeerClosed, PeerFailed, SdpError
 
 if TYPE_CHECKING:
@@ -44,27 +44,23 @@ __all__ = [
     "WebRtcTransport",
 ]
 
-_HOMES = {
-    "ConnectionState": "states",
-    "DataChannelMuxer": "datachannel_streams",
-    "DataChannelStream": "datachannel_streams",
-    "DataPeer": "peer",
-    "Gateway": "gateway",
-    "GatewayConfig": "gateway",
-    "PeerConfig": "config",
-    "RTCPeerConnection": "compat",
-    "RestartConfig": "config",
-    "SctpConfig": "config",
-    "SdpType": "sdp",
-    "SignalingState": "states",
-    "StreamConfig": "config",
-    "WebRtcConfig": "config",
-    "WebRtcTransport": "transport",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import what ``name`` lives in."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "ConnectionState": ".states",
+        "DataChannelMuxer": ".datachannel_streams",
+        "DataChannelStream": ".datachannel_streams",
+        "DataPeer": ".peer",
+        "Gateway": ".gateway",
+        "GatewayConfig": ".gateway",
+        "PeerConfig": ".config",
+        "RTCPeerConnection": ".compat",
+        "RestartConfig": ".config",
+        "SctpConfig": ".config",
+        "SdpType": ".sdp",
+        "SignalingState": ".states",
+        "StreamConfig": ".config",
+        "WebRtcConfig": ".config",
+        "WebRtcTransport": ".transport",
+    },
+)

@@ -5,8 +5,9 @@ Names are looked up when they are first used: a session by itself needs neither 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stun.late import late_names
 
 if TYPE_CHECKING:
     from ice.aio.exchange import ExchangeConfig, MemoryExchange, StreamExchange, exchange_pair
@@ -27,20 +28,17 @@ __all__ = [
     "exchange_pair",
 ]
 
-_HOMES = {
-    "ExchangeConfig": "exchange",
-    "MemoryExchange": "exchange",
-    "Mux": "mux",
-    "Path": "path",
-    "Session": "session",
-    "SessionGroup": "group",
-    "StreamExchange": "exchange",
-    "connect": "path",
-    "exchange_pair": "exchange",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "ExchangeConfig": ".exchange",
+        "MemoryExchange": ".exchange",
+        "Mux": ".mux",
+        "Path": ".path",
+        "Session": ".session",
+        "SessionGroup": ".group",
+        "StreamExchange": ".exchange",
+        "connect": ".path",
+        "exchange_pair": ".exchange",
+    },
+)

@@ -5,8 +5,9 @@ Names are looked up when they are first used: few programs serve, use DTLS or lo
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from stun.late import late_names
 
 if TYPE_CHECKING:
     from stun.aio.behaviour import examine_nat, examine_tcp_mapping
@@ -45,32 +46,29 @@ __all__ = [
     "serve_tls",
 ]
 
-_HOMES = {
-    "BehaviourServing": "server",
-    "DataReceiver": "driver",
-    "Driver": "driver",
-    "LinkOptions": "link",
-    "SecureServing": "server",
-    "ServerLink": "link",
-    "StreamDriver": "stream_driver",
-    "StunServer": "server",
-    "TcpConnection": "tcp",
-    "TcpListener": "tcp",
-    "UdpNetwork": "udp",
-    "UdpSocket": "udp",
-    "ask": "client",
-    "ask_any": "client",
-    "examine_nat": "behaviour",
-    "examine_tcp_mapping": "behaviour",
-    "locate": "resolve",
-    "open_link": "link",
-    "serve": "server",
-    "serve_dtls": "dtls_listener",
-    "serve_tls": "tls",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "BehaviourServing": ".server",
+        "DataReceiver": ".driver",
+        "Driver": ".driver",
+        "LinkOptions": ".link",
+        "SecureServing": ".server",
+        "ServerLink": ".link",
+        "StreamDriver": ".stream_driver",
+        "StunServer": ".server",
+        "TcpConnection": ".tcp",
+        "TcpListener": ".tcp",
+        "UdpNetwork": ".udp",
+        "UdpSocket": ".udp",
+        "ask": ".client",
+        "ask_any": ".client",
+        "examine_nat": ".behaviour",
+        "examine_tcp_mapping": ".behaviour",
+        "locate": ".resolve",
+        "open_link": ".link",
+        "serve": ".server",
+        "serve_dtls": ".dtls_listener",
+        "serve_tls": ".tls",
+    },
+)
