@@ -18,6 +18,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.stun.certificates import Authority
+
 ROOT = Path(__file__).resolve().parent.parent
 ALWAYS = frozenset({"pyee", "typing_extensions"})
 """What every session uses: the emitter of its events, and what that imports."""
@@ -181,10 +183,49 @@ HERE = "TransportAddress('127.0.0.1', 9)"
             f"        return SimpleNamespace(location='http://127.0.0.1:9/', gateway={HERE})",
             "Answering(None, '127.0.0.1', '127.0.0.1', None).map(None, 1, 1)",
         ),
+        (
+            "ice.aio.upnp",  # What port mapping imports and is never compiled: compiled rooms load each other unseen.
+            "import random\nfrom ice import IceConfig, PortmapConfig, Role, Session\n"
+            "settings = IceConfig(portmap=PortmapConfig(enabled=True))",
+            "Session(Role.CONTROLLING)._driver_now().map_ports(settings, random.Random(1))",
+        ),
+        (
+            "prometheus_client",
+            "from argparse import Namespace\nfrom turn.__main__ import _serve\n"
+            "from turn.service.settings import parse_settings\n"
+            'text = \'realm = "example.org"\\n[listen]\\nudp = ["127.0.0.1:0"]\\n\'\n'
+            "text += '[metrics]\\nlisten = \"127.0.0.1:0\"\\n'",
+            "_serve(parse_settings(text), Namespace(json=False, verbose=False))",
+        ),
     ],
-    ids=["dns", "OpenSSL", "zeroconf", "a WebSocket", "UPnP"],
+    ids=["dns", "OpenSSL", "zeroconf", "a WebSocket", "UPnP", "port mapping", "metrics"],
 )
 def test_a_loop_goes_on_while_a_library_is_loaded(library: str, imports: str, use: str) -> None:
+    assert run(WATCH.format(library=library, imports=imports, use=use)).split("\n")[0] == "beside the loop"
+
+
+SERVE = """
+from stun import TransportAddress, TransportProtocol
+from stun.aio import SecureServing, serve
+from turn.aio.service import serve as serve_turn
+from turn.service.config import TurnServiceConfig
+from turn.service.settings import Listener, ServiceSettings
+
+address = TransportAddress("127.0.0.1", 0)
+secure = SecureServing(certificate={certificate!r}, port=0)
+settings = ServiceSettings(
+    service=TurnServiceConfig(realm="example.org"),
+    listeners=(Listener(protocol=TransportProtocol.DTLS, address=address),),
+    certificate={certificate!r},
+    users={{"user": "secret"}},
+)
+"""
+
+
+@pytest.mark.parametrize("library", ["OpenSSL", "stun.aio.dtls_listener"])
+@pytest.mark.parametrize("use", ["serve(['127.0.0.1'], 0, secure=secure)", "serve_turn(settings)"])
+def test_a_loop_goes_on_while_what_serves_dtls_is_loaded(tmp_path: Path, library: str, use: str) -> None:
+    imports = SERVE.format(certificate=Authority.make(tmp_path).issue("127.0.0.1"))
     assert run(WATCH.format(library=library, imports=imports, use=use)).split("\n")[0] == "beside the loop"
 
 

@@ -145,7 +145,8 @@ async def _serve(settings: ServiceSettings, options: argparse.Namespace) -> int:
         service = await stack.enter_async_context(await serve(settings))
         metrics: TransportAddress | None = None
         if settings.metrics is not None:
-            from turn.aio.service.metrics import serve_metrics  # With a library that only this needs.
+            await asyncio.to_thread(_load_metrics)
+            from turn.aio.service.metrics import serve_metrics
 
             answering = await serve_metrics(service, settings.metrics.address)
             stack.callback(answering.close)
@@ -158,6 +159,11 @@ async def _serve(settings: ServiceSettings, options: argparse.Namespace) -> int:
         if not await service.drain(settings.drain_seconds):
             logger.warning("%d allocations are cut off", service.snapshot().allocations)
     return 0
+
+
+def _load_metrics() -> None:
+    """Load the library that only this needs: in a thread, because clients are served already."""
+    import turn.aio.service.metrics  # noqa: F401
 
 
 def _stop(stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import ice.aio
 from ice.agent import Agent
 from ice.aio.base_receiver import BaseReceiver
 from ice.aio.flag import Flag
@@ -302,13 +303,23 @@ class AgentDriver(Driver[Event]):
             if outside is not None:
                 await outside.ended()
 
-    def port_mapping(self, config: IceConfig, rng: random.Random) -> PortMapping | None:
-        """Return what has bases mapped by the router, where the settings allow that; it ends with the session."""
-        if config.portmap.enabled and not config.relays_only and self._mapping is None:
-            from ice.aio.portmapping import PortMapping  # Off by default, and much code.
+    async def map_ports(self, config: IceConfig, rng: random.Random) -> None:
+        """Have the router map the agent's bases, and return when it has answered or had its time.
 
-            self._mapping = PortMapping(config.portmap, self.network, rng, self._on_mapping)
-        return self._mapping
+        Args:
+            config: the settings; ``config.portmap`` says how and for how long.
+            rng: a CSPRNG.
+        """
+        # What is loaded needs no thread, of which there is none in virtual time. Python gives a package its room when
+        # the whole of it is there.
+        if not hasattr(ice.aio, "portmapping"):
+            await asyncio.to_thread(_load_port_mapping)
+        if self._closed or self.agent.state.is_over:
+            return
+        from ice.aio.portmapping import PortMapping
+
+        self._mapping = PortMapping(config.portmap, self.network, rng, self._on_mapping)
+        await self._mapping.map(self.agent.mappable_bases)
 
     def _on_mapping(self, event: MapperEvent) -> None:
         agent, now = self.agent, self._loop.time()
@@ -353,3 +364,8 @@ class AgentDriver(Driver[Event]):
             problem = TurnCredentialsError(f"the new credentials cannot be sent: {error}", server=url)
             relays.renewal_failed(wanted.number, problem, self._loop.time())
         self.pump()
+
+
+def _load_port_mapping() -> None:
+    """Load what is off by default, and much code: in a thread, because a loop that does it stands still meanwhile."""
+    import ice.aio.portmapping  # noqa: F401

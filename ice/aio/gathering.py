@@ -43,7 +43,7 @@ class Gatherer:
         route: the way of data, which must not use a base that is gone.
     """
 
-    __slots__ = ("_agent", "_answered", "_config", "_driver", "_mapping", "_network", "_rng", "_route", "_servers")
+    __slots__ = ("_agent", "_answered", "_config", "_driver", "_network", "_rng", "_route", "_servers")
 
     def __init__(
         self,
@@ -62,7 +62,6 @@ class Gatherer:
         self._network = network
         self._driver = driver
         self._route = route
-        self._mapping = driver.port_mapping(config, rng)
         self._answered = Flag() if servers else None
 
     def note_answer(self) -> None:
@@ -86,8 +85,8 @@ class Gatherer:
             if self._config.turn_servers:
                 relays = find_relays(self._agent, self._config, self._network, self._rng, self._driver.pump)
                 group.create_task(relays, name="ice: find TURN servers")
-            if self._mapping is not None:
-                group.create_task(self._mapping.map(self._agent.mappable_bases), name="ice: map ports")
+            if self._config.portmap.enabled and directly:
+                group.create_task(self._driver.map_ports(self._config, self._rng), name="ice: map ports")
         self._agent.end_of_stun_servers(loop.time())
         self._driver.pump()
 

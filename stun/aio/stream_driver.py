@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -97,7 +98,8 @@ class StreamDriver(Driver[EventT]):
         Raises:
             OSError: the address cannot be bound.
         """
-        from stun.aio.dtls_listener import serve_dtls  # With OpenSSL, which whoever made the context has loaded.
+        await asyncio.to_thread(_load_dtls)
+        from stun.aio.dtls_listener import serve_dtls
 
         listener = await serve_dtls(
             local, context, self._opened, self._received, self._gone, limits=limits, network=self.network
@@ -197,3 +199,8 @@ class StreamDriver(Driver[EventT]):
         if (connection := self.connections.get(effect.path)) is not None:
             connection.close()
         return True
+
+
+def _load_dtls() -> None:
+    """Load the listener, and OpenSSL if need be: in a thread, because a loop that does it stands still meanwhile."""
+    import stun.aio.dtls_listener  # noqa: F401

@@ -103,6 +103,19 @@ async def test_mapped_again_for_the_next_generation_at_the_address_of_then() -> 
 
 
 @virtual_time
+async def test_a_session_that_ended_while_port_mapping_was_loaded_asks_for_nothing() -> None:
+    host, gateway = lan()
+    one = session(host)
+    driver = one._driver_now()
+    await driver.bind_base(TransportAddress(HERE.host, 0))
+    one._agent.close(0.0)
+    await driver.map_ports(one._config, random.Random(1))
+    assert gateway.requests == []
+    await one.close()
+    assert not host.sockets
+
+
+@virtual_time
 async def test_off_unless_asked_for() -> None:
     host, gateway = lan()
     one = Session(Role.CONTROLLING, IceConfig(), host.network(), random.Random(1))

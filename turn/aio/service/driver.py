@@ -138,7 +138,8 @@ class TurnServerDriver:
         Raises:
             OSError: it cannot be bound.
         """
-        from stun.aio.dtls_listener import serve_dtls  # With OpenSSL, which whoever made the context has loaded.
+        await asyncio.to_thread(_load_dtls)
+        from stun.aio.dtls_listener import serve_dtls
 
         listener = await serve_dtls(
             local, context, self._opened, self._sealed_datagram, self._gone, limits=self._limits
@@ -310,3 +311,8 @@ class TurnServerDriver:
     def _icmp(self, error: Icmp, relay: TransportAddress, peer: TransportAddress) -> None:
         self.server.receive_icmp(error, relay, peer, self._loop.time())
         self.pump()
+
+
+def _load_dtls() -> None:
+    """Load the listener, and OpenSSL if need be: in a thread, because a loop that does it stands still meanwhile."""
+    import stun.aio.dtls_listener  # noqa: F401

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from stun.address import TransportAddress, TransportProtocol
 from stun.aio.link import ALPN_NAT_DISCOVERY, ALPN_TURN
@@ -23,6 +24,9 @@ from turn.service.allocation import Allocation
 from turn.service.config import RelayHost
 from turn.service.settings import Listener, ServiceSettings
 from turn.service.stats import TurnServerStats
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 __all__ = ["ServerSnapshot", "TurnService", "serve"]
 
@@ -177,13 +181,18 @@ async def _listen(service: TurnService, listeners: Sequence[Listener], settings:
             context = server_context(str(settings.certificate), settings.private_key, alpn)
             bound = await driver.listen_tls(local, context)
         else:
-            from stun.aio.dtls_session import dtls_server_context  # With OpenSSL, which only DTLS needs.
-
-            sealed = dtls_server_context(str(settings.certificate), settings.private_key, alpn)
+            # In a thread: the first listener over DTLS loads OpenSSL and cryptography.
+            sealed = await asyncio.to_thread(_dtls_context, str(settings.certificate), settings.private_key, alpn)
             bound = await driver.listen_dtls(local, sealed)
         if wanted.port == 0:
             picked[is_secure] = bound.port
         service.listening.append(Listener(protocol=listener.protocol, address=bound))
+
+
+def _dtls_context(certificate: str, key: str | None, alpn: Sequence[str]) -> SSL.Context:
+    from stun.aio.dtls_session import dtls_server_context
+
+    return dtls_server_context(certificate, key, alpn)
 
 
 def _users(settings: ServiceSettings) -> UserStore:
