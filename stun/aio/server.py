@@ -135,6 +135,9 @@ async def serve(
             server.close()
             if error.errno != errno.EADDRINUSE or tries_left == 0:
                 raise
+        except BaseException:
+            server.close()
+            raise
         else:
             return server
     raise AssertionError("the last try returns or raises")

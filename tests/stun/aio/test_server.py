@@ -11,7 +11,7 @@ import pytest
 
 from stun import attributes as att
 from stun.address import TransportAddress, TransportProtocol
-from stun.aio import StunServer, UdpNetwork, ask, ask_any, serve
+from stun.aio import SecureServing, StunServer, UdpNetwork, ask, ask_any, serve
 from stun.auth import LongTermClient
 from stun.binding_server import BindingServer
 from stun.config import BindingClientConfig, BindingServerConfig, TransactionConfig
@@ -86,6 +86,26 @@ async def test_a_taken_port() -> None:
         await serve(["localhost"], 0)
     with pytest.raises(OSError):
         await serve([], 0)
+
+
+async def test_a_start_that_is_cancelled_frees_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await serve(["127.0.0.1"], 0) as server:
+        port = server.udp[0].port
+    reading = asyncio.Event()
+
+    async def never_read(*_: object) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "to_thread", never_read)
+    secure = SecureServing(certificate="certificate.pem")
+    starting = asyncio.create_task(serve(["127.0.0.1"], port, secure=secure))
+    await reading.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    async with await serve(["127.0.0.1"], port) as server:
+        assert server.udp == [TransportAddress("127.0.0.1", port)]
 
 
 async def test_an_old_client_over_a_plain_socket() -> None:

@@ -178,7 +178,7 @@ async def _listen(service: TurnService, listeners: Sequence[Listener], settings:
         elif listener.protocol is TransportProtocol.TCP:
             bound = await driver.listen_tcp(local)
         elif listener.protocol is TransportProtocol.TLS:
-            context = server_context(str(settings.certificate), settings.private_key, alpn)
+            context = await asyncio.to_thread(server_context, str(settings.certificate), settings.private_key, alpn)
             bound = await driver.listen_tls(local, context)
         else:
             # In a thread: the first listener over DTLS loads OpenSSL and cryptography.
