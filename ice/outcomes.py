@@ -133,9 +133,11 @@ class Outcomes(Usernames):
     def unreachable(self, pair: CandidatePair, now: float) -> None:
         """The connection of ``pair`` is gone, or cannot be had: so its checks fail."""
         was_chosen = self._is_chosen(pair)
+        if self.moving.attempt is pair:
+            self.moving.reset()  # Its nomination will not be answered: another may follow.
         if self.selected is None or self.selected.path != pair.path:
             self.moving.spares.drop(pair)
-            if self.selected is None or self.moving.attempt is pair:
+            if self.selected is None:
                 self.checklist.fail(pair)
             else:
                 self.checklist.drop(pair)  # It is no way out without its connection (RFC 8445 section 8.1.2).
