@@ -150,8 +150,8 @@ class Concluding(Sending):
 
     @property
     def has_nominated(self) -> bool:
-        """Whether we have asked the peer to use a pair."""
-        return self._nomination.attempted is not None
+        """Whether we have asked the peer to use a pair that is valid, or was."""
+        return self._nomination.has_begun
 
     @property
     def nomination_failed(self) -> bool:

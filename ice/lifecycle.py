@@ -98,6 +98,8 @@ class Lifecycle:
             return FailureReason.NOMINATION_FAILED if checking.has_nominated else FailureReason.NOT_NOMINATED
         if checklist.valid or (not overdue and not (checklist.is_exhausted and candidates_ended)):
             return None
+        if checking.has_nominated:
+            return FailureReason.NOMINATION_FAILED  # A pair was valid, and is no longer.
         if not len(checklist):
             return FailureReason.NO_CANDIDATE_PAIRS
         return FailureReason.CHECKS_FAILED if checklist.is_exhausted else FailureReason.CHECKS_TIMED_OUT

@@ -27,7 +27,7 @@ class Nomination:
         self._config = config
         self._local = local
         self._first_valid_at: float | None = None
-        self._not_before = 0.0
+        self._not_before: float | None = None
         self._waits_until: float | None = None
         self.ahead: CandidatePair | None = None
         """The pair whose checks nominate it, as long as no valid one was chosen."""
@@ -48,7 +48,7 @@ class Nomination:
             return None
         best = max(checklist.valid, key=lambda pair: pair.priority)
         until = self._worth_waiting_until(best, checklist, self._first_valid_at + self._config.nomination_patience)
-        until = max(until, self._not_before)
+        until = until if self._not_before is None else max(until, self._not_before)
         if now < until:
             self._waits_until = until
             return None
@@ -73,6 +73,11 @@ class Nomination:
             return False
         self.ahead = pair
         return True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether we have nominated a valid pair in this role, whatever has become of it."""
+        return self.attempted is not None or self._not_before is not None
 
     def is_overtaken(self, pair: CandidatePair) -> bool:
         """Whether another pair than ``pair`` was chosen since it was nominated ahead: that nomination counts."""
@@ -114,7 +119,7 @@ class Nomination:
         """Forget our nomination because the role changed."""
         self.attempted = self.ahead = None
         self.failed = False
-        self._not_before = 0.0
+        self._not_before = None
 
     def try_again(self, at: float) -> None:
         """Our nomination has failed, and where both sides know renomination another one follows, not before ``at``."""

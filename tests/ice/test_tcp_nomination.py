@@ -122,7 +122,7 @@ def test_a_connection_that_cannot_be_had_again_fails_its_pair() -> None:
     stage.b.host.tcp.listeners.clear()
     stage.run(until=41.0)
     assert len(stage.a.dialled) == 2
-    assert stage.a.machine.failure_reason is FailureReason.CHECKS_FAILED
+    assert stage.a.machine.failure_reason is FailureReason.NOMINATION_FAILED
 
 
 def test_one_that_only_the_peer_opens_is_waited_for() -> None:
@@ -132,4 +132,10 @@ def test_one_that_only_the_peer_opens_is_waited_for() -> None:
     assert len(stage.nominations) == 1
     assert not stage.a.dialled
     stage.run(until=41.0)
-    assert stage.a.machine.failure_reason is FailureReason.CHECKS_FAILED
+    assert stage.a.machine.failure_reason is FailureReason.NOMINATION_FAILED
+
+
+def test_what_breaks_until_the_time_is_over_was_nominated_all_the_same() -> None:
+    stage = Stage((ACTIVE,), (PASSIVE,), breaks=1000)
+    stage.run(until=61.0)
+    assert stage.a.machine.failure_reason is FailureReason.NOMINATION_FAILED
