@@ -86,7 +86,8 @@ class AgentCandidates(TcpInputs):
         self._local.forget_reflexive()
         hosts = self._gathering.restart(now)
         self._tcp_gathering.restart(self._gathering.servers, now)
-        self.relays.restart(now)
+        for base in self.relays.restart(now):
+            self._sources.drop_base(base)
         known = hosts if self._config.tells_hosts else []
         known = [host for host in known if not self.names.holds_back(host, now)]
         relayed = [self._local.own[base] for base in self.relays.by_base if base in self._local.own]

@@ -213,17 +213,13 @@ class Relay:
         self._redirects.asked(self.target.server, now)
         return OpenLink(self.number, self.config, self.target)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended its service to us, or never began it."""
-        return self.state in (RelayState.RELEASED, RelayState.FAILED)
-
-    def begin_anew(self, now: float, give_up_at: float) -> OpenLink:
-        """Return what opens the way again, after it was over."""
-        self.bases.clear()
-        self.error = None
-        self.give_up_at = give_up_at
-        return self.open_link(now)
+    def successor(self, give_up_at: float) -> Relay:
+        """Return one that asks the same server anew, whatever this one has still to do."""
+        successor = Relay(self.number, self.config, self.target, self.credentials)
+        successor.target = self.target
+        successor._redirects = self._redirects
+        successor.give_up_at = give_up_at
+        return successor
 
     def reachable(self, hosts: Iterable[str]) -> list[str]:
         """Return those of the peer's hosts that one of the relayed addresses can send to."""

@@ -207,15 +207,31 @@ class Relays(RelayTables):
             relay.client.probe(now)
             self._drain(relay, now)
 
-    def restart(self, now: float) -> None:
-        """A new generation: the allocations there are stay, and those given back or lost are asked for again."""
+    def restart(self, now: float) -> list[Base]:
+        """A new generation: the allocations there are stay, and those given back or lost are asked for again.
+
+        Also those that are still being given back: the new way to the server is another, and so is the allocation.
+        Returns the bases that are gone.
+        """
         self._ended, self._grace_at = False, None
-        for relay in self._relays:
+        gone: list[Base] = []
+        for relay in self._relays[:]:
             relay.release_at = None
-            if relay.is_over and relay.path not in self.by_path:
-                for base in relay.bases.values():
-                    self._local.drop_relayed(Base(base))
-                self.effects.append(relay.begin_anew(now, now + self._config.gathering_timeout))
+            if not relay.state.is_pending and relay.state is not _ALLOCATED:
+                gone += relay.ends()
+                self._begin_anew(relay, now)
+        return gone
+
+    def _begin_anew(self, relay: Relay, now: float) -> None:
+        for base in relay.ends():
+            self._local.drop_relayed(base)
+        relay.bases.clear()  # The new allocation may have the same address.
+        for other in [other for other in self.by_path.values() if other.number == relay.number]:
+            if other is not relay:
+                self._forget(other)  # One at a time is on its way out; the allocation of this one runs out by itself.
+        successor = relay.successor(now + self._config.gathering_timeout)
+        self._relays[relay.number] = successor
+        self.effects.append(successor.open_link(now))
 
     def close(self, now: float) -> None:
         """Give everything back."""

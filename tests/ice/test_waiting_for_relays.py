@@ -140,7 +140,7 @@ def test_nor_one_that_was_told_to_end_before_it_answered(renomination: bool) -> 
     stage.late[BETTER] = None
     stage.meet()
     stage.wait(0.5)
-    stage.server.mute.add(Method.REFRESH)
+    stage.server.mute |= {Method.REFRESH, Method.ALLOCATE}
     stage.wait(IceConfig().relay_grace)
     assert [relay.state for relay in stage.agent.stats().relays] == [RelayState.RELEASING, RelayState.ALLOCATED]
     stage.checks.clear()

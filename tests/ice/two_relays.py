@@ -41,6 +41,8 @@ class TwoRelays(Stage):
         """How many seconds a server takes to answer a CreatePermission; None for ever."""
         self.refusing: set[TransportAddress] = set()
         """Servers that let nobody in."""
+        self.ports: dict[TransportAddress, int] = {}
+        """The ports of the next relayed addresses, 50000 if it is not said."""
         self.checks: list[tuple[float, TransportAddress, Message]] = []
         """Our checks: when each was sent, and by which server."""
         self._admitting: dict[str, TransportAddress] = {}
@@ -57,6 +59,10 @@ class TwoRelays(Stage):
         """Return the priority of the candidate that a server has made."""
         [base] = self.agent.relays.by_path[self.link(server)].bases.values()
         return next(each.priority for each in self.agent.local_candidates if each.address == base)
+
+    def relayed(self, server: TransportAddress) -> TransportAddress:
+        """Return the relayed address of the next allocation at a server."""
+        return TransportAddress(server.host, self.ports.get(server, 50000))
 
     def link(self, server: TransportAddress) -> FiveTuple:
         """Return the last way to a server."""
@@ -112,14 +118,14 @@ class TwoRelays(Stage):
         elif message.method is Method.CREATE_PERMISSION:
             self._permit(data, path)
         else:
-            self.server.families = {4: TransportAddress(path.remote.host, 50000), 6: RELAYED6}
+            self.server.families = {4: self.relayed(path.remote), 6: RELAYED6}
             super()._to_server(data, path)
 
     def _relay(self, data: bytes, server: TransportAddress) -> None:
         message = parse(data)
         if message.message_class is MessageClass.REQUEST:
             self.checks.append((self.now, server, message))
-        self._fly(HOP, data, FiveTuple(PEER, TransportAddress(server.host, 50000)))
+        self._fly(HOP, data, FiveTuple(PEER, self.relayed(server)))
 
     def _permit(self, data: bytes, path: FiveTuple) -> None:
         after = self.late.get(path.remote, 0.0)
