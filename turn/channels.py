@@ -75,6 +75,11 @@ class Channels:
         channel = self._by_peer.get(peer)  # type: ignore[call-overload]
         return channel is not None and channel.state is not _State.RELEASED
 
+    @property
+    def bound_peers(self) -> tuple[TransportAddress, ...]:
+        """The peers that data may be sent to over a channel."""
+        return tuple(TransportAddress(*peer) for peer in self.heads)
+
     def want(self, peer: TransportAddress, now: float) -> None:
         """Bind a channel with the next request, and keep it bound until it is released."""
         channel = self._by_peer.get(peer)
@@ -108,6 +113,13 @@ class Channels:
         for channel in [channel for channel in self._by_peer.values() if channel.peer.host == host]:
             self.peers.pop(channel.number.to_bytes(2, "big"), None)
             self.release(channel.peer)
+
+    def admit(self, host: str, now: float) -> None:
+        """Take again what comes over channels to a host that were cut: the server uses those that it still holds."""
+        for channel in self._by_peer.values():
+            if channel.peer.host == host and channel.state is _State.RELEASED and channel.expires_at > now:
+                self.peers[channel.number.to_bytes(2, "big")] = channel.peer
+                self._soonest.forget()
 
     def clear(self) -> None:
         """The allocation is gone, and all channels with it."""

@@ -117,6 +117,11 @@ class TurnClient:
         """Whether data to a peer goes over a channel now."""
         return peer in self._rooms.channels.heads
 
+    @property
+    def channel_peers(self) -> tuple[TransportAddress, ...]:
+        """The peers that data goes to over a channel now."""
+        return self._rooms.channels.bound_peers
+
     # -- inputs of the application
 
     def start(self, now: float) -> None:

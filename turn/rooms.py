@@ -208,17 +208,18 @@ class Rooms:
                 room.events.clear()
         if self.permissions.events:
             for permission in self.permissions.events:
-                self._settle(permission)
+                self._settle(permission, now)
                 events.append(permission)
             self.permissions.events.clear()
         closing = self.allocation.state in (_CLOSING, _DEAD)
         if not closing and self.renewal.is_due(now, self.requests.wants_credentials):
             events.append(CredentialsWanted(self.auth.server_name))
 
-    def _settle(self, event: PermissionGranted | PermissionFailed) -> None:
+    def _settle(self, event: PermissionGranted | PermissionFailed, now: float) -> None:
         if isinstance(event, PermissionFailed):
             self.data.refused(event.host)
             return
+        self.channels.admit(event.host, now)
         path = self.allocation.path
         self.outbox.effects.extend(Transmit(wire, path) for wire in self.data.granted(event.host))
 

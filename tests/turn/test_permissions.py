@@ -97,6 +97,25 @@ def test_dropping_one_lets_its_channels_run_out_too_and_takes_nothing_more() -> 
     assert stage.client.decode(b"\x40\1\0\1x") == (other, b"x")
 
 
+def test_a_channel_that_the_server_still_holds_counts_again_with_its_permission() -> None:
+    stage = Stage(tuning=QUIET).start()
+    stage.client.bind_channel(PEER, stage.now)
+    stage.pump()
+    stage.client.drop_permission(PEER.host, stage.now)
+    stage.run(until=100.0)
+    stage.client.create_permission([PEER.host], stage.now)
+    assert stage.client.decode(b"\x40\0\0\1x") is None, "not before the server has answered"
+    stage.pump()
+    # Servers send what they have a channel for in ChannelData (RFC 8656 section 12.7), whoever has forgotten it.
+    assert stage.client.decode(b"\x40\0\0\1x") == (PEER, b"x")
+    assert not stage.client.has_channel(PEER), "it is not bound again for that"
+    stage.run(until=599.9)
+    assert stage.client.decode(b"\x40\0\0\1x") == (PEER, b"x")
+    stage.run(until=600.1)
+    assert stage.client.decode(b"\x40\0\0\1x") is None
+    assert stage.server.count(Method.CHANNEL_BIND) == 1
+
+
 def test_data_that_waits_for_one_that_is_dropped_is_never_sent() -> None:
     stage = Stage(tuning=TurnClientConfig(keepalive=None, channels=ChannelPolicy.AT_ONCE)).start()
     stage.lose = True
