@@ -56,7 +56,8 @@ class Agent(AgentReceiving):
         self.relays.handle_timeout(now)
         self.names.handle_timeout(now)
         self._finish_gathering()
-        self._generations.handle_timeout(now)
+        if self._generations.handle_timeout(now):
+            self.relays.retain(self._generations.peers, now)
         for generation in self._generations.kept:
             generation.checking.handle_timeout(now)
             if generation.consent is not None and (check := generation.consent.handle_timeout(now)) is not None:

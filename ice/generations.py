@@ -12,6 +12,7 @@ from ice.description import Description, EndOfCandidates
 from ice.generation import Generation
 from ice.responder import ReceivedCheck
 from ice.sources import AcceptedSources
+from stun.address import TransportAddress
 from stun.lazy_queue import LazyQueue
 from stun.nothing import NO_ENTRIES, NO_ITEMS
 
@@ -167,8 +168,9 @@ class Generations:
         """
         retired.forget_at = now + self._config.consent_timeout
 
-    def handle_timeout(self, now: float) -> None:
-        """Forget those whose time is over."""
+    def handle_timeout(self, now: float) -> bool:
+        """Forget those whose time is over, and return whether there were any."""
+        before = len(self.kept)
         for generation in self.kept[:]:
             if generation.forget_at is None or now < generation.forget_at:
                 continue
@@ -176,6 +178,7 @@ class Generations:
                 generation.forget_at = now + self._config.consent_timeout
             else:
                 self.forget(generation)
+        return len(self.kept) < before
 
     def _is_in_use(self, generation: Generation) -> bool:
         """Whether the peer goes by this description of ours, and not by a newer, on the pair that carries data."""
@@ -188,6 +191,12 @@ class Generations:
         return min((each.forget_at for each in self.kept if each.forget_at is not None), default=None)
 
     # -- what belongs to which --
+
+    @property
+    def peers(self) -> set[TransportAddress]:
+        """The addresses of the peer in all of them: nothing goes to another, nor is anything taken from there."""
+        known = (candidate.address for each in self.kept for candidate in each.remotes.all())
+        return {address for address in known if isinstance(address, TransportAddress)}
 
     def note_early(self, ufrag: str, item: Candidate | EndOfCandidates) -> None:
         """Remember an item of the peer's generation ``ufrag``, whose description has not come yet."""

@@ -105,7 +105,8 @@ class LocalCandidates:
         """The bound sockets, in the order they came."""
         self.own: Mapping[Base, Candidate] = NO_ENTRIES
         """The candidates that are their own base, host and relayed ones: what pairs are formed with (6.1.2.4)."""
-        self._permissions: set[tuple[Base, str]] = NO_MEMBERS
+        self._permissions: set[tuple[Base, str, int]] = NO_MEMBERS
+        """The ports are 0 for all of a host."""
         self._asked: set[tuple[Base, str]] = NO_MEMBERS
         self._reflexive: dict[tuple[Base, TransportAddress], Candidate] = NO_ENTRIES
         self._foundations = Foundations() if foundations is None else foundations
@@ -135,20 +136,28 @@ class LocalCandidates:
 
     def ask(self, base: Base, host: str) -> None:
         """The server of a relayed base is asked to let a host in."""
-        if (base, host) not in self._permissions:
+        if (base, host, 0) not in self._permissions:
             self._asked = {*self._asked, (base, host)}
 
-    def permit(self, base: Base, host: str) -> None:
-        """The server of a relayed base lets a host in."""
-        self._permissions = {*self._permissions, (base, host)}
+    def permit(self, base: Base, host: str, port: int = 0) -> None:
+        """The server of a relayed base lets a host in, or one of its ports alone: over a channel."""
+        self._permissions = {*self._permissions, (base, host, port)}
         self.answered(base, host)
+
+    def forbid(self, base: Base, host: str, port: int = 0) -> None:
+        """The server of a relayed base lets a host in no longer, or one ``port`` of it that a channel led to."""
+        gone = [known for known in self._permissions if known[:2] == (base, host) and port in (0, known[2])]
+        self._permissions = self._permissions.difference(gone) or NO_MEMBERS
+        if not port:
+            self.answered(base, host)
 
     def answered(self, base: Base, host: str) -> None:
         """The server of a relayed base has said whether it lets a host in."""
         self._asked = {known for known in self._asked if known != (base, host)} or NO_MEMBERS
 
-    def forget_asked(self, base: Base) -> None:
-        """The server of a relayed base has nothing more to say."""
+    def forget_permissions(self, base: Base) -> None:
+        """The server of a relayed base lets nobody in any more, and has nothing more to say."""
+        self._permissions = {known for known in self._permissions if known[0] != base} or NO_MEMBERS
         self._asked = {known for known in self._asked if known[0] != base} or NO_MEMBERS
 
     def has_datagram_base(self, host: str) -> bool:
@@ -248,8 +257,7 @@ class LocalCandidates:
         """Forget a relayed candidate whose allocation is gone."""
         self._note_type(relayed, self.tcp_type(relayed))
         self._set_own({base: ours for base, ours in self.own.items() if base != relayed})
-        self._permissions = {known for known in self._permissions if known[0] != relayed}
-        self.forget_asked(relayed)
+        self.forget_permissions(relayed)
 
     def forget_reflexive(self) -> None:
         """Before gathering anew: forget what servers and peers saw us as; NATs may have changed their minds."""
@@ -258,7 +266,8 @@ class LocalCandidates:
 
     def is_let_in(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether the relay of one of our relayed candidates lets an address of the peer in; else checks are lost."""
-        return (ours.base_key, theirs.host) in self._permissions
+        host = (ours.base_key, theirs.host)
+        return (*host, 0) in self._permissions or (*host, theirs.port) in self._permissions
 
     def awaits_better_relay(self, ours: Candidate, theirs: TransportAddress) -> bool:
         """Whether the server of a better relayed candidate than ``ours`` has yet to say if it lets ``theirs`` in."""

@@ -12,16 +12,16 @@ from ice.events import CandidateErrorFound, ErrorStage
 from ice.local import LocalCandidates
 from ice.relay import (
     FetchCredentials,
-    HostPermitted,
     Relay,
     RelayedFound,
     RelayLost,
     RelayState,
     RelayTarget,
 )
-from ice.relay_tables import RelayEffect, RelayTables
+from ice.relay_permissions import RelayPermissions
+from ice.relay_tables import RelayEffect
 from ice.remote import unusable
-from stun.address import FiveTuple, TransportAddress
+from stun.address import FiveTuple
 from stun.machine import Deadline, Release, Transmit, earliest
 from turn.client import TurnClient
 from turn.config import AccessToken, Credentials, TurnServerConfig
@@ -30,6 +30,7 @@ from turn.events import (
     Allocated,
     AllocationFailed,
     AllocationLost,
+    ChannelFailed,
     Closed,
     CredentialsWanted,
     PermissionFailed,
@@ -43,24 +44,22 @@ __all__ = ["RelayEffect", "Relays"]
 _ALLOCATED: Final = RelayState.ALLOCATED
 
 
-class Relays(RelayTables):
+class Relays(RelayPermissions):
     """Owns one :class:`~turn.client.TurnClient` for each allocation.
 
     Every input of the outside ends in ``settle(now)``, with which the agent takes the news, what came from peers, and
     then drains :attr:`effects`.
     """
 
-    __slots__ = ("_config", "_ended", "_grace_at", "_hosts", "_local", "_rng", "_settle")
+    __slots__ = ("_config", "_ended", "_grace_at", "_rng", "_settle")
 
     def __init__(
         self, config: IceConfig, local: LocalCandidates, rng: random.Random, settle: Callable[[float], None]
     ) -> None:
-        super().__init__()
+        super().__init__(local)
         self._config = config
-        self._local = local
         self._rng = rng
         self._settle = settle
-        self._hosts: tuple[str, ...] = ()
         self._ended = False
         self._grace_at: float | None = None
 
@@ -167,14 +166,6 @@ class Relays(RelayTables):
 
     # -- inputs of the agent --
 
-    def permit(self, host: str, now: float) -> None:
-        """A candidate of the peer is at ``host``: have every allocation let it in, before any check needs it."""
-        if host in self._hosts:
-            return
-        self._hosts += (host,)
-        for relay in set(self.by_base.values()):
-            self._want(relay, (host,), now)
-
     def send(self, data: bytes, path: FiveTuple) -> None:
         """Have a relay send to a peer; the path is the one from our relayed base."""
         relay = self.by_base[Base.of(path)]
@@ -214,6 +205,7 @@ class Relays(RelayTables):
         Returns the bases that are gone.
         """
         self._ended, self._grace_at = False, None
+        self._name_anew()
         gone: list[Base] = []
         for relay in self._relays[:]:
             relay.release_at = None
@@ -265,16 +257,6 @@ class Relays(RelayTables):
 
     # -- clients --
 
-    def _want(self, relay: Relay, hosts: tuple[str, ...], now: float) -> None:
-        if relay.client is None or relay.state is not _ALLOCATED:
-            return
-        if wanted := relay.reachable(hosts):
-            for host in wanted:
-                for base in relay.ends(TransportAddress(host, 0).family):
-                    self._local.ask(base, host)
-            relay.client.create_permission(wanted, now)
-            self._drain(relay, now)
-
     def _drain(self, relay: Relay, now: float) -> None:
         client = relay.client
         while client is not None:
@@ -302,14 +284,8 @@ class Relays(RelayTables):
                 self._forget(relay)
                 if relay.state is not RelayState.FAILED:
                     relay.state = RelayState.RELEASED
-            case PermissionGranted(host):
-                for base in relay.ends(TransportAddress(host, 0).family):
-                    self._local.permit(base, host)
-                    self.news.append(HostPermitted(base, host))
-            case PermissionFailed(host, error):
-                for base in relay.ends(TransportAddress(host, 0).family):
-                    self._local.answered(base, host)
-                self._tell(relay, ErrorStage.PERMISSION, error)
+            case PermissionGranted() | PermissionFailed() | ChannelFailed():
+                self._on_permission(relay, event)
             case CredentialsWanted(server_name):
                 self.effects.append(FetchCredentials(relay.number, relay.config, server_name))
             case _:
@@ -373,10 +349,10 @@ class Relays(RelayTables):
             self.effects.append(Release(relay.path))
 
     def _leave(self, relay: Relay) -> None:
-        """Nothing is relayed by it any more, and no answer about a permission is to be waited for."""
+        """Nothing is relayed by it any more: no pairs are to be formed with it, and no answer to be waited for."""
         for base in relay.ends():
             self.by_base.pop(base, None)
-            self._local.forget_asked(base)
+            self._local.forget_permissions(base)
 
     # -- telling why --
 

@@ -89,6 +89,7 @@ class AgentSignalled(AgentCandidates):
 
     def _begin_generation(self, *, by_peer: bool, now: float) -> None:
         generation = self._generations.begin(self._make_generation())
+        self.relays.retain(self._generations.peers, now)
         self._lifecycle.restart(now)
         self._emit(Restarted(generation.local, by_peer))
         self._gather_again(now)

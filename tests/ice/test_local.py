@@ -178,7 +178,7 @@ def test_a_lesser_relay_and_one_of_another_transport_are_not_awaited() -> None:
 def test_what_a_relay_was_asked_is_forgotten_with_it() -> None:
     candidates, better, lesser = with_two_relays()
     base = Base(better.address)
-    for forget in (candidates.forget_asked, candidates.drop_relayed):
+    for forget in (candidates.forget_permissions, candidates.drop_relayed):
         candidates.ask(base, PEER.host)
         forget(base)
         assert not candidates.awaits_better_relay(lesser, PEER)
@@ -186,3 +186,24 @@ def test_what_a_relay_was_asked_is_forgotten_with_it() -> None:
     assert not candidates.awaits_better_relay(lesser, PEER)
     candidates.ask(base, PEER.host)
     assert candidates.awaits_better_relay(lesser, PEER)
+
+
+def test_a_relay_lets_a_host_in_or_those_of_its_ports_that_channels_lead_to() -> None:
+    candidates, better, lesser = with_two_relays()
+    base = Base(better.address)
+    other = PEER._replace(port=PEER.port + 1)
+    candidates.permit(base, PEER.host)
+    assert all(candidates.is_let_in(better, address) for address in (PEER, other))
+    assert not candidates.is_let_in(lesser, PEER)
+    candidates.forbid(base, PEER.host)
+    candidates.permit(base, PEER.host, PEER.port)
+    assert candidates.is_let_in(better, PEER)
+    assert not candidates.is_let_in(better, other)
+    candidates.forbid(base, PEER.host, other.port)
+    assert candidates.is_let_in(better, PEER)
+    candidates.ask(base, PEER.host)
+    candidates.forbid(base, PEER.host, PEER.port)
+    assert not candidates.is_let_in(better, PEER)
+    assert candidates.awaits_better_relay(lesser, PEER), "what is lost is a channel; the server has yet to answer"
+    candidates.forbid(base, PEER.host)
+    assert not candidates.awaits_better_relay(lesser, PEER)

@@ -12,6 +12,7 @@ from ice.relay import RelayTarget
 from ice.roles import Role
 from stun import attributes as att
 from stun.address import FiveTuple, TransportAddress, TransportProtocol
+from stun.machine import Transmit
 from stun.message import Message, MessageClass, Method, parse
 from tests.ice.relay_stage import CONFIG, ONLY, OTHER, PEER, SERVER, Stage
 from tests.ice.stepper import Side
@@ -45,7 +46,11 @@ class TwoRelays(Stage):
         """The ports of the next relayed addresses, 50000 if it is not said."""
         self.checks: list[tuple[float, TransportAddress, Message]] = []
         """Our checks: when each was sent, and by which server."""
-        self._admitting: dict[str, TransportAddress] = {}
+        self.peer = PEER
+        """Where the peer is now."""
+        self._admitted: dict[tuple[TransportAddress, str], float] = {}
+        self._channels: dict[tuple[TransportAddress, bytes], TransportAddress] = {}
+        self._asked: dict[bytes, Message] = {}
         self._flying: list[tuple[float, int, bytes, FiveTuple]] = []
         self._count = 0
         self.agent.begin_gathering(0.0)
@@ -90,7 +95,7 @@ class TwoRelays(Stage):
     def lose(self, server: TransportAddress) -> None:
         """The way to a server breaks."""
         path = self.link(server)
-        self._admitting.pop(server.host, None)
+        self._admitted = {key: until for key, until in self._admitted.items() if key[0] != server}
         self.agent.relays.path_failed(path, TurnUnreachableError("gone", server="turn"), self.now)
         self.pump()
 
@@ -99,46 +104,72 @@ class TwoRelays(Stage):
     def pump(self) -> None:
         super().pump()
         while (effect := self.far.agent.next_effect()) is not None:
-            server = self._admitting.get(effect.path.remote.host)
-            if server is not None:  # Else the server drops it.
-                self._fly(HOP, data_indication(PEER, effect.data), self.link(server))
+            assert isinstance(effect, Transmit)
+            source, server = effect.path.local, effect.path.remote._replace(port=SERVER.port)
+            if self.lets_in(server, source.host):  # Else the server drops it.
+                self._fly(HOP, self._from_peer(effect.data, source, server), self.link(server))
         self.far.drain_events()
 
     def _fly(self, after: float, data: bytes, path: FiveTuple) -> None:
         self._count += 1
         self._flying.append((self.now + after, self._count, data, path))
 
+    def _from_peer(self, data: bytes, peer: TransportAddress, server: TransportAddress) -> bytes:
+        for (of, number), bound in self._channels.items():
+            if (of, bound) == (server, peer):
+                return number + len(data).to_bytes(2, "big") + data
+        return data_indication(peer, data)
+
+    def lets_in(self, server: TransportAddress, host: str) -> bool:
+        """Whether a server holds a permission for a host."""
+        return self.now < self._admitted.get((server, host), 0.0)
+
+    def move_peer(self, address: TransportAddress) -> None:
+        """From now on the peer has this address and no other."""
+        self.far.agent.add_local_base(address, self.now)
+        self.far.agent.remove_local_base(self.peer, self.now)
+        self.peer = address
+        self.pump()
+
     def _to_server(self, data: bytes, path: FiveTuple) -> None:
         if data[0] >= 0x40:
-            self._relay(data[4 : 4 + int.from_bytes(data[2:4])], path.remote)
+            self._relay(data[4 : 4 + int.from_bytes(data[2:4])], path.remote, self._channels[path.remote, data[:2]])
             return
         message = parse(data)
-        if (relayed := message.get(att.DATA)) is not None:
-            self._relay(relayed, path.remote)
-        elif message.method is Method.CREATE_PERMISSION:
-            self._permit(data, path)
+        peer = message.get(att.XOR_PEER_ADDRESS)
+        if (relayed := message.get(att.DATA)) is not None and peer is not None:
+            self._relay(relayed, path.remote, peer)
+        elif message.method in (Method.CREATE_PERMISSION, Method.CHANNEL_BIND):
+            self._permit(message, data, path)
         else:
             self.server.families = {4: self.relayed(path.remote), 6: RELAYED6}
             super()._to_server(data, path)
 
-    def _relay(self, data: bytes, server: TransportAddress) -> None:
+    def _relay(self, data: bytes, server: TransportAddress, peer: TransportAddress) -> None:
         message = parse(data)
         if message.message_class is MessageClass.REQUEST:
             self.checks.append((self.now, server, message))
-        self._fly(HOP, data, FiveTuple(PEER, self.relayed(server)))
+        if peer == self.peer and self.lets_in(server, peer.host):
+            self._fly(HOP, data, FiveTuple(peer, self.relayed(server)))
 
-    def _permit(self, data: bytes, path: FiveTuple) -> None:
+    def _permit(self, message: Message, data: bytes, path: FiveTuple) -> None:
         after = self.late.get(path.remote, 0.0)
         if after is None:
             return
         if path.remote in self.refusing:
-            self.server.refuse(Method.CREATE_PERMISSION, 403)
+            self.server.refuse(message.method, 403)
+        self._asked[message.transaction_id] = message
         for answer in self.server.receive(data, path.local, self.now):
             self._fly(after, answer, path)
 
     def _let_in(self, answer: Message, server: TransportAddress) -> None:
-        if answer.method is Method.CREATE_PERMISSION and answer.message_class is MessageClass.SUCCESS:
-            self._admitting[server.host] = server
+        asked = self._asked.pop(answer.transaction_id, None)
+        if asked is None or answer.message_class is not MessageClass.SUCCESS:
+            return
+        for peer in asked.get_all(att.XOR_PEER_ADDRESS):
+            self._admitted[server, peer.host] = self.now + CONFIG.client.permission_lifetime
+            if (number := asked.get(att.CHANNEL_NUMBER)) is not None:
+                self._channels[server, number.to_bytes(2, "big")] = peer
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -168,7 +199,8 @@ class TwoRelays(Stage):
             if path not in self.open:
                 self.far.agent.receive_datagram(data, path, self.now)
             else:
-                self._let_in(parse(data), path.remote)
+                if data[0] < 0x40:
+                    self._let_in(parse(data), path.remote)
                 self.agent.receive_datagram(data, path, self.now)
         self.pump()
 
