@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from ice.candidate import Candidate
 from ice.description import Description
@@ -11,6 +12,7 @@ from ice.errors import FailureReason
 from ice.pair import CandidatePair
 from ice.roles import Role
 from ice.state import State
+from stun.plain import Plain
 
 __all__ = [
     "CandidateErrorFound",
@@ -53,21 +55,29 @@ class GatheringCompleted:
     ufrag: str
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(Plain):
     """The session went from ``old`` to ``new``."""
 
-    old: State
-    new: State
-    reason: FailureReason | None = None
-    """Why, when ``new`` is FAILED or CLOSED."""
+    __slots__ = ("new", "old", "reason")
+
+    __match_args__: Final = ("old", "new", "reason")
+
+    def __init__(self, old: State, new: State, reason: FailureReason | None = None) -> None:
+        self.old: Final = old
+        self.new: Final = new
+        self.reason: Final = reason
+        """Why, when ``new`` is FAILED or CLOSED."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairSelected:
+class PairSelected(Plain):
     """Data goes along ``pair`` from now on."""
 
-    pair: CandidatePair
+    __slots__ = ("pair",)
+
+    __match_args__: Final = ("pair",)
+
+    def __init__(self, pair: CandidatePair) -> None:
+        self.pair: Final = pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ FINGERPRINT_XOR: Final = 0x5354554E
 _BLOCK: Final = 64
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+# OpenSSL looks a hash function up by its name each time; a copy of one that has read nothing is there at once.
+_SHA1: Final = hashlib.sha1()
+_SHA256: Final = hashlib.sha256()
 
 
 class Integrity(enum.Enum):
@@ -48,14 +51,24 @@ class Integrity(enum.Enum):
 
 @lru_cache(maxsize=256)
 def _sha1_states(key: bytes) -> tuple[_Hash, _Hash]:
-    block = (hashlib.sha1(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    return hashlib.sha1(block.translate(_INNER)), hashlib.sha1(block.translate(_OUTER))
+    return _states(_SHA1, key)
 
 
 @lru_cache(maxsize=256)
 def _sha256_states(key: bytes) -> tuple[_Hash, _Hash]:
-    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
+    return _states(_SHA256, key)
+
+
+def _states(empty: _Hash, key: bytes) -> tuple[_Hash, _Hash]:
+    if len(key) > _BLOCK:
+        whole = empty.copy()
+        whole.update(key)
+        key = whole.digest()
+    block = key.ljust(_BLOCK, b"\0")
+    inner, outer = empty.copy(), empty.copy()
+    inner.update(block.translate(_INNER))
+    outer.update(block.translate(_OUTER))
+    return inner, outer
 
 
 def hmac_sha1(key: bytes, data: bytes) -> bytes:

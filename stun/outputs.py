@@ -1,8 +1,4 @@
-"""What every machine hands out: when it wants to be woken, and the effects that all drivers know.
-
-These are made for each message. They are plain classes because the compiled build makes those without a call of
-Python's, which named tuples and dataclasses need.
-"""
+"""What every machine hands out: when it wants to be woken, and the effects that all drivers know."""
 
 from __future__ import annotations
 
@@ -10,30 +6,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from stun.address import FiveTuple
+from stun.plain import Plain
 
 __all__ = ["Deadline", "Release", "Transmit", "earliest"]
 
 
-class Deadline:
+class Deadline(Plain):
     """When a machine next wants ``handle_timeout``, in monotonic seconds, and what for."""
 
     __slots__ = ("at", "why")
+
+    __match_args__: Final = ("at", "why")
 
     def __init__(self, at: float, why: str) -> None:
         self.at: Final = at
         self.why: Final = why
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Deadline) and self.at == other.at and self.why == other.why
 
-    def __hash__(self) -> int:
-        return hash((self.at, self.why))
-
-    def __repr__(self) -> str:
-        return f"Deadline(at={self.at!r}, why={self.why!r})"
-
-
-class Transmit:
+class Transmit(Plain):
     """Effect: send one datagram (or, on a stream path, these bytes) along ``path``."""
 
     __slots__ = ("data", "path")
@@ -43,15 +33,6 @@ class Transmit:
     def __init__(self, data: bytes, path: FiveTuple) -> None:
         self.data: Final = data
         self.path: Final = path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Transmit) and self.data == other.data and self.path == other.path
-
-    def __hash__(self) -> int:
-        return hash((self.data, self.path))
-
-    def __repr__(self) -> str:
-        return f"Transmit(data={self.data!r}, path={self.path!r})"
 
 
 @dataclass(frozen=True, slots=True)
