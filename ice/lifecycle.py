@@ -94,12 +94,12 @@ class Lifecycle:
         checklist = checking.checklist
         if checking.nomination_failed:
             return FailureReason.NOMINATION_FAILED
-        if checklist.valid and overdue:
-            return FailureReason.NOMINATION_FAILED if checking.has_nominated else FailureReason.NOT_NOMINATED
-        if checklist.valid or (not overdue and not (checklist.is_exhausted and candidates_ended)):
+        if not overdue and (checklist.valid or not (checklist.is_exhausted and candidates_ended)):
             return None
         if checking.has_nominated:
-            return FailureReason.NOMINATION_FAILED  # A pair was valid, and is no longer.
+            return FailureReason.NOMINATION_FAILED  # A pair is valid, or was.
+        if checklist.valid:
+            return FailureReason.NOT_NOMINATED
         if not len(checklist):
             return FailureReason.NO_CANDIDATE_PAIRS
         return FailureReason.CHECKS_FAILED if checklist.is_exhausted else FailureReason.CHECKS_TIMED_OUT

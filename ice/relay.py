@@ -216,7 +216,7 @@ class Relay:
     def successor(self, give_up_at: float) -> Relay:
         """Return one that asks the same server anew, whatever this one has still to do."""
         successor = Relay(self.number, self.config, self.target, self.credentials)
-        successor.target = self.target
+        successor.target = self.target  # With the name that a redirect gave it.
         successor._redirects = self._redirects
         successor.give_up_at = give_up_at
         return successor

@@ -18,6 +18,7 @@ from stun.message import parse
 from tests.ice.trip import SERVER, Peer, add_stun_server, mirrored
 from tests.simulation.host import Host
 from tests.simulation.link import LinkProfile
+from tests.simulation.nat import Packet
 from tests.simulation.tcp import SimulatedConnection
 from tests.simulation.world import World
 
@@ -166,12 +167,14 @@ def two_hosts(
     )
 
 
-def lose_connections(*peers: TcpPeer) -> None:
-    """Have every connection gone at both ends at once."""
+def lose_connections(*peers: TcpPeer, of: Packet | None = None) -> None:
+    """Have every connection gone at both ends at once, or the one that a packet is ``of``."""
+    ends = None if of is None else {(of.source, of.destination), (of.destination, of.source)}
     for peer in peers:
         for path, connection in list(peer.connections.items()):
-            del peer.host.tcp.connections[connection.local, connection.remote]
-            del peer.connections[path]
-            peer.machine.path_closed(path, peer.host.world.now)
+            if ends is None or (connection.local, connection.remote) in ends:
+                del peer.host.tcp.connections[connection.local, connection.remote]
+                del peer.connections[path]
+                peer.machine.path_closed(path, peer.host.world.now)
     for peer in peers:
         peer.pump()

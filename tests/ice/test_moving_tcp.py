@@ -11,7 +11,7 @@ from ice.events import LocalCandidateFound
 from ice.roles import Role
 from stun import attributes as att
 from stun.message import MessageClass, parse
-from tests.ice.tcp_trip import ACTIVE, LINK, PASSIVE, TcpPeer, is_connected
+from tests.ice.tcp_trip import ACTIVE, LINK, PASSIVE, TcpPeer, is_connected, lose_connections
 from tests.ice.trip import Peer
 from tests.simulation.nat import Packet, Segment
 from tests.simulation.realm import Fate
@@ -75,18 +75,7 @@ class Stage:
             return
         self.over_tcp.append((now, packet.destination.port))
         if len(self.over_tcp) == 1:
-            self.world.at(now, lambda: self._break(packet))
-
-    def _break(self, packet: Packet) -> None:
-        ends = [(packet.source, packet.destination), (packet.destination, packet.source)]
-        for peer in (self.a, self.b):
-            for path, connection in list(peer.connections.items()):
-                if (connection.local, connection.remote) in ends:
-                    del peer.host.tcp.connections[connection.local, connection.remote]
-                    del peer.connections[path]
-                    peer.machine.path_closed(path, self.world.now)
-        for peer in (self.a, self.b):
-            peer.pump()
+            self.world.at(now, lambda: lose_connections(self.a, self.b, of=packet))
 
     def run(self, until: float) -> None:
         self.world.run(until=until)

@@ -13,7 +13,7 @@ from ice.life_config import UpgradeConfig
 from ice.tcp_config import TcpConfig
 from stun import attributes as att
 from stun.message import MessageClass, parse
-from tests.ice.tcp_trip import ACTIVE, PASSIVE, Kinds, TcpPeer, is_connected, two_hosts
+from tests.ice.tcp_trip import ACTIVE, PASSIVE, Kinds, TcpPeer, is_connected, lose_connections, two_hosts
 from tests.simulation.nat import Packet, Segment
 from tests.simulation.realm import Fate
 from tests.simulation.world import World
@@ -45,18 +45,7 @@ class Stage:
             self.nominations.append((now, packet.destination.port, message.get(att.NOMINATION)))
             if self.breaks:
                 self.breaks -= 1
-                ends = [(packet.source, packet.destination), (packet.destination, packet.source)]
-                self.world.at(now, lambda: self._break(*ends))
-
-    def _break(self, *ends: object) -> None:
-        for peer in (self.a, self.b):
-            for path, connection in list(peer.connections.items()):
-                if (connection.local, connection.remote) in ends:
-                    del peer.host.tcp.connections[connection.local, connection.remote]
-                    del peer.connections[path]
-                    peer.machine.path_closed(path, self.world.now)
-        for peer in (self.a, self.b):
-            peer.pump()
+                self.world.at(now, lambda: lose_connections(self.a, self.b, of=packet))
 
     def run(self, until: float) -> None:
         self.world.run(until=until)

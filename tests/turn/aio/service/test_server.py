@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from stun.aio import UdpNetwork, ask
 from tests.ports import no_udp_port
 from tests.stun.certificates import Authority
 from tests.turn.aio.service.running import SECRET, config_for, running, tcp_echo, udp_echo
-from turn.aio.service import TurnService
+from turn.aio.service import TurnService, server
 from turn.aio.service.metrics import serve_metrics
 from turn.config import Credentials, RelayTransport
 from turn.credentials import rest_credentials
@@ -243,6 +244,20 @@ async def test_a_server_that_nobody_could_use_is_refused(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="certificate"):
         async with running(TLS):
             pass
+
+
+async def test_its_certificates_are_read_beside_the_loop(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_in: list[int] = []
+
+    def note(name: str) -> None:
+        read = getattr(server, name)
+        monkeypatch.setattr(server, name, lambda *args: (read_in.append(threading.get_ident()), read(*args))[1])
+
+    note("server_context")
+    note("_dtls_context")
+    async with running(TLS, DTLS, certificate=authority.issue("turn.example.org"), hosts=("127.0.0.1",)):
+        assert len(read_in) == 2
+        assert threading.get_ident() not in read_in
 
 
 async def test_descriptors_come_back() -> None:
