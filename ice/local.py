@@ -142,23 +142,22 @@ class LocalCandidates:
     def permit(self, base: Base, host: str, port: int = 0) -> None:
         """The server of a relayed base lets a host in, or one of its ports alone: over a channel."""
         self._permissions = {*self._permissions, (base, host, port)}
-        self.answered(base, host)
+        self._answered(base, host)
 
     def forbid(self, base: Base, host: str, port: int = 0) -> None:
         """The server of a relayed base lets a host in no longer, or one ``port`` of it that a channel led to."""
         gone = [known for known in self._permissions if known[:2] == (base, host) and port in (0, known[2])]
         self._permissions = self._permissions.difference(gone) or NO_MEMBERS
         if not port:
-            self.answered(base, host)
-
-    def answered(self, base: Base, host: str) -> None:
-        """The server of a relayed base has said whether it lets a host in."""
-        self._asked = {known for known in self._asked if known != (base, host)} or NO_MEMBERS
+            self._answered(base, host)
 
     def forget_permissions(self, base: Base) -> None:
         """The server of a relayed base lets nobody in any more, and has nothing more to say."""
         self._permissions = {known for known in self._permissions if known[0] != base} or NO_MEMBERS
         self._asked = {known for known in self._asked if known[0] != base} or NO_MEMBERS
+
+    def _answered(self, base: Base, host: str) -> None:
+        self._asked = {known for known in self._asked if known != (base, host)} or NO_MEMBERS
 
     def has_datagram_base(self, host: str) -> bool:
         """Whether a UDP socket is bound to an address of this host already."""

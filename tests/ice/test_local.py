@@ -151,7 +151,7 @@ def test_a_better_relay_is_awaited_from_the_asking_to_the_answer() -> None:
     candidates, better, lesser = with_two_relays()
     base = Base(better.address)
     assert not candidates.awaits_better_relay(lesser, PEER)
-    for answer in (candidates.answered, candidates.permit):
+    for answer in (candidates.forbid, candidates.permit):
         candidates.ask(base, PEER.host)
         assert candidates.awaits_better_relay(lesser, PEER)
         assert not candidates.awaits_better_relay(better, PEER)
@@ -161,8 +161,8 @@ def test_a_better_relay_is_awaited_from_the_asking_to_the_answer() -> None:
     assert candidates.is_let_in(better, PEER)
     candidates.ask(base, PEER.host)
     assert not candidates.awaits_better_relay(lesser, PEER), "it lets the peer in already"
-    candidates.answered(base, PEER.host)
-    assert candidates.is_let_in(better, PEER), "what fails is to renew it"
+    candidates.forbid(base, PEER.host)
+    assert not candidates.is_let_in(better, PEER), "its renewal is refused"
 
 
 def test_a_lesser_relay_and_one_of_another_transport_are_not_awaited() -> None:

@@ -105,7 +105,7 @@ def by_the_lesser_of_two_relays() -> tuple[Nomination, CheckList, CandidatePair,
     only = checklist.form(lesser, there, Role.CONTROLLING)
     assert only is not None
     nomination = Nomination(IceConfig(nomination_patience=0.2), candidates)
-    return nomination, checklist, only, lambda: candidates.answered(Base(better.address), there.address.host)
+    return nomination, checklist, only, lambda: candidates.forbid(Base(better.address), there.address.host)
 
 
 def test_a_better_relay_that_has_yet_to_let_the_peer_in_is_waited_for_but_not_for_ever() -> None:
